@@ -1,0 +1,60 @@
+"""art_flat: what robust accuracy hides, for classifiers in the Adversarial Robustness Toolbox.
+
+Names are loaded on first use; `import art_flat` alone loads neither torch nor ART.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .adapters import Adapter as Adapter
+    from .adapters import adapt as adapt
+    from .attacks import Attack as Attack
+    from .attacks import list_attacks as list_attacks
+    from .attacks import load_attack as load_attack
+    from .attacks import load_suite as load_suite
+    from .datasets import load_dataset as load_dataset
+    from .evaluation import Results as Results
+    from .evaluation import evaluate as evaluate
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "Adapter": "adapters",
+    "adapt": "adapters",
+    "Attack": "attacks",
+    "list_attacks": "attacks",
+    "load_attack": "attacks",
+    "load_suite": "attacks",
+    "load_dataset": "datasets",
+    "Results": "evaluation",
+    "evaluate": "evaluation",
+}
+_MODULES = ("adapters", "attacks", "datasets", "evaluation", "functional", "models", "scores", "training")
+
+__all__ = [
+    "Adapter",
+    "Attack",
+    "Results",
+    "__version__",
+    "adapt",
+    "evaluate",
+    "list_attacks",
+    "load_attack",
+    "load_dataset",
+    "load_suite",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
+    if name in _MODULES:
+        return importlib.import_module(f".{name}", __name__)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES})

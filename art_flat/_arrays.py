@@ -1,0 +1,60 @@
+"""The one door between NumPy and torch: what came in goes out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ._errors import InputError
+
+if TYPE_CHECKING:
+    from ._types import Array
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """Any array, tensor, series or list as a NumPy array; a copy only where it must be one."""
+    if isinstance(value, torch.Tensor):
+        tensor = value.detach().cpu().resolve_conj().resolve_neg()
+        value = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    return np.asarray(value)
+
+
+def to_tensor(
+    value: Any, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+) -> torch.Tensor:
+    """Any array, tensor, series or list as a tensor; a copy only where it must be one.
+
+    Returns:
+        The tensor, on `device` and in `dtype` where they are given.
+
+    Raises:
+        InputError: If the values are no numbers.
+    """
+    if not isinstance(value, torch.Tensor):
+        try:
+            array = np.asarray(value)
+        except ValueError as error:
+            raise InputError(f"cannot make an array: {error}; all samples must have one shape") from None
+        if array.dtype == object or array.dtype.kind not in "biuf":
+            raise InputError(
+                f"expected an array of numbers, got {array.dtype} with shape {array.shape}; "
+                "all samples must have one shape"
+            )
+        if not array.flags.writeable or any(s < 0 for s in array.strides) or not array.dtype.isnative:
+            array = np.array(array, dtype=array.dtype.newbyteorder("="))
+        if array.dtype in {np.dtype("uint16"), np.dtype("uint32"), np.dtype("uint64")}:
+            array = array.astype(np.int64)
+        if array.dtype == np.longdouble and array.dtype != np.float64:
+            array = array.astype(np.float64)
+        value = torch.from_numpy(array)
+    tensor: torch.Tensor = value
+    return tensor.to(device=device, dtype=dtype)
+
+
+def like(result: torch.Tensor, source: Any) -> Array:
+    """`result` in the kind of array that `source` is: a tensor on its device, or NumPy."""
+    if isinstance(source, torch.Tensor):
+        return result.to(source.device)
+    return to_numpy(result)

@@ -1,0 +1,77 @@
+"""Errors of art_flat; each also derives from the builtin one that fits.
+
+The text of an error says where, what was expected, what came and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class ArtFlatError(Exception):
+    """Base of every error art_flat raises on purpose."""
+
+
+class InputError(ArtFlatError, ValueError):
+    """An argument has the right type and a value that cannot be used."""
+
+
+class ParameterError(ArtFlatError, TypeError):
+    """A function was called with a parameter it does not have."""
+
+
+class UnknownNameError(InputError):
+    """A norm, attack, suite or data set that does not exist; says the closest known names."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
+        self.name = name
+        self.close = closest(str(name), known)
+        listed = " or ".join(repr(n) for n in self.close) or "one of " + ", ".join(map(repr, sorted(known)))
+        super().__init__(f"unknown {kind} {name!r}: did you mean {listed}?{' ' + hint if hint else ''}")
+
+
+class HeadNotFoundError(ArtFlatError, ValueError):
+    """The model has no linear last layer that art_flat can use."""
+
+
+class UnsupportedEstimatorError(ArtFlatError, TypeError):
+    """No adapter knows this estimator, or the estimator does something that cannot be followed."""
+
+
+class UnsupportedLayerError(ArtFlatError, TypeError):
+    """A layer or function of a net whose Lipschitz constant is not known."""
+
+
+class AttackNotUsableError(ArtFlatError, ValueError):
+    """An attack cannot run here: norm, classes, channels or a package that is missing."""
+
+
+class BudgetError(ArtFlatError, ValueError):
+    """An adversarial point lies outside the ball or outside the clip range."""
+
+
+class ConfigError(ArtFlatError, ValueError):
+    """A configuration file that cannot be carried out."""
+
+
+class StoreError(ArtFlatError, ValueError):
+    """A results folder that cannot be read or belongs to another run."""
+
+
+def closest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
+    """The known names nearest in spelling to `name`, best first, whatever their case.
+
+    Args:
+        name: What was asked for.
+        known: What there is.
+        n: How many names at most.
+
+    Returns:
+        Up to `n` names, possibly none.
+
+    >>> closest("torchatacks:pgd", ["torchattacks:PGD", "art:PGD", "art:DeepFool"], n=1)
+    ['torchattacks:PGD']
+    """
+    by_lower = {k.lower(): k for k in known}
+    return [by_lower[m] for m in difflib.get_close_matches(name.lower(), list(by_lower), n=n, cutoff=0.5)]

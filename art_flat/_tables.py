@@ -1,0 +1,126 @@
+"""What the command line shows, as Rich tables and lines."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from .attacks import AttackInfo
+from .evaluation import ALL_ATTACKS, Results
+
+_MARK = "†"
+
+
+def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
+    """One table per model and norm; rows are attacks and δ.
+
+    Args:
+        frame: From `Results.summary`.
+        definition: Which relative sharpness κ is.
+
+    Yields:
+        The tables.
+    """
+    levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
+    for (model, norm), part in frame.groupby(["model", "norm"], sort=False):
+        table = Table(title=f"{escape(str(model))}, {norm}", title_justify="left", title_style="bold")
+        table.add_column("attack", overflow="fold")
+        headers = [
+            "δ",
+            "n",
+            "accuracy",
+            "robust\naccuracy",
+            *(f"Δℓ ≤ {c.split('@')[1]}\nnats" for c in levels),
+        ]
+        headers += ["κ clean", "κ adv.", "flatter", "confidently\nwrong", "s"]
+        for header in headers:
+            table.add_column(header, justify="right", no_wrap=True)
+        previous = None
+        for row in part.to_dict("records"):
+            if previous is not None and row["attack"] != previous:
+                table.add_section()
+            name = escape(row["attack"]) + (_MARK if not row["maximises_loss"] else "")
+            if row["source_model"] != model:
+                name += f" (found on {escape(str(row['source_model']))})"
+            cells = [f"{row['delta']:.4g}", str(row["n_evaluated"])]
+            cells += [_percent(row[c]) for c in ("accuracy", "robust_accuracy", *levels)]
+            cells += [_number(row["kappa_clean"]), _number(row["kappa_adv"])]
+            cells += [_percent(row["flat_fraction"]), _percent(row["confidently_wrong_fraction"])]
+            style = "bold" if row["attack"] == ALL_ATTACKS else None
+            table.add_row(
+                name if row["attack"] != previous else "", *cells, f"{row['seconds']:.1f}", style=style
+            )
+            previous = row["attack"]
+        table.caption = f"κ: median relative sharpness ({definition}, nats)"
+        yield table
+
+
+def summary_notes(frame: pd.DataFrame) -> list[str]:
+    """The lines under the tables that say how to read them."""
+    notes = [
+        "Δℓ ≤ ε: share whose loss rises by at most ε (loss-change robustness, an upper estimate). κ, flatter: over "
+        "samples that are right when clean and wrong when attacked, where their loss is largest."
+    ]
+    if not frame["maximises_loss"].all():
+        notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
+    return notes
+
+
+def failure_lines(results: Results) -> list[str]:
+    """What failed or was skipped, one line per reason; says how many."""
+    failures = results.failures()
+    if failures.empty:
+        return []
+    counts = failures.groupby("status")["n"].sum()
+    lines = [
+        ", ".join(f"{n} samples {status}" for status, n in counts.items())
+        + "; they are left out of the scores:"
+    ]
+    for row in failures.to_dict("records"):
+        radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
+        lines.append(escape(f"  {row['status']}: {row['attack']}, {row['norm']}{radius}: {row['error']}"))
+    return lines
+
+
+def attack_table(infos: Iterable[AttackInfo]) -> Table:
+    """Every attack with its norms, what it needs, and whether it can be used here."""
+    table = Table()
+    table.add_column("attack", no_wrap=True)
+    for header in ("norms", "access", "budget", "seeks\nmax. loss", "targeted", "usable"):
+        table.add_column(header)
+    table.add_column("reason", overflow="fold", ratio=1)
+    for info in infos:
+        table.add_row(
+            escape(info.name), " ".join(info.norms), info.access, info.budget,
+            "yes" if info.maximises_loss else "", "yes" if info.targeted else "", info.usability, escape(info.reason),
+        )  # fmt: skip
+    return table
+
+
+def attack_details(info: AttackInfo) -> str:
+    """All that is known of one attack, as text."""
+    lines: list[tuple[str, Any]] = [
+        ("norms", ", ".join(info.norms)),
+        ("access", info.access),
+        ("budget", info.budget),
+        ("looks for the largest loss", "yes" if info.maximises_loss else "no"),
+        ("takes a target", "yes" if info.targeted else "no"),
+        ("usable here", info.usability + (f": {info.reason}" if info.reason else "")),
+        ("library version", info.version or "unknown"),
+        ("parameters", ", ".join(f"{k}={v!r}" for k, v in info.defaults.items()) or "none"),
+    ]
+    text = [f"[bold]{escape(info.name)}[/bold]", *(f"  {k}: {escape(str(v))}" for k, v in lines)]
+    return "\n".join(text + [f"  note: {escape(n)}" for n in info.notes])
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}"

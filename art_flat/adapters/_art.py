@@ -1,0 +1,150 @@
+"""What the adapters of ART's estimators share."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from art_flat._arrays import to_tensor
+from art_flat._errors import InputError, UnsupportedEstimatorError
+
+from ._preprocessing import Preprocessing
+from ._state import preserved, preserved_attributes
+from .base import Adapter
+
+
+class ArtAdapter(Adapter):
+    """An adapter of an ART estimator: its preprocessing, its state and its identity.
+
+    Raises:
+        UnsupportedEstimatorError: If the estimator changes its predictions behind the logits.
+    """
+
+    def __init__(self, estimator: Any, *, nb_classes: int, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(
+            estimator,
+            nb_classes=nb_classes,
+            input_shape=estimator.input_shape,
+            clip_values=estimator.clip_values,
+            device=device,
+            dtype=dtype,
+        )
+        changing = [type(d).__name__ for d in estimator.postprocessing_defences or [] if d.apply_predict]
+        if changing:
+            raise UnsupportedEstimatorError(
+                f"the classifier has postprocessing defences ({', '.join(changing)}): they change what "
+                "predict returns but neither the logits nor any gradient, so that flatness and predictions "
+                "would be those of two functions; adapt a classifier without postprocessing_defences"
+            )
+        self.preprocessing = Preprocessing(estimator.preprocessing_operations)
+
+    @abstractmethod
+    def _module(self, span: tuple[Tensor, Tensor] | None) -> nn.Module:
+        """Inputs, stretched from [0, 1] to `span` unless that is None, to logits."""
+
+    @abstractmethod
+    def _weights(self) -> Mapping[str, Any]:
+        """Every array that makes up the model, by name."""
+
+    @abstractmethod
+    def _changeable(self) -> nn.Module | None:
+        """The torch module that attacks may change, if there is one."""
+
+    def as_module(self, *, unit_range: bool = False, estimate_gradients: bool = False) -> nn.Module:
+        """The same function, x ↦ logits, as a module through which gradients flow; see `Adapter.as_module`.
+
+        Args:
+            unit_range: Take x in [0, 1] and rescale it to `clip_values` first.
+            estimate_gradients: Where a preprocessing defence has no gradient, use its own estimate.
+
+        Returns:
+            A module that gives logits of shape (n, k).
+
+        Raises:
+            UnsupportedEstimatorError: If a defence has no gradient and `estimate_gradients` is False.
+            InputError: If `unit_range` is asked for and the estimator has no `clip_values`.
+        """
+        estimated = self.preprocessing.without_gradient()
+        if estimated and not estimate_gradients:
+            raise UnsupportedEstimatorError(
+                f"the preprocessing defence {estimated[0]} has no gradient; use a PyTorch version of it, or "
+                "as_module(estimate_gradients=True) for the estimate that ART provides (often the identity)"
+            )
+        if not unit_range:
+            return self._module(None)
+        if self.clip_values is None:
+            raise InputError(
+                "unit_range=True needs the range of the inputs; give the classifier clip_values=(low, high)"
+            )
+        low, high = (to_tensor(v, dtype=torch.float64) for v in self.clip_values)
+        return self._module((low, high))
+
+    @contextlib.contextmanager
+    def guard(self) -> Iterator[None]:
+        """Put the estimator back as it was when the block ends, also after an exception; see `Adapter.guard`.
+
+        Yields:
+            None
+        """
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(preserved_attributes(self.estimator, "_features"))
+            loss = getattr(self.estimator, "_loss", None)
+            if loss is not None and hasattr(loss, "reduction"):
+                stack.callback(setattr, loss, "reduction", loss.reduction)
+            model = self._changeable()
+            if model is not None:
+                stack.enter_context(preserved(model))
+            yield
+
+    def identity(self) -> dict[str, str]:
+        """Which model this is; see `Adapter.identity`.
+
+        Returns:
+            `estimator` and `model` (class names), and `sha256` over weights, preprocessing and clip range.
+        """
+        digest = hashlib.sha256()
+        for name, value in self._weights().items():
+            _update(digest, name, value)
+        for name, value in self.preprocessing.parameters():
+            _update(digest, name, value)
+        for name, value in zip(("low", "high"), self.clip_values or (), strict=False):
+            _update(digest, name, np.asarray(value, dtype=np.float64))
+        return {
+            "estimator": class_name(self.estimator),
+            "model": class_name(self.estimator.model),
+            "sha256": digest.hexdigest(),
+        }
+
+
+def class_name(thing: object) -> str:
+    """Module and name of an object's class.
+
+    Args:
+        thing: Anything.
+
+    Returns:
+        The dotted name.
+    """
+    return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def _update(digest: Any, name: str, value: Any) -> None:
+    # Bytes of arrays and tensors, the text of plain values, the class of anything else
+    digest.update(f"\x1e{name}\x1f".encode())
+    if isinstance(value, np.ndarray):
+        value = to_tensor(value) if value.dtype.kind in "biuf" else value.tolist()
+    if isinstance(value, Tensor):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.reshape(-1).view(torch.uint8).numpy())
+    elif isinstance(value, (str, int, float, bool, list, tuple, np.generic)) or value is None:
+        digest.update(repr(value).encode())
+    else:
+        digest.update(class_name(value).encode())

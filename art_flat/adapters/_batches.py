@@ -1,0 +1,94 @@
+"""Work in batches that fit into memory."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
+import torch
+
+from art_flat._checks import check_number
+from art_flat._errors import InputError
+
+T = TypeVar("T")
+
+_LARGEST, _SMALLEST = 512, 16
+_NUMBERS = 512 * 3 * 64 * 64
+"""Input numbers per batch: 512 images of 3×64×64, about 40 of 3×224×224."""
+_ALLOCATION_FAILED = ("out of memory", "not enough memory", "can't allocate memory", "ALLOC_FAILED")
+
+
+def default_batch_size(input_shape: Sequence[int]) -> int:
+    """A batch size between 16 and 512 that falls with the size of a sample.
+
+    Args:
+        input_shape: Shape of one sample.
+
+    Returns:
+        Samples per forward pass.
+
+    >>> default_batch_size((1, 28, 28)), default_batch_size((3, 224, 224)), default_batch_size((3, 999, 999))
+    (512, 41, 16)
+    """
+    return min(_LARGEST, max(_SMALLEST, _NUMBERS // max(1, math.prod(input_shape))))
+
+
+def check_batch_size(batch_size: Any) -> int:
+    """A batch size that a user gave.
+
+    Args:
+        batch_size: Samples per forward pass.
+
+    Returns:
+        The same as a whole number ≥ 1.
+
+    Raises:
+        InputError: If it is none.
+    """
+    number = check_number(batch_size, "batch_size", "samples", at_least=1)
+    if number != int(number):
+        raise InputError(f"`batch_size` must be a whole number of samples, got {batch_size!r}")
+    return int(number)
+
+
+def map_batches(function: Callable[[slice], T], n: int, size: int) -> tuple[list[T], int]:
+    """`function` of consecutive slices of range(n), with the slices halved whenever memory runs out.
+
+    Args:
+        function: Called with each slice in turn, and again with a shorter one after an allocation failed.
+        n: How many samples there are.
+        size: How many samples a slice has at first.
+
+    Returns:
+        The results in order, and the size that was used in the end.
+    """
+    results: list[T] = []
+    start = 0
+    while start < n:
+        piece = _unless_memory_runs_out(function, slice(start, min(start + size, n)))
+        if piece is None:  # what the failed pass held is freed by now
+            size = max(1, min(size, n - start) // 2)
+            if torch.cuda.is_available():
+                torch.cuda.empty_cache()
+        else:
+            results.append(piece[0])
+            start += size
+    return results, size
+
+
+def _unless_memory_runs_out(function: Callable[[slice], T], rows: slice) -> tuple[T] | None:
+    try:
+        return (function(rows),)
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not any(
+            words in str(error) for words in _ALLOCATION_FAILED
+        ):
+            raise
+        if rows.stop - rows.start == 1:
+            error.add_note(
+                "art_flat: memory ran out with a single sample; free memory on the device, "
+                "or use a smaller model, input or dtype"
+            )
+            raise
+        return None

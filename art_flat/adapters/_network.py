@@ -1,0 +1,109 @@
+"""From inputs in clip units to logits and features, through the user's torch model."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from art_flat.functional._logits import two_classes
+
+from ._head import FoundHead, check_output, watching
+from ._preprocessing import Preprocessing
+from ._state import evaluating
+
+
+class Network(nn.Module):
+    """Preprocessing, the model in eval mode, and its logits.
+
+    It holds the model but no estimator, so that attacks may copy it. Told to train, it stays in eval mode and
+    leaves the model inside as it is. Parameters stay out of the graph.
+
+    Args:
+        wrapper: ART's wrapper of the model; the last of its outputs is the model's.
+        found: The head of the model.
+        preprocessing: What comes before the model.
+        dtype: The type in which the model computes.
+        span: Smallest and largest input, if inputs in [0, 1] are to be stretched to these.
+    """
+
+    def __init__(
+        self,
+        wrapper: nn.Module,
+        found: FoundHead,
+        preprocessing: Preprocessing,
+        dtype: torch.dtype,
+        span: tuple[Tensor, Tensor] | None = None,
+    ) -> None:
+        super().__init__()
+        self.wrapper, self.found = wrapper, found
+        self.preprocessing, self.dtype, self.span = preprocessing, dtype, span
+        self.training = False
+
+    def train(self, mode: bool = True) -> Network:
+        """Nothing.
+
+        Args:
+            mode: Not used.
+
+        Returns:
+            The module itself.
+        """
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch.
+
+        Args:
+            x: Samples, shape (n, ...).
+
+        Returns:
+            Logits, shape (n, k).
+        """
+        return self.run(x)[0]
+
+    def run(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """One forward pass.
+
+        Args:
+            x: Samples, shape (n, ...).
+
+        Returns:
+            Logits (n, k), features (n, d), and what the model itself returned.
+        """
+        x = stretch(x.to(self.found.layer.weight.device), self.span)
+        x = prepare(x, self.preprocessing, self.dtype)
+        layer = (self.found.name, self.found.layer)
+        with evaluating(self.wrapper, frozen=torch.is_grad_enabled()), watching(layer) as calls:
+            output = check_output(self.wrapper(x)[-1], x.shape[0], "the model")
+        logits = output if self.found.form == "logits" else calls[0].output * self.found.scale
+        return (two_classes(logits) if logits.shape[1] == 1 else logits), calls[0].features, output
+
+
+def stretch(x: Tensor, span: tuple[Tensor, Tensor] | None) -> Tensor:
+    """Inputs in clip units, from inputs in [0, 1].
+
+    Args:
+        x: Samples, shape (n, ...).
+        span: Smallest and largest input; None if `x` is in clip units already.
+
+    Returns:
+        Samples in clip units.
+    """
+    if span is None:
+        return x
+    low, high = (limit.to(x) for limit in span)
+    return low + x * (high - low)
+
+
+def prepare(x: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:
+    """Inputs as the model is given them: preprocessed in at least float32, then in the model's type.
+
+    Args:
+        x: Samples in clip units, shape (n, ...).
+        preprocessing: What comes before the model.
+        dtype: The type in which the model computes.
+
+    Returns:
+        What the model is called with.
+    """
+    return preprocessing(x.to(torch.promote_types(dtype, torch.float32))).to(dtype)

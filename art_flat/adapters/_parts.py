@@ -1,0 +1,98 @@
+"""What an adapter hands out: the head, the outputs of a forward pass, and counts of passes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Head:
+    """The last linear layer, z = W φ + b, as the loss sees it.
+
+    Attributes:
+        weight: W, shape (k, d), with every factor between the layer and the logits already in it.
+        bias: b, shape (k,), zeros where the layer has none.
+        name: Where the layer is in the model.
+        scale: The factor T > 0 by which the model multiplies the layer's output.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    name: str
+    scale: float = 1.0
+
+    @classmethod
+    def of(cls, weight: Tensor, bias: Tensor | None, name: str, scale: float = 1.0) -> Head:
+        """The head of a layer; a logistic one (one row w) becomes the two rows ±w/2 of the same softmax.
+
+        Args:
+            weight: The layer's weight, shape (k, d) or (1, d).
+            bias: The layer's bias, shape (k,) or (1,), or None.
+            name: Where the layer is in the model.
+            scale: The factor T > 0 by which the model multiplies the layer's output.
+
+        Returns:
+            A head with k ≥ 2; it shares the layer's memory where it can.
+
+        >>> Head.of(torch.tensor([[4.0, 6.0]]), None, "fc").weight
+        tensor([[-2., -3.],
+                [ 2.,  3.]])
+        """
+        bias = weight.new_zeros(len(weight)) if bias is None else bias
+        if scale != 1:
+            weight, bias = weight * scale, bias * scale
+        if len(weight) == 1:
+            weight, bias = torch.cat([-weight / 2, weight / 2]), torch.cat([-bias / 2, bias / 2])
+        return cls(weight, bias, name, scale)
+
+    @property
+    def nb_classes(self) -> int:
+        """The number of classes k."""
+        return int(self.weight.shape[0])
+
+    @property
+    def nb_features(self) -> int:
+        """The number of features d."""
+        return int(self.weight.shape[1])
+
+
+class Outputs(NamedTuple):
+    """What one forward pass gives: ordinary tensors on the adapter's device, without a graph."""
+
+    logits: Tensor
+    """z, shape (n, k)."""
+    features: Tensor
+    """φ, shape (n, d)."""
+
+
+@dataclass
+class Passes:
+    """How many samples went through the head, forwards and backwards; nan where that cannot be counted."""
+
+    forwards: float = 0
+    backwards: float = 0
+
+
+def clip_pair(clip_values: Any) -> tuple[Any, Any] | None:
+    """ART's clip values as two floats, or as two arrays where they differ between features.
+
+    Args:
+        clip_values: A pair, an array with two rows, or None.
+
+    Returns:
+        Smallest and largest input, or None.
+
+    >>> clip_pair(np.array([0, 255], dtype=np.float32))
+    (0.0, 255.0)
+    """
+    if clip_values is None:
+        return None
+    low, high = (np.asarray(v) for v in clip_values)
+    if low.size == high.size == 1:
+        return float(low.reshape(())), float(high.reshape(()))
+    return low, high

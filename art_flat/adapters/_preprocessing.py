@@ -1,0 +1,121 @@
+"""What ART does to inputs before the model sees them, on tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from art.defences.preprocessor.preprocessor import Preprocessor, PreprocessorPyTorch
+from art.preprocessing.standardisation_mean_std.numpy import StandardisationMeanStd
+from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMeanStdPyTorch
+from art.preprocessing.standardisation_mean_std.utils import broadcastable_mean_std
+from torch import Tensor
+
+from art_flat._arrays import to_numpy, to_tensor
+from art_flat._errors import UnsupportedEstimatorError
+
+
+class Preprocessing:
+    """The preprocessing defences and the standardisation of an ART estimator, one after the other.
+
+    Those written in torch, and ART's own standardisation, stay in torch; a defence written in NumPy is called
+    on arrays, and its backward pass is the estimate that the defence provides.
+
+    Args:
+        operations: The estimator's `preprocessing_operations`; the list is kept, so that changes are seen.
+    """
+
+    def __init__(self, operations: Sequence[Preprocessor]) -> None:
+        self._operations = operations
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """What the model is given for x.
+
+        Args:
+            x: Samples, shape (n, ...).
+
+        Returns:
+            Samples of the type and shape that the last operation gives.
+        """
+        for operation in self._steps():
+            if isinstance(operation, StandardisationMeanStd):
+                x = _standardised(operation, x)
+            elif not isinstance(operation, PreprocessorPyTorch):
+                x = _Estimated.apply(x, operation)
+            elif _is_differentiable(operation):
+                x = operation.forward(x, None)[0]
+            else:
+                estimate = operation.estimate_forward(x)
+                x = estimate + (operation.forward(x, None)[0] - estimate).detach()
+        return x
+
+    def without_gradient(self) -> list[str]:
+        """The defences whose gradient would be an estimate.
+
+        Returns:
+            Their class names.
+        """
+        return [type(o).__name__ for o in self._steps() if not _is_differentiable(o)]
+
+    def check_chain(self) -> None:
+        """Refuse what ART itself refuses to chain in a PyTorch estimator.
+
+        Raises:
+            UnsupportedEstimatorError: If a NumPy defence stands with more than one standardisation after it.
+        """
+        last = self._operations[-1] if self._operations else None
+        standardised = isinstance(last, (StandardisationMeanStd, StandardisationMeanStdPyTorch))
+        in_torch = all(isinstance(o, PreprocessorPyTorch) for o in self._operations)
+        if not in_torch and len(self._operations) > 1 + standardised:
+            raise UnsupportedEstimatorError(
+                f"ART cannot chain the preprocessing {', '.join(type(o).__name__ for o in self._operations)}"
+                ": a defence written in NumPy may stand alone or before the mean/std preprocessing; use its "
+                "PyTorch version"
+            )
+
+    def parameters(self) -> Iterator[tuple[str, Any]]:
+        """The parameters of every operation, to be hashed.
+
+        Yields:
+            Name, with the operation's class, and value.
+        """
+        for operation in self._steps():
+            name = f"{type(operation).__module__}.{type(operation).__qualname__}"
+            yield name, None
+            for parameter in sorted(operation.params):
+                yield f"{name}.{parameter}", getattr(operation, parameter, None)
+
+    def _steps(self) -> list[Preprocessor]:
+        return [operation for operation in self._operations if operation.apply_predict]
+
+
+def _is_differentiable(operation: Preprocessor) -> bool:
+    # One that brings its own estimate of the forward pass is not.
+    if isinstance(operation, PreprocessorPyTorch):
+        return type(operation).estimate_forward is PreprocessorPyTorch.estimate_forward
+    return isinstance(operation, StandardisationMeanStd)
+
+
+def _standardised(operation: StandardisationMeanStd, x: Tensor) -> Tensor:
+    # (x − mean)/std rounded to float32, as ART's NumPy version does it
+    mean, std = broadcastable_mean_std(x, operation.mean, operation.std)
+    mean, std = to_tensor(mean, device=x.device), to_tensor(std, device=x.device)
+    return ((x - mean) / std).to(torch.float32)
+
+
+class _Estimated(torch.autograd.Function):
+    """A defence written in NumPy; backwards, its own `estimate_gradient`."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, operation: Preprocessor) -> Tensor:
+        ctx.x, ctx.operation = np.array(to_numpy(x)), operation
+        result, _ = operation(ctx.x.copy(), None)
+        return to_tensor(result, device=x.device)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        gradient = gradients[0]
+        estimate = ctx.operation.estimate_gradient(ctx.x.copy(), np.array(to_numpy(gradient)))
+        return to_tensor(estimate, device=gradient.device), None

@@ -1,0 +1,124 @@
+"""Put back what attacks and forward passes change in a model."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_hooks_with_kwargs",
+    "_forward_hooks_always_called",
+    "_forward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+)
+
+
+@contextlib.contextmanager
+def evaluating(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
+    """The model in eval mode, and afterwards each submodule in the mode it was in.
+
+    Args:
+        model: Any module.
+        frozen: Also keep parameters out of the graphs that are built in the block.
+
+    Yields:
+        None
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    learning = [p for p in model.parameters() if p.requires_grad] if frozen else []
+    try:
+        if any(training for _, training in modes):
+            model.eval()
+        for parameter in learning:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in learning:
+            parameter.requires_grad_(True)
+        for module, training in modes:
+            module.training = training
+
+
+@contextlib.contextmanager
+def preserved(model: nn.Module) -> Iterator[None]:
+    """Put modes, gradients, `requires_grad`, hooks and buffers of a model back as they were, in any case.
+
+    Gradients are set aside, not copied: inside the block they are None at first, and what is accumulated
+    there is dropped.
+
+    Args:
+        model: Any module.
+
+    Yields:
+        None
+    """
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    hooks = [(registry, dict(registry)) for module in modules for registry in _registries(module)]
+    buffers = [_Buffer(module, name, b) for module in modules for name, b in module._buffers.items()]
+    gradients = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+    try:
+        for parameter, _, _ in gradients:
+            parameter.grad = None
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode
+        for registry, before in hooks:
+            registry.clear()
+            registry.update(before)
+        for buffer in buffers:
+            buffer.put_back()
+        for parameter, gradient, learns in gradients:
+            parameter.requires_grad_(learns)
+            parameter.grad = gradient
+
+
+@contextlib.contextmanager
+def preserved_attributes(thing: Any, *dicts: str) -> Iterator[None]:
+    """Put the attributes of an object back as they were, and what the named dictionaries among them held.
+
+    Args:
+        thing: Any object with a `__dict__`; None is left alone.
+        *dicts: Names of attributes that are dictionaries, where they exist.
+
+    Yields:
+        None
+    """
+    attributes = {} if thing is None else vars(thing)
+    before = dict(attributes)
+    contents = {name: dict(before[name]) for name in dicts if name in before}
+    try:
+        yield
+    finally:
+        attributes.clear()
+        attributes.update(before)
+        for name, content in contents.items():
+            before[name].clear()
+            before[name].update(content)
+
+
+def _registries(module: nn.Module) -> list[dict[int, Any]]:
+    return [registry for name in _HOOKS if (registry := vars(module).get(name)) is not None]
+
+
+class _Buffer:
+    """One buffer of a module, with a copy of what it held."""
+
+    def __init__(self, module: nn.Module, name: str, buffer: torch.Tensor | None) -> None:
+        self._module, self._name, self._buffer = module, name, buffer
+        self._copy = None if buffer is None else buffer.detach().clone()
+
+    def put_back(self) -> None:
+        self._module._buffers[self._name] = self._buffer
+        # Values are compared: batch norm writes its statistics without counting up their version.
+        if self._buffer is not None and self._copy is not None and not torch.equal(self._buffer, self._copy):
+            with torch.no_grad():
+                self._buffer.copy_(self._copy)

@@ -1,0 +1,92 @@
+"""Which of ART's PyTorch classifiers can be followed, and why not the others."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from art_flat._errors import UnsupportedEstimatorError
+
+from ._head import FoundHead
+from ._relation import Form
+
+_LOSSES: dict[type[nn.Module], tuple[bool, tuple[Form, ...]]] = {
+    nn.CrossEntropyLoss: (False, ("logits", "softmax", "log_softmax")),
+    nn.NLLLoss: (False, ("log_softmax",)),
+    nn.BCEWithLogitsLoss: (True, ("logits",)),
+    nn.BCELoss: (True, ("sigmoid",)),
+}
+"""The losses that are cross-entropies: whether the model has one output, and what that may be of its head."""
+
+
+def check_placement(model: nn.Module, device: torch.device) -> None:
+    """Refuse a model whose weights do not exist, or are elsewhere than the classifier computes.
+
+    Args:
+        model: The model.
+        device: Where the classifier computes.
+
+    Raises:
+        UnsupportedEstimatorError: If it is one.
+    """
+    name = type(model).__name__
+    tensors = [*model.named_parameters(), *model.named_buffers()]
+    lazy = [n for n, t in tensors if nn.parameter.is_lazy(t)]
+    if lazy:
+        raise UnsupportedEstimatorError(
+            f"{name} has lazy layers whose weights do not exist yet ({lazy[0]!r}); call the model on one "
+            "batch before it is given to the classifier"
+        )
+    devices = sorted({str(t.device) for _, t in tensors})
+    if "meta" in devices:
+        raise UnsupportedEstimatorError(
+            f"{name} has weights on the meta device, which have no values; load the weights before adapt()"
+        )
+    if len(devices) > 1:
+        raise UnsupportedEstimatorError(
+            f"{name} is spread over the devices {', '.join(devices)}; expected all of it on {device}"
+        )
+    if devices and devices[0] != str(device):
+        raise UnsupportedEstimatorError(
+            f"{name} is on {devices[0]}, the classifier computes on {device}; move it with "
+            f'model.to("{device}"), or make the classifier anew with device_type="gpu" or "cpu"'
+        )
+
+
+def check_loss(loss: Any) -> None:
+    """Refuse a loss that is neither a softmax nor a logistic cross-entropy.
+
+    Args:
+        loss: The classifier's loss.
+
+    Raises:
+        UnsupportedEstimatorError: If it is one.
+    """
+    if not isinstance(loss, tuple(_LOSSES)):
+        raise UnsupportedEstimatorError(
+            f"the classifier's loss is {type(loss).__name__}, expected one of "
+            f"{', '.join(c.__name__ for c in _LOSSES)}: flatness here is that of the cross-entropy"
+        )
+
+
+def check_loss_fits(loss: nn.Module, found: FoundHead) -> None:
+    """Refuse a loss that is not the cross-entropy of the head's logits.
+
+    Args:
+        loss: One that `check_loss` accepts.
+        found: The head of the model.
+
+    Raises:
+        UnsupportedEstimatorError: If the two do not fit.
+    """
+    (binary, forms), *_ = (known for cls, known in _LOSSES.items() if isinstance(loss, cls))
+    k, form = found.layer.out_features, found.form
+    if binary == (k == 1) and form in forms:
+        return
+    fitting = [c.__name__ for c, (one, allowed) in _LOSSES.items() if one == (k == 1) and form in allowed]
+    raise UnsupportedEstimatorError(
+        f"the classifier's loss is {type(loss).__name__}, but the model returns {form} with {k} "
+        f"output{'s' if k > 1 else ''} per sample, for which the cross-entropy is {' or '.join(fitting)}"
+    )

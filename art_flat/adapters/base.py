@@ -1,0 +1,297 @@
+"""What an adapter is: one face for every estimator that ends in a linear layer.
+
+The rest of art_flat sees a classifier only through `Adapter`. A new kind of estimator needs a subclass with
+`head`, `forward`, `as_module` and `identity`, and `adapt.register(MyEstimator)`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from art_flat import functional
+from art_flat._arrays import like
+from art_flat._checks import check_definition, check_inputs, check_labels
+from art_flat.functional._logits import squared_row_distances
+
+from ._batches import check_batch_size, default_batch_size, map_batches
+from ._parts import Head as Head
+from ._parts import Outputs as Outputs
+from ._parts import Passes as Passes
+from ._parts import clip_pair
+
+if TYPE_CHECKING:
+    from art_flat._types import Array, Definition
+
+T = TypeVar("T")
+
+
+class Adapter(ABC):
+    """An estimator's logits, features and head, and the quantities that follow from them.
+
+    Everything is computed from exactly what `estimator.predict` sees (preprocessing and preprocessing
+    defences included), in eval mode, with one forward pass per batch. Inputs are NumPy arrays or tensors of
+    shape (n, *input_shape) in units of `clip_values`; results come in the kind of array that came in.
+
+    Attributes:
+        estimator: What was adapted; never copied, never pickled.
+        nb_classes: The number of classes k; 2 for a logistic model with one output.
+        input_shape: Shape of one sample.
+        clip_values: Smallest and largest input, numbers or arrays; None if the estimator has none.
+        device: Where the model computes.
+        dtype: The floating type in which the model computes.
+    """
+
+    def __init__(
+        self,
+        estimator: Any,
+        *,
+        nb_classes: int,
+        input_shape: tuple[int, ...],
+        clip_values: Any,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.estimator = estimator
+        self.nb_classes = int(nb_classes)
+        self.input_shape = tuple(int(s) for s in input_shape)
+        self.clip_values = clip_pair(clip_values)
+        self.device = device
+        self.dtype = dtype
+        self._batch_size = default_batch_size(self.input_shape)
+
+    # What a subclass writes
+
+    @property
+    @abstractmethod
+    def head(self) -> Head:
+        """The linear head as it is now; follows the weights if the model is trained further."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Outputs:
+        """Logits and features of one batch that has been checked and lies on `device`."""
+
+    @abstractmethod
+    def as_module(self, *, unit_range: bool = False, estimate_gradients: bool = False) -> nn.Module:
+        """The same function, x ↦ logits, as a module through which gradients with respect to x flow.
+
+        The module takes x in units of `clip_values`, shape (n, *input_shape), of any floating type, and
+        applies the estimator's preprocessing. It computes in eval mode whatever mode it or the model is in,
+        leaves no gradient in the model's parameters, and shares them.
+
+        Args:
+            unit_range: Take x in [0, 1] and rescale it to `clip_values` first.
+            estimate_gradients: Where a preprocessing defence has no gradient, use the estimate that the
+                defence itself provides instead of refusing.
+
+        Returns:
+            A module that gives logits of shape (n, k).
+
+        Raises:
+            UnsupportedEstimatorError: If a defence has no gradient and `estimate_gradients` is False.
+            InputError: If `unit_range` is asked for and the estimator has no `clip_values`.
+        """
+
+    @abstractmethod
+    def identity(self) -> dict[str, str]:
+        """Which model this is.
+
+        Returns:
+            `estimator` and `model` (class names), and `sha256` over the weights, the preprocessing and the
+            clip range: equal for equal classifiers, in any process.
+        """
+
+    def guard(self) -> contextlib.AbstractContextManager[None]:
+        """Put the estimator back as it was when the block ends, also after an exception.
+
+        Training flag of every submodule, gradients, `requires_grad`, hooks, buffers, attributes of the
+        estimator and the loss's reduction. Parameters' gradients are None inside the block.
+
+        Returns:
+            A context manager.
+        """
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[Passes]:
+        """Count the samples that go through the head while the block runs, whoever calls the model.
+
+        Yields:
+            The counts so far; nan where they cannot be known.
+        """
+        yield Passes(math.nan, math.nan)
+
+    # What every adapter has
+
+    def outputs(self, x: Array, *, batch_size: int | None = None) -> Outputs:
+        """Logits and features, one forward pass per batch.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            batch_size: Samples per forward pass; chosen from the sample's size if None. Halved while the
+                device runs out of memory.
+
+        Returns:
+            Logits (n, k) and features (n, d) on `device`, without a graph, whatever kind of array `x` is.
+
+        Raises:
+            InputError: If `x` has another shape, NaN, or lies outside `clip_values`.
+        """
+        pieces = self._map(self._checked(x), lambda out, rows: out, batch_size)
+        return Outputs(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+
+    def logits(self, x: Array, *, batch_size: int | None = None) -> Array:
+        """Logits z = W φ + b; a logistic model with one output gives [−z/2, z/2].
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            batch_size: Samples per forward pass.
+
+        Returns:
+            Logits, shape (n, k).
+        """
+        return self._per_sample(x, lambda out, rows: out.logits, batch_size)
+
+    def features(self, x: Array, *, batch_size: int | None = None) -> Array:
+        """Features φ, the input of the head.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            batch_size: Samples per forward pass.
+
+        Returns:
+            Features, shape (n, d).
+        """
+        return self._per_sample(x, lambda out, rows: out.features, batch_size)
+
+    def predict(self, x: Array, *, batch_size: int | None = None) -> Array:
+        """Predicted class, argmax z.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            batch_size: Samples per forward pass.
+
+        Returns:
+            Class indices, int64, shape (n,).
+        """
+        return self._per_sample(x, lambda out, rows: out.logits.argmax(dim=1), batch_size)
+
+    def loss(self, x: Array, y: Array, *, batch_size: int | None = None) -> Array:
+        """Softmax cross-entropy ℓ = −log p_y.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            y: Labels, class indices (n,) or one-hot rows (n, k).
+            batch_size: Samples per forward pass.
+
+        Returns:
+            Losses in nats, float64, shape (n,), in [0, ∞).
+
+        Raises:
+            InputError: If `x` or `y` cannot be used.
+        """
+        labels = check_labels(y, self._checked(x).shape[0], self.nb_classes).to(self.device)
+        return self._per_sample(
+            x, lambda out, rows: functional.cross_entropy(out.logits, labels[rows]), batch_size
+        )
+
+    def relative_sharpness(
+        self, x: Array, *, definition: Definition = "paper", batch_size: int | None = None
+    ) -> Array:
+        """Relative sharpness κ of the head, ‖W‖_F² · Tr H in the paper's definition.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            definition: `"paper"`, `"neuronwise"` or `"unsquared"`; see `functional.relative_sharpness`.
+            batch_size: Samples per forward pass.
+
+        Returns:
+            κ in nats, shape (n,), in [0, ∞).
+
+        Raises:
+            InputError: If `x` or `definition` cannot be used.
+        """
+        return self._sharpness(functional.relative_sharpness, x, definition, batch_size)
+
+    def log_relative_sharpness(
+        self, x: Array, *, definition: Definition = "paper", batch_size: int | None = None
+    ) -> Array:
+        """The logarithm of κ, finite where κ itself underflows.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            definition: `"paper"`, `"neuronwise"` or `"unsquared"`; see `functional.relative_sharpness`.
+            batch_size: Samples per forward pass.
+
+        Returns:
+            log κ, shape (n,).
+
+        Raises:
+            InputError: If `x` or `definition` cannot be used.
+        """
+        return self._sharpness(functional.log_relative_sharpness, x, definition, batch_size)
+
+    def hessian_trace(self, x: Array, *, batch_size: int | None = None) -> Array:
+        """Trace of the loss's Hessian in the head's weight, Tr H = ‖φ‖² Σ p(1−p).
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            batch_size: Samples per forward pass.
+
+        Returns:
+            Tr H, shape (n,), in [0, ∞).
+        """
+        return self._per_sample(x, lambda out, rows: functional.hessian_trace(*out), batch_size)
+
+    # How that is done
+
+    def _sharpness(
+        self, score: Callable[..., Tensor], x: Array, definition: Definition, batch_size: int | None
+    ) -> Array:
+        definition = check_definition(definition)
+        weight = self.head.weight
+        distances = squared_row_distances(weight) if definition == "neuronwise" else None
+        score = partial(score, weight=weight, definition=definition, row_distances=distances)
+        return self._per_sample(x, lambda out, rows: score(out.logits, out.features), batch_size)
+
+    def _per_sample(
+        self, x: Array, function: Callable[[Outputs, slice], Tensor], batch_size: int | None
+    ) -> Array:
+        # Each batch is reduced at once and moved to where x is: memory holds one batch and the results.
+        home = x.device if isinstance(x, Tensor) else torch.device("cpu")
+        pieces = self._map(self._checked(x), lambda out, rows: function(out, rows).to(home), batch_size)
+        return like(torch.cat(pieces), x)
+
+    def _map(
+        self, inputs: Tensor, function: Callable[[Outputs, slice], T], batch_size: int | None
+    ) -> list[T]:
+        size = self._batch_size if batch_size is None else check_batch_size(batch_size)
+        results, used = map_batches(
+            lambda rows: function(self.forward(inputs[rows].to(self.device)), rows), inputs.shape[0], size
+        )
+        if used < size:
+            self._batch_size = min(used, self._batch_size)
+        return results
+
+    def _checked(self, x: Array) -> Tensor:
+        return check_inputs(x, input_shape=self.input_shape, clip_values=self.clip_values).detach()
+
+    def __repr__(self) -> str:
+        head, model = self.head, type(getattr(self.estimator, "model", self.estimator)).__name__
+        return (
+            f"{type(self).__name__}({model}, head={head.name!r} {head.nb_classes}×{head.nb_features}, "
+            f"input_shape={self.input_shape}, clip_values={self.clip_values}, device={str(self.device)!r})"
+        )
+
+    def __getstate__(self) -> NoReturn:
+        raise TypeError(
+            f"{type(self).__name__} can be neither copied nor pickled, because ART's estimators write files "
+            "when they are; adapt the classifier again where it is needed"
+        )

@@ -1,0 +1,164 @@
+"""ART's PyTorchClassifier."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import torch
+from art.estimators.classification import PyTorchClassifier
+from torch import Tensor, nn
+
+from art_flat._arrays import to_tensor
+from art_flat._errors import ArtFlatError, UnsupportedEstimatorError
+from art_flat._random import forked
+
+from ._art import ArtAdapter
+from ._head import find_head
+from ._network import Network, prepare
+from ._state import evaluating
+from ._support import check_loss, check_loss_fits, check_placement
+from .base import Head, Outputs, Passes
+
+_OWN = ("predict", "_apply_preprocessing", "_apply_postprocessing")
+"""Methods that make up a prediction; where a subclass has others, its predictions are compared."""
+
+
+class PyTorchAdapter(ArtAdapter):
+    """ART's `PyTorchClassifier`, or a subclass of it that predicts in the same way.
+
+    Args:
+        estimator: The classifier; its model is left as it is.
+        head: Name of the last linear layer; found by watching a forward pass if None.
+
+    Raises:
+        HeadNotFoundError: If the model does not end in a linear layer.
+        UnsupportedEstimatorError: If the classifier does something that cannot be followed.
+
+    >>> import art_flat as af, numpy as np
+    >>> model, loss = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), nn.CrossEntropyLoss()
+    >>> net = af.adapt(PyTorchClassifier(model, loss, (1, 2, 2), nb_classes=3, clip_values=(0, 1)))
+    >>> net
+    PyTorchAdapter(Sequential, head='1' 3×4, input_shape=(1, 2, 2), clip_values=(0.0, 1.0), device='cpu')
+    >>> net.relative_sharpness(np.zeros((5, 1, 2, 2)))
+    array([0., 0., 0., 0., 0.], dtype=float32)
+    >>> x = torch.rand(5, 1, 2, 2)
+    >>> torch.equal(net.as_module()(x), net.logits(x))
+    True
+    """
+
+    def __init__(self, estimator: Any, head: str | None = None) -> None:
+        check_placement(estimator.model, estimator.device)
+        check_loss(estimator.loss)
+        types = [p.dtype for p in estimator.model.parameters() if p.is_floating_point()]
+        super().__init__(
+            estimator,
+            nb_classes=estimator.nb_classes,
+            device=estimator.device,
+            dtype=types[0] if types else torch.float32,
+        )
+        self.preprocessing.check_chain()
+        with self.guard(), forked(0, self.device):
+            self._network = self._find(head)
+        check_loss_fits(estimator.loss, self._network.found)
+        if any(getattr(type(estimator), name) is not getattr(PyTorchClassifier, name) for name in _OWN):
+            with self.guard():
+                self._check_predict()
+
+    @property
+    def head(self) -> Head:
+        """The linear head as it is now; follows the weights if the model is trained further."""
+        layer, name, _, scale = self._network.found
+        return Head.of(
+            layer.weight.detach(), None if layer.bias is None else layer.bias.detach(), name, scale
+        )
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Logits and features of one batch; see `Adapter.forward`.
+
+        Args:
+            x: Samples on `device`, shape (n, *input_shape).
+
+        Returns:
+            Logits and features.
+        """
+        with torch.inference_mode():
+            logits, features, _ = self._network.run(x)
+        return Outputs(logits.clone(), features.clone())  # clones made outside are ordinary tensors
+
+    @contextlib.contextmanager
+    def counting(self) -> Iterator[Passes]:
+        """Count the samples that go through the head while the block runs, whoever calls the model.
+
+        Yields:
+            The counts so far.
+        """
+        passes = Passes()
+
+        def count(module: nn.Module, args: object, output: Tensor) -> None:
+            def count_back(gradient: Tensor) -> None:
+                passes.backwards += len(output)
+
+            passes.forwards += len(output)
+            if output.requires_grad:
+                output.register_hook(count_back)  # type: ignore[no-untyped-call]
+
+        handle = self._network.found.layer.register_forward_hook(count)
+        try:
+            yield passes
+        finally:
+            handle.remove()
+
+    def _module(self, span: tuple[Tensor, Tensor] | None) -> nn.Module:
+        network = self._network
+        return Network(network.wrapper, network.found, self.preprocessing, self.dtype, span)
+
+    def _changeable(self) -> nn.Module:
+        wrapper: nn.Module = self.estimator._model
+        return wrapper
+
+    def _weights(self) -> Mapping[str, Any]:
+        state: Mapping[str, Any] = self.estimator.model.state_dict()
+        return state
+
+    def _find(self, name: str | None) -> Network:
+        wrapper, model = self._changeable(), self.estimator.model
+        try:
+            with evaluating(wrapper), torch.no_grad():
+                probe = prepare(self._probe(), self.preprocessing, self.dtype)
+                found = find_head(model, lambda x: wrapper(x)[-1], probe, self.nb_classes, name)
+        except ArtFlatError:
+            raise
+        except Exception as error:
+            shape = ", ".join(map(str, (3, *self.input_shape)))
+            raise UnsupportedEstimatorError(
+                f"{type(model).__name__} failed on a probe of shape ({shape}): {error}; check the "
+                "classifier's input_shape and preprocessing"
+            ) from error
+        return Network(wrapper, found, self.preprocessing, self.dtype)
+
+    def _probe(self) -> Tensor:
+        # Three inputs drawn evenly from the clip range, always the same
+        low, high = (to_tensor(v, dtype=torch.float64) for v in self.clip_values or (0.0, 1.0))
+        if not bool(torch.isfinite(high - low).all()):
+            low, high = torch.zeros(()), torch.ones(())
+        generator = torch.Generator().manual_seed(0)
+        drawn = torch.rand((3, *self.input_shape), generator=generator, dtype=torch.float64)
+        return (low + drawn * (high - low)).to(self.device, torch.float32)
+
+    def _check_predict(self) -> None:
+        # A subclass with methods of its own must predict what its model returns.
+        x, name = self._probe(), type(self.estimator).__name__
+        with forked(0, self.device), torch.no_grad():
+            expected = self._network.run(x)[2].cpu()
+        with forked(0, self.device):
+            try:
+                seen = to_tensor(self.estimator.predict(x.cpu().numpy())).to(expected.dtype)
+            except Exception as error:
+                raise UnsupportedEstimatorError(f"{name}.predict failed on a probe: {error}") from error
+        if seen.shape != expected.shape or not torch.allclose(seen, expected, rtol=1e-3, atol=1e-3):
+            raise UnsupportedEstimatorError(
+                f"{name}.predict returns something else than its model does, so that the model's logits "
+                "would not be those of the predictions; adapt a PyTorchClassifier of the model instead"
+            )

@@ -1,0 +1,351 @@
+"""The contract of every attack: `Attack.__call__` keeps it, an attack writes `run`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import time
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import numpy as np
+import torch
+from torch import nn
+
+from .._arrays import like, to_numpy
+from .._checks import check_delta, check_inputs, check_labels, check_norm, radius_words
+from .._errors import AttackNotUsableError, BudgetError, InputError, ParameterError, closest
+from .._random import forked
+from .._types import NORMS, Norm
+from ..adapters.base import Adapter, Outputs, Passes
+from ..functional import cross_entropy, distance, project
+
+if TYPE_CHECKING:
+    from .._types import Array
+
+Access = Literal["white-box", "black-box", "none"]
+Budget = Literal["fixed", "minimum-norm", "none"]
+Usability = Literal["usable", "degraded", "refused"]
+
+_ROUNDING: dict[Norm, float] = {"Linf": 1e-3, "L2": 1e-3, "L1": 1e-2, "L0": 0.0}
+"""Relative excess over δ that float32 arithmetic inside the libraries explains; it is projected away."""
+
+
+@dataclass(frozen=True)
+class AttackInfo:
+    """What is known of an attack before it is built; `art-flat attacks` lists it.
+
+    Attributes:
+        name: `"library:Name"`, as `load_attack` takes it.
+        build: Called with the attack's parameters, gives the attack.
+        norms: Norms of the ball it can be told to stay in, or the norm it minimises.
+        access: What it needs of the model: gradients, outputs only, or nothing.
+        budget: `"fixed"`: it takes δ; `"minimum-norm"`: it runs once and seeks the nearest point;
+            `"none"`: neither (its points are measured and read at every δ).
+        maximises_loss: Whether it looks for the largest cross-entropy in the ball; if not, a loss change found
+            by it says little about (δ, ε)-robustness.
+        targeted: Whether it takes a target class.
+        usability: `"usable"`, `"degraded"` or `"refused"`, with the `reason`.
+        reason: Why it is not simply usable.
+        notes: Facts about its behaviour that a reader of its results should know.
+        version: Version of the library it comes from.
+        defaults: Its parameters with their default values.
+    """
+
+    name: str
+    build: Callable[..., Attack]
+    norms: tuple[Norm, ...]
+    access: Access = "white-box"
+    budget: Budget = "fixed"
+    maximises_loss: bool = False
+    targeted: bool = False
+    usability: Usability = "usable"
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    version: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What an attack's `run` is given; tensors live on the model's device and are not to be changed.
+
+    Attributes:
+        net: The adapted classifier.
+        module: `x` (n, ...) in clip units → logits (n, k), differentiable; every pass through it is counted.
+        x: Clean inputs, shape (n, ...).
+        y: True labels, int64, shape (n,).
+        target: Target labels, int64, shape (n,), or None.
+        delta: Radius in clip units; None only for attacks without a fixed budget.
+        norm: Norm of the ball.
+        low: Smallest admissible input value, broadcastable to `x`.
+        high: Largest admissible input value, broadcastable to `x`.
+        seed: Seed of this run; the global generators are already seeded with it and are put back afterwards.
+    """
+
+    net: Adapter
+    module: nn.Module
+    x: torch.Tensor
+    y: torch.Tensor
+    target: torch.Tensor | None
+    delta: float | None
+    norm: Norm
+    low: torch.Tensor
+    high: torch.Tensor
+    seed: int
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What an attack found, measured by art_flat and not by the library; n samples.
+
+    Attributes:
+        x: Adversarial points, inside the clip range, shape of the clean inputs.
+        success: Points that are wrong (or hit the target) and inside the ball, bool (n,).
+        distance: ‖x′ − x‖ in `norm`, float64 (n,).
+        within_budget: Points with distance ≤ δ, bool (n,); all True if δ is None.
+        status: `"ok"`, `"fallback"` (the attack gave back the clean point or worse) or `"failed"`
+            (not finite; the clean point is kept in `x`), text (n,).
+        distances: The same distances in every norm.
+        outputs: Logits and features at `x`, tensors on the model's device.
+        forwards: Forward passes per sample inside the attack; NaN where they cannot be counted.
+        backwards: Backward passes per sample inside the attack; NaN where they cannot be counted.
+        seconds: Wall-clock time of the attack alone, for the whole batch.
+        warnings: Warnings and texts the library gave while it ran.
+        attack: The attack with its parameters, as `load_attack` takes it.
+        norm: Norm of the ball.
+        delta: Radius of the ball in clip units, or None.
+        seed: The seed used.
+    """
+
+    x: Array
+    success: Array
+    distance: Array
+    within_budget: Array
+    status: np.ndarray
+    distances: Mapping[Norm, np.ndarray]
+    outputs: Outputs
+    forwards: float
+    backwards: float
+    seconds: float
+    warnings: tuple[str, ...]
+    attack: str
+    norm: Norm
+    delta: float | None
+    seed: int
+
+
+class Attack(ABC):
+    """An attack on an adapted classifier; a subclass writes `run`.
+
+    Args:
+        info: What is known of the attack.
+        params: Its parameters, by the library's own names; checked against `info.defaults`.
+
+    Raises:
+        ParameterError: If a parameter does not exist; says the closest one.
+    """
+
+    def __init__(self, info: AttackInfo, params: Mapping[str, Any] | None = None) -> None:
+        params = dict(params or {})
+        for key in params.keys() - info.defaults.keys():
+            hint = closest(key, info.defaults)
+            known = " or ".join(map(repr, hint)) if hint else ", ".join(sorted(info.defaults)) or "none"
+            raise ParameterError(f"{info.name} has no parameter {key!r}; did you mean {known}?")
+        self.info = info
+        self.params: Mapping[str, Any] = params
+
+    @abstractmethod
+    def run(self, problem: Problem) -> torch.Tensor:
+        """Adversarial points for `problem`, same shape as `problem.x`; everything else is done around it."""
+
+    def check(self, net: Adapter, norm: Norm) -> None:  # noqa: B027  (most attacks need no further check)
+        """Refuse, before running, a classifier or norm this attack cannot deal with.
+
+        Raises:
+            AttackNotUsableError: With the reason.
+        """
+
+    @property
+    def name(self) -> str:
+        """The attack with its parameters, as `load_attack` takes it."""
+        inner = ", ".join(f"{k}={v!r}" for k, v in sorted(self.params.items()))
+        return f"{self.info.name}({inner})" if inner else self.info.name
+
+    @property
+    def hash(self) -> str:
+        """Twelve hexadecimal digits that identify the attack, its parameters and its library's version."""
+        key = json.dumps([self.name, self.info.version], ensure_ascii=False)
+        return hashlib.sha256(key.encode()).hexdigest()[:12]
+
+    def __repr__(self) -> str:
+        return f"<attack {self.name}>"
+
+    @final
+    @radius_words
+    def __call__(
+        self,
+        net: Adapter,
+        x: Array,
+        y: Array,
+        *,
+        delta: float | None = None,
+        norm: Any = None,
+        target: Array | None = None,
+        seed: int = 0,
+        clean: Outputs | None = None,
+    ) -> AttackResult:
+        """Attack `x` and measure what came back.
+
+        Args:
+            net: The adapted classifier, from `art_flat.adapt`.
+            x: Clean inputs, shape (n, ...), inside the clip range.
+            y: True labels, indices (n,) or one-hot (n, k).
+            delta: Radius of the ball in clip units; may be left out for attacks without a fixed budget.
+            norm: `"Linf"`, `"L2"`, `"L1"` or `"L0"`; by default the attack's first norm.
+            target: Target labels for a targeted attack.
+            seed: Seed of everything random; the caller's generators are not touched.
+            clean: Logits and features at `x`, where they are known already.
+
+        Returns:
+            The points and what was measured of them.
+
+        Raises:
+            InputError: If an argument cannot be used.
+            AttackNotUsableError: If the attack cannot run on this classifier, norm or target.
+            BudgetError: If the attack gave back points of another shape.
+        """
+        norm = self.info.norms[0] if norm is None else check_norm(norm)
+        self._check_call(net, norm, delta, target)
+        inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+        inputs = inputs.detach().to(net.device, net.dtype)
+        n = inputs.shape[0]
+        labels = check_labels(y, n, net.nb_classes).to(net.device)
+        targets = None if target is None else check_labels(target, n, net.nb_classes, "target").to(net.device)
+        low, high = (torch.as_tensor(np.asarray(v), dtype=net.dtype, device=net.device) for v in _clip(net))
+        inputs = torch.minimum(torch.maximum(inputs, low), high)
+        delta = None if delta is None else check_delta(delta)
+        if clean is None:
+            clean = net.outputs(inputs)
+
+        problem = Problem(net, net.as_module(), inputs, labels, targets, delta, norm, low, high, int(seed))
+        with net.guard(), forked(problem.seed, net.device), net.counting() as passes, _quiet() as said:
+            started = time.perf_counter()
+            points = self.run(problem)
+            seconds = time.perf_counter() - started
+        points, finite = _repair(points, problem)
+        measured = {m: distance(inputs, points, m) for m in NORMS}
+        inside = torch.ones_like(finite) if delta is None else measured[norm] <= delta
+        outputs = net.outputs(points)
+        success = _fooled(outputs.logits, problem) & inside & finite
+        status = _status(points, success, finite, outputs, clean, problem)
+        return AttackResult(
+            x=like(points, x),
+            success=like(success, x),
+            distance=like(measured[norm], x),
+            within_budget=like(inside, x),
+            status=status,
+            distances={m: to_numpy(d) for m, d in measured.items()},
+            outputs=outputs,
+            forwards=passes.forwards / n,
+            backwards=passes.backwards / n,
+            seconds=seconds,
+            warnings=tuple(said),
+            attack=self.name,
+            norm=norm,
+            delta=delta,
+            seed=problem.seed,
+        )
+
+    def _check_call(self, net: Adapter, norm: Norm, delta: float | None, target: Array | None) -> None:
+        if not isinstance(net, Adapter):
+            raise InputError(
+                f"{self.info.name} was given {type(net).__name__}; pass an adapted classifier: art_flat.adapt(...)"
+            )
+        if self.info.usability == "refused":
+            raise AttackNotUsableError(f"{self.info.name} cannot be used: {self.info.reason}")
+        if norm not in self.info.norms:
+            raise AttackNotUsableError(
+                f"{self.info.name} does not support the norm {norm}; it supports {', '.join(self.info.norms)}"
+            )
+        if delta is None and self.info.budget == "fixed":
+            raise InputError(
+                f"{self.info.name} needs `delta`, the radius in units of the classifier's clip_values"
+            )
+        if target is not None and not self.info.targeted:
+            raise AttackNotUsableError(f"{self.info.name} takes no target class; leave `target` out")
+        self.check(net, norm)
+
+
+def _clip(net: Adapter) -> tuple[Any, Any]:
+    if net.clip_values is None:
+        raise InputError(
+            "the classifier has no clip_values, so no attack knows the admissible range; "
+            "build it with clip_values=(low, high)"
+        )
+    return net.clip_values
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[list[str]]:
+    """Keep warnings and prints of a library from the user's terminal; the list gets their texts."""
+    said: list[str] = []
+    out, err = io.StringIO(), io.StringIO()
+    with warnings.catch_warnings(record=True) as caught, torch.enable_grad():
+        warnings.simplefilter("always")
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                yield said
+            finally:
+                texts = [f"{w.category.__name__}: {w.message}" for w in caught]
+                texts += [line for stream in (out, err) for line in stream.getvalue().splitlines()]
+                said += dict.fromkeys(t.strip() for t in texts if t.strip())
+
+
+def _repair(points: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """Points clipped to the range and freed of rounding errors over δ; and which of them were finite."""
+    x, delta = problem.x, problem.delta
+    if not isinstance(points, torch.Tensor) or points.shape != x.shape:
+        got = tuple(points.shape) if hasattr(points, "shape") else type(points).__name__
+        raise BudgetError(f"the attack gave back {got} where points of shape {tuple(x.shape)} were expected")
+    points = points.detach().to(x.device, x.dtype)
+    finite = torch.isfinite(points).flatten(1).all(dim=1)
+    points = torch.where(finite.view(-1, *[1] * (x.ndim - 1)), points, x)
+    points = torch.minimum(torch.maximum(points, problem.low), problem.high)
+    if delta is not None:
+        excess = distance(x, points, problem.norm) / delta
+        rounded = (excess > 1) & (excess <= 1 + _ROUNDING[problem.norm])
+        if bool(rounded.any()):
+            points = points.clone()
+            points[rounded] = project(x[rounded], points[rounded], delta, problem.norm)
+    return points, finite
+
+
+def _fooled(logits: torch.Tensor, problem: Problem) -> torch.Tensor:
+    label = logits.argmax(dim=1)
+    known = ~torch.isnan(logits).any(dim=1)
+    return known & ((label == problem.target) if problem.target is not None else (label != problem.y))
+
+
+def _status(
+    points: torch.Tensor,
+    success: torch.Tensor,
+    finite: torch.Tensor,
+    outputs: Outputs,
+    clean: Outputs,
+    problem: Problem,
+) -> np.ndarray:
+    fallback = (points == problem.x).flatten(1).all(dim=1)
+    if problem.target is None:
+        worse = cross_entropy(outputs.logits, problem.y) < cross_entropy(clean.logits, problem.y)
+        fallback |= worse & ~success
+    status = np.where(to_numpy(fallback), "fallback", "ok")
+    return np.where(to_numpy(finite), status, "failed")
+
+
+__all__ = ["Access", "Attack", "AttackInfo", "AttackResult", "Budget", "Passes", "Problem", "Usability"]

@@ -1,0 +1,257 @@
+"""Our own loss maximisers, `art_flat:PGD` and `art_flat:APGD`.
+
+Loss-change robustness asks for the largest loss in the ball. The attacks of the libraries ask for a wrong
+prediction: they stop at the first flip, hand back the clean point where they fail, or return their last
+iterate instead of their best. Here every sample is attacked to the end, the best iterate is kept, and the clean
+point is one of the candidates.
+
+Both walk along the exact direction of the loss gradient without ever computing its size. With u =
+log Σ_{j≠y} exp(z_j) − z_y the loss is log(1 + eᵘ), increasing in u, and ∇u = Σ_{j≠y} π_j ∇z_j − ∇z_y with π the
+softmax over the other classes. ∇ℓ is ∇u times 1 − p_y, which underflows on confident models; ∇u does not, so a
+scaled head masks nothing here.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+
+from .._errors import InputError
+from .._types import Norm
+from ..adapters.base import Adapter
+from .base import Attack, AttackInfo, Problem
+
+_NORMS: tuple[Norm, ...] = ("Linf", "L2")
+
+
+def attacks() -> list[AttackInfo]:
+    """The loss maximisers, for the registry."""
+    from .. import __version__
+
+    def info(name: str, cls: type[_LossMaximiser], **defaults: Any) -> AttackInfo:
+        note = "looks for the largest cross-entropy in the ball; keeps the best iterate of each sample"
+        known = AttackInfo(
+            name=name,
+            build=lambda **params: cls(known, params),
+            norms=_NORMS,
+            maximises_loss=True,
+            targeted=True,
+            notes=(note,),
+            version=__version__,
+            defaults=defaults,
+        )
+        return known
+
+    return [
+        info("art_flat:PGD", PGD, steps=40, restarts=1, step_size=None, random_start=True),
+        info("art_flat:APGD", APGD, steps=100, restarts=1),
+    ]
+
+
+class _LossMaximiser(Attack):
+    """Restarts around `search`, keeping the best point of each sample."""
+
+    def check(self, net: Adapter, norm: Norm) -> None:
+        """Refuse parameters without meaning; see `Attack.check`."""
+        for key in ("steps", "restarts"):
+            value = self._param(key)
+            if not isinstance(value, int) or value < 1:
+                raise InputError(
+                    f"{self.info.name}: `{key}` must be a whole number of at least 1, got {value!r}"
+                )
+
+    def _param(self, key: str) -> Any:
+        return self.params.get(key, self.info.defaults[key])
+
+    def run(self, problem: Problem) -> torch.Tensor:
+        """The point with the largest loss seen for each sample; see `Attack.run`."""
+        assert problem.delta is not None
+        generator = torch.Generator(device=problem.x.device).manual_seed(problem.seed)
+        best = _Best(problem.x)
+        for restart in range(self._param("restarts")):
+            self.search(problem, best, generator, restart)
+        return best.x
+
+    def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
+        """One run from one start, reporting every point it evaluates to `best`."""
+        raise NotImplementedError
+
+
+class PGD(_LossMaximiser):
+    """Projected gradient ascent on the cross-entropy; the step is 2.5 δ/steps unless `step_size` is given.
+
+    Parameters: `steps`, `restarts`, `step_size` (clip units), `random_start` (of the first run; later ones always).
+
+    Source:
+        Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018.
+    """
+
+    def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
+        """See `_LossMaximiser.search`."""
+        steps, delta = self._param("steps"), float(problem.delta or 0)
+        size = self._param("step_size")
+        size = 2.5 * delta / steps if size is None else float(size)
+        x = problem.x
+        if self._param("random_start") or restart:
+            best.offer(x, ascent_value(problem, x))
+            x = random_start(problem, generator)
+        for _ in range(steps):
+            value, grad = ascent_direction(problem, x)
+            best.offer(x, value)
+            x = to_ball(problem, x + size * unit_step(grad, problem.norm))
+        best.offer(x, ascent_value(problem, x))
+
+
+class APGD(_LossMaximiser):
+    """Auto-PGD on the cross-entropy: momentum, and a step halved when progress stalls; restarts are random.
+
+    Parameters: `steps`, `restarts`.
+
+    Source:
+        Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
+        parameter-free attacks", ICML 2020, Algorithm 1 (momentum 0.75, ρ = 0.75).
+    """
+
+    def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
+        """See `_LossMaximiser.search`."""
+        steps, delta = self._param("steps"), float(problem.delta or 0)
+        best.offer(problem.x, ascent_value(problem, problem.x))
+        x = random_start(problem, generator)
+        value, grad = ascent_direction(problem, x)
+        best.offer(x, value)
+        own = _Best(x, value, grad)
+        size = torch.full_like(value, 2 * delta)
+        previous, checkpoints = x, _checkpoints(steps)
+        rises = torch.zeros_like(value)
+        last_best, last_size = own.value.clone(), size.clone()
+        since = 0
+        for k in range(steps):
+            step = _expand(size, x).to(x.dtype)
+            z = to_ball(problem, x + step * unit_step(grad, problem.norm))
+            if k:
+                z = to_ball(problem, x + 0.75 * (z - x) + 0.25 * (x - previous))
+            previous, x = x, z
+            new, grad = ascent_direction(problem, x)
+            best.offer(x, new)
+            rises += new > value
+            value = new
+            own.offer(x, value, grad)
+            since += 1
+            if k + 1 in checkpoints:
+                stalled = rises < 0.75 * since
+                stalled |= (size == last_size) & (own.value <= last_best)
+                last_size, last_best = size.clone(), own.value.clone()
+                size = torch.where(stalled, size / 2, size)
+                x, grad = _pick(stalled, own.x, x), _pick(stalled, own.grad, grad)
+                value = torch.where(stalled, own.value, value)
+                previous = _pick(stalled, x, previous)
+                rises, since = torch.zeros_like(rises), 0
+
+
+class _Best:
+    """The best point of each sample so far, with its value and, if given, its gradient."""
+
+    def __init__(
+        self, x: torch.Tensor, value: torch.Tensor | None = None, grad: torch.Tensor | None = None
+    ) -> None:
+        self.x = x.clone()
+        nothing = torch.full((x.shape[0],), -math.inf, dtype=torch.float64, device=x.device)
+        self.value = nothing if value is None else value.clone()
+        self.grad = torch.zeros_like(x) if grad is None else grad.clone()
+
+    def offer(self, x: torch.Tensor, value: torch.Tensor, grad: torch.Tensor | None = None) -> None:
+        """Take the points that are better than what there is; NaN is never better."""
+        better = value > self.value
+        self.value = torch.where(better, value, self.value)
+        self.x = _pick(better, x, self.x)
+        if grad is not None:
+            self.grad = _pick(better, grad, self.grad)
+
+
+def log_odds_against(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """u = log Σ_{j≠y} exp(z_j) − z_y, of which the cross-entropy log(1 + eᵘ) is an increasing function.
+
+    Args:
+        logits: Shape (n, k), k ≥ 2.
+        labels: Indices, shape (n,).
+
+    Returns:
+        Float64 (n,), in nats.
+    """
+    wide = logits.double()
+    others = wide.scatter(1, labels[:, None], -math.inf)
+    return others.logsumexp(dim=1) - wide.gather(1, labels[:, None])[:, 0]
+
+
+def ascent_direction(problem: Problem, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The value to be raised at `x`, float64 (n,), and its gradient there, shape of `x`."""
+    x = x.detach().requires_grad_(True)
+    logits = problem.module(x)
+    value = _objective(problem, logits)
+    (grad,) = torch.autograd.grad(value.sum(), x)
+    return value.detach(), grad
+
+
+def ascent_value(problem: Problem, x: torch.Tensor) -> torch.Tensor:
+    """The value to be raised at `x`, float64 (n,)."""
+    with torch.no_grad():
+        return _objective(problem, problem.module(x))
+
+
+def _objective(problem: Problem, logits: torch.Tensor) -> torch.Tensor:
+    if problem.target is not None:
+        return -log_odds_against(logits, problem.target)
+    return log_odds_against(logits, problem.y)
+
+
+def unit_step(grad: torch.Tensor, norm: Norm) -> torch.Tensor:
+    """The steepest ascent step of length one in `norm`; zero where the gradient is zero."""
+    if norm == "Linf":
+        return grad.sign()
+    scaled = grad / _expand(grad.flatten(1).abs().amax(dim=1).clamp_min(torch.finfo(grad.dtype).tiny), grad)
+    length = torch.linalg.vector_norm(scaled.flatten(1), dim=1).clamp_min(torch.finfo(grad.dtype).tiny)
+    return scaled / _expand(length, grad)
+
+
+def to_ball(problem: Problem, points: torch.Tensor) -> torch.Tensor:
+    """`points` projected into the ball of radius δ around the clean inputs, and clipped to the range."""
+    shift, delta = points - problem.x, float(problem.delta or 0)
+    if problem.norm == "Linf":
+        shift = shift.clamp(-delta, delta)
+    else:
+        length = torch.linalg.vector_norm(shift.flatten(1), dim=1)
+        shift = shift * _expand((delta / length.clamp_min(1e-30)).clamp_max(1), shift)
+    return torch.minimum(torch.maximum(problem.x + shift, problem.low), problem.high)
+
+
+def random_start(problem: Problem, generator: torch.Generator) -> torch.Tensor:
+    """Uniform in the L∞ ball, or in a random direction at a random length up to δ in L2; clipped to the range."""
+    x, delta = problem.x, float(problem.delta or 0)
+    draw: Callable[..., torch.Tensor] = torch.rand if problem.norm == "Linf" else torch.randn
+    noise = draw(x.shape, generator=generator, device=x.device, dtype=x.dtype)
+    if problem.norm == "Linf":
+        noise = (2 * noise - 1) * delta
+    else:
+        length = torch.rand((x.shape[0],), generator=generator, device=x.device, dtype=x.dtype)
+        noise = unit_step(noise, "L2") * _expand(length, x) * delta
+    return to_ball(problem, x + noise)
+
+
+def _checkpoints(steps: int) -> set[int]:
+    """Steps at which APGD looks back: p₀ = 0, p₁ = 0.22, p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06)."""
+    before, now, points = 0.0, 0.22, set()
+    while now <= 1:
+        points.add(math.ceil(now * steps))
+        before, now = now, now + max(now - before - 0.03, 0.06)
+    return points
+
+
+def _pick(mask: torch.Tensor, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
+    return torch.where(_expand(mask, no), yes, no)
+
+
+def _expand(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    return values.view(-1, *[1] * (x.ndim - 1))

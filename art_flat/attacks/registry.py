@@ -1,0 +1,152 @@
+"""Every attack there is: found through entry points, named `library:Name(parameter=value)`."""
+
+from __future__ import annotations
+
+import ast
+import functools
+import importlib.metadata
+import warnings
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from .._errors import InputError, UnknownNameError
+from .base import Attack, AttackInfo
+
+GROUP = "art_flat.attacks"
+
+
+class PluginWarning(UserWarning):
+    """A plugin could not be loaded; its attacks are missing from the list."""
+
+
+@functools.cache
+def _plugin(entry: importlib.metadata.EntryPoint) -> tuple[AttackInfo, ...]:
+    try:
+        return tuple(entry.load()())
+    except ModuleNotFoundError as error:
+        fix = (
+            f'pip install "art-flat[{entry.name}]"'
+            if error.name == entry.name
+            else f"pip install {error.name}"
+        )
+        reason = f"{error}; to use it: {fix}"
+    except Exception as error:
+        package = entry.dist.name if entry.dist is not None else entry.module
+        reason = f"{type(error).__name__}: {error}; try: pip install --upgrade {package}"
+    warnings.warn(f"attack plugin {entry.name!r} cannot be loaded: {reason}", PluginWarning, stacklevel=4)
+    return ()
+
+
+def list_attacks(library: str | None = None) -> dict[str, AttackInfo]:
+    """Every attack known here, by name, refused ones included.
+
+    Args:
+        library: Only those of one plugin, such as `"torchattacks"`.
+
+    Returns:
+        Name → what is known of the attack, in the order of the plugins' names.
+
+    >>> list_attacks("art_flat")["art_flat:PGD"].norms
+    ('Linf', 'L2')
+    """
+    infos: dict[str, AttackInfo] = {}
+    for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
+        if library is None or entry.name == library:
+            infos |= {info.name: info for info in _plugin(entry)}
+    return infos
+
+
+def load_attack(spec: str, /, **params: Any) -> Attack:
+    """Build an attack from its name, with parameters in the text or as keywords.
+
+    Args:
+        spec: Such as `"torchattacks:PGD"` or `"art_flat:PGD(steps=20, restarts=2)"`; the library may be left
+            out where only one has an attack of that name.
+        **params: Parameters by the library's own names; they win over those in the text.
+
+    Returns:
+        The attack, ready to be called.
+
+    Raises:
+        UnknownNameError: If there is no such attack; says the closest names.
+        InputError: If the text cannot be read.
+
+    >>> load_attack("art_flat:PGD(steps=20)", restarts=2).name
+    'art_flat:PGD(restarts=2, steps=20)'
+    """
+    name, inline = parse_spec(spec)
+    library = name.split(":")[0] if ":" in name else None
+    infos = list_attacks(library) or list_attacks()
+    if name not in infos:
+        matches = [n for n in infos if n.split(":", 1)[-1] == name]
+        if len(matches) != 1:
+            everything = list_attacks()
+            known = matches or [*everything, *(n.split(":", 1)[-1] for n in everything)]
+            raise UnknownNameError("attack", name, known, "`art-flat attacks` lists every one.")
+        name = matches[0]
+    return infos[name].build(**{**inline, **params})
+
+
+def load_attacks(specs: Iterable[str | Attack] | str | Attack) -> list[Attack]:
+    """Attacks from one or several names, suites and attacks already built, without repetition.
+
+    Args:
+        specs: Names as `load_attack` takes them, names or files of suites, and attacks.
+
+    Returns:
+        The attacks in the order given.
+
+    Raises:
+        InputError: If there is none.
+    """
+    from .suite import SUITES, load_suite  # a suite is made of attacks, so suite imports this module
+
+    if isinstance(specs, (str, Attack)):
+        specs = [specs]
+    attacks: dict[str, Attack] = {}
+    for spec in specs:
+        if isinstance(spec, Attack):
+            found = [spec]
+        elif spec in SUITES or spec.endswith(".toml"):
+            found = load_suite(spec)
+        else:
+            found = [load_attack(spec)]
+        attacks |= {attack.name: attack for attack in found}
+    if not attacks:
+        raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
+    return list(attacks.values())
+
+
+def parse_spec(spec: str) -> tuple[str, Mapping[str, Any]]:
+    """Name and parameters of an attack written as a call with literal keyword arguments.
+
+    Args:
+        spec: Such as `"torchattacks:PGD(steps=20)"`.
+
+    Returns:
+        The name, and the parameters by name.
+
+    Raises:
+        InputError: If the text is no such call.
+
+    >>> parse_spec("torchattacks:PGD(steps=20)")
+    ('torchattacks:PGD', {'steps': 20})
+    """
+    name, bracket, _ = spec.partition("(")
+    if not bracket:
+        return spec.strip(), {}
+    try:
+        call = ast.parse("_" + spec[len(name) :].strip(), mode="eval").body
+        keywords = call.keywords if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else []
+        params = {k.arg: ast.literal_eval(k.value) for k in keywords if k.arg is not None}
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        raise InputError(_unreadable(spec, str(error))) from None
+    if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        raise InputError(_unreadable(spec, "it is no call"))
+    if call.args or len(params) < len(call.keywords):
+        raise InputError(_unreadable(spec, "only keyword arguments are allowed"))
+    return name.strip(), params
+
+
+def _unreadable(spec: str, why: str) -> str:
+    return f"cannot read the attack {spec!r}: {why}; write it as library:Name(parameter=value, ...)"

@@ -1,0 +1,64 @@
+"""Suites: named lists of attacks in TOML, in the package or the user's own."""
+
+from __future__ import annotations
+
+import tomllib
+import warnings
+from importlib.resources import files
+from pathlib import Path
+
+from .._errors import ArtFlatError, ConfigError, UnknownNameError
+from .base import Attack
+from .registry import load_attack
+
+_FOLDER = files(__package__) / "suites"
+SUITES: tuple[str, ...] = tuple(
+    sorted(f.name.removesuffix(".toml") for f in _FOLDER.iterdir() if f.name.endswith(".toml"))
+)
+"""Names of the suites in the package."""
+
+
+class SuiteWarning(UserWarning):
+    """An attack of a suite is not usable here and was left out."""
+
+
+def load_suite(name: str) -> list[Attack]:
+    """The attacks of a suite that can be used here; the others are named in a warning.
+
+    Args:
+        name: A suite of the package, such as `"fast"`, or the path of a TOML file with
+            `attacks = ["library:Name(parameter=value)", ...]`.
+
+    Returns:
+        At least one attack.
+
+    Raises:
+        UnknownNameError: If there is no such suite.
+        ConfigError: If the file cannot be read, or none of its attacks can be used here.
+    """
+    if name in SUITES:
+        text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
+    elif name.endswith(".toml"):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise ConfigError(f"cannot read the suite {name}: {error.strerror}") from None
+    else:
+        raise UnknownNameError("suite", name, SUITES, "A file of your own ends in .toml.")
+    try:
+        specs = tomllib.loads(text).get("attacks")
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"suite {name} is no valid TOML: {error}") from None
+    if not isinstance(specs, list) or not all(isinstance(s, str) for s in specs):
+        raise ConfigError(f'suite {name}: expected attacks = ["library:Name", ...], got {specs!r}')
+    attacks, missing = [], []
+    for spec in specs:
+        try:
+            attacks.append(load_attack(spec))
+        except ArtFlatError as error:
+            missing.append(f"{spec} ({error})")
+    if not attacks:
+        raise ConfigError(f"suite {name}: none of its attacks can be used here: {'; '.join(missing)}")
+    if missing:
+        warnings.warn(f"suite {name}: left out {'; '.join(missing)}", SuiteWarning, stacklevel=3)
+    return attacks

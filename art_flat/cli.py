@@ -1,0 +1,170 @@
+"""The command line: `art-flat demo`, `run`, `summary`, `attacks`.
+
+Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+from ._errors import ArtFlatError
+
+if TYPE_CHECKING:
+    from .config import RunConfig
+    from .evaluation import Progress, Results
+
+app = typer.Typer(
+    name="art-flat",
+    help="Loss-change robustness, flatness and certificates for classifiers in ART.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Out = Annotated[Path, typer.Option("--out", help="Results folder; a run found there is resumed.")]
+Epsilons = Annotated[
+    list[float] | None, typer.Option("--epsilon", help="Tolerated loss change in nats; may be repeated.")
+]
+
+
+@app.command()
+def demo(out: Out = Path("art-flat-demo")) -> None:
+    """Train a small CNN on scikit-learn's digits and evaluate it: offline, in about a minute."""
+    import torch
+
+    from ._demo import demo_config
+
+    torch.set_num_threads(1)  # the net is so small that threads would mostly wait for each other
+    console = _console()
+    config, folder = demo_config(out, console.print)
+    _carry_out(config, folder, out, console)
+
+
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="Configuration in TOML; see the README.")], out: Out
+) -> None:
+    """Evaluate your own models and data, as a configuration file says; resumes by itself."""
+    from .config import read_config
+
+    parsed, folder = read_config(config)
+    _carry_out(parsed, folder, out, _console())
+
+
+@app.command()
+def summary(
+    folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
+    epsilon: Epsilons = None,
+    definition: Annotated[
+        str, typer.Option(help="Relative sharpness: paper, neuronwise or unsquared.")
+    ] = "paper",
+    csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV instead of a table.")] = False,
+) -> None:
+    """Show the summary of a run again, for any ε; no model is run."""
+    from .evaluation import Results
+
+    results = Results.load(folder)
+    if csv:
+        frame = results.summary(epsilon or None, definition)  # type: ignore[arg-type]
+        sys.stdout.write(frame.to_csv(index=False))
+        return
+    _show(results, _console(), epsilon or None, definition)
+
+
+@app.command()
+def attacks(
+    name: Annotated[str | None, typer.Argument(help="One attack, for its parameters and notes.")] = None,
+) -> None:
+    """List every attack known here, or say all about one."""
+    from ._tables import attack_details, attack_table
+    from .attacks import list_attacks, load_attack
+
+    console = _console()
+    if name is None:
+        console.print(attack_table(list_attacks().values()))
+    else:
+        console.print(attack_details(load_attack(name).info), soft_wrap=True, highlight=False)
+
+
+def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console) -> None:
+    from .config import carry_out
+
+    try:
+        with _progress(console) as (progress, say):
+            results = carry_out(config, folder, out, progress, say)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; what is finished is kept, and the same command goes on from there\n")
+        raise typer.Exit(130) from None
+    _show(results, console, None, "paper")
+    console.print(f"records, summary, configuration and environment: {out}/", soft_wrap=True, highlight=False)
+
+
+def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
+    from ._tables import failure_lines, summary_notes, summary_table
+
+    frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
+    for table in summary_table(frame, definition):
+        console.print(table)
+    for line in [*summary_notes(frame), *failure_lines(results)]:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+@contextlib.contextmanager
+def _progress(console: Console) -> Iterator[tuple[Callable[[Progress], None], Callable[[str], None]]]:
+    """A bar on a terminal, a line per tenth of the work elsewhere."""
+    from rich import progress as rp
+
+    if not console.is_terminal:
+        shown = [-1]
+
+        def line(state: Progress) -> None:
+            tenth = 10 * state.done // state.total
+            if tenth > shown[0]:
+                shown[0] = tenth
+                failed = f", {state.failed} failed" if state.failed else ""
+                console.print(f"{state.done}/{state.total} units{failed}", highlight=False)
+
+        yield line, lambda text: console.print(text, soft_wrap=True, highlight=False)
+        return
+    columns = (
+        rp.TextColumn("{task.description}"), rp.BarColumn(), rp.MofNCompleteColumn(), rp.TimeRemainingColumn(),
+        rp.TextColumn("{task.fields[note]}"),
+    )  # fmt: skip
+    with rp.Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
+        task = bar.add_task("attacking", total=None, note="")
+
+        def update(state: Progress) -> None:
+            note = f"{state.failed} failed" if state.failed else ""
+            current = "" if state.unit is None else state.unit.attack.info.name
+            bar.update(task, total=state.total, completed=state.done, note=f"{current} {note}")
+
+        yield update, lambda text: bar.console.print(text, soft_wrap=True, highlight=False)
+
+
+def _console() -> Console:
+    # the stream is bound now, because attacks run with sys.stdout redirected
+    stream = sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 160)
+
+
+def _plain_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:
+    sys.stderr.write(f"warning: {message}\n")
+
+
+def main() -> None:
+    """Run the command line: errors of ours are one message without a traceback, and exit code 2."""
+    warnings.showwarning = _plain_warning
+    try:
+        app()
+    except ArtFlatError as error:
+        sys.stderr.write(f"error: {error}\n")
+        sys.exit(2)

@@ -1,0 +1,202 @@
+"""The configuration of a run, as written in `config.toml`: read, checked, and carried out."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from ._checks import check_delta, check_epsilon
+from ._errors import ArtFlatError, ConfigError, closest
+
+if TYPE_CHECKING:
+    from .datasets import Dataset
+    from .evaluation import Progress, Results
+
+Delta = Annotated[float, BeforeValidator(check_delta)]
+Epsilon = Annotated[float, BeforeValidator(check_epsilon)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(_Section):
+    """`[models.NAME]`: where the classifier comes from."""
+
+    factory: str
+    """`"package.module:function"`; returns an ART classifier or a torch network of logits."""
+    weights: str | None = None
+    """Weights file, relative to the configuration file."""
+    options: dict[str, Any] = {}
+    """Keyword arguments for the factory."""
+
+
+class DataConfig(_Section):
+    """`[data]`: what is attacked."""
+
+    name: Literal["digits", "mnist", "cifar10", "imagefolder", "npz"]
+    root: str | None = None
+    """Folder, relative to the configuration file."""
+    path: str | None = None
+    """File of an npz, relative to the configuration file."""
+    split: str = "test"
+    n: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    download: bool = False
+    size: int | list[int] | None = None
+    channels_last: bool = False
+
+
+class RunConfig(_Section):
+    """A whole run; the words are those of `art_flat.evaluate`."""
+
+    models: dict[str, ModelConfig] = Field(min_length=1)
+    data: DataConfig
+    deltas: dict[str, list[Delta] | Delta] | list[Delta] | Delta
+    attacks: list[str] | str = "fast"
+    epsilons: list[Epsilon] = [0.01, 0.1, 1.0]
+    seed: int = 0
+    shard_size: int = Field(default=500, ge=1)
+    transfer: bool = False
+
+
+def read_config(path: str | Path) -> tuple[RunConfig, Path]:
+    """Read and check a configuration file.
+
+    Args:
+        path: A TOML file.
+
+    Returns:
+        The configuration, and the folder its relative paths start from.
+
+    Raises:
+        ConfigError: If the file cannot be read or says something that cannot be carried out; every fault is named.
+    """
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the configuration {path}: {reason}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+    return parse_config(raw, str(path)), path.resolve().parent
+
+
+def parse_config(raw: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
+    """Check a configuration that has been read already.
+
+    Args:
+        raw: Keys and values as in the file.
+        where: What to call it in an error.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: If something is missing, unknown or out of range; every fault is named.
+    """
+    try:
+        return RunConfig.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(f"{where}:\n" + "\n".join(dict.fromkeys(map(_fault, error.errors())))) from None
+
+
+def _fault(error: Any) -> str:
+    place = [str(p) for p in error["loc"] if not str(p).startswith(("list[", "dict[", "float", "function-"))]
+    key = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        sections: dict[str, type[BaseModel]] = {"models": ModelConfig, "data": DataConfig}
+        known = (sections.get(place[0], RunConfig) if len(place) > 1 else RunConfig).model_fields
+        near = closest(place[-1], known, n=1)
+        return f"  {key}: unknown key; " + (
+            f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        )
+    if error["type"] == "missing":
+        return f"  {key}: missing"
+    return f"  {key}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
+
+
+def carry_out(
+    config: RunConfig,
+    folder: Path,
+    out: str | Path | None,
+    progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Results:
+    """Load data and models as configured, and evaluate them.
+
+    Args:
+        config: What to do.
+        folder: Where relative paths start and where modules of factories are looked for first.
+        out: Results folder.
+        progress: See `evaluate`.
+        say: Called with a line on what is about to happen.
+
+    Returns:
+        The results.
+
+    Raises:
+        ConfigError: If data or a model cannot be loaded.
+    """
+    from .evaluation import evaluate
+
+    data = load_data(config.data, folder)
+    say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    models = {name: load_model(model, data, folder, name) for name, model in config.models.items()}
+    given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
+    return evaluate(
+        models, data.x, data.y, deltas=config.deltas, attacks=config.attacks, out=out, seed=config.seed,
+        epsilons=config.epsilons, samples=data.sample_ids, shard_size=config.shard_size, transfer=config.transfer,
+        progress=progress, config=given,
+    )  # fmt: skip
+
+
+def load_data(config: DataConfig, folder: Path) -> Dataset:
+    """The data set of a configuration, with paths relative to `folder`.
+
+    Returns:
+        The data.
+
+    Raises:
+        ConfigError: If it cannot be loaded.
+    """
+    from .datasets import load_dataset
+
+    options = config.model_dump(exclude_defaults=True)
+    for key in ("root", "path"):
+        if key in options:
+            options[key] = folder / Path(options[key]).expanduser()
+    try:
+        return load_dataset(options.pop("name"), **options)
+    except ArtFlatError as error:
+        raise ConfigError(f"data: {error}") from error
+
+
+def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "model") -> Any:
+    """The ART classifier of a configuration, with paths relative to `folder`.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        ConfigError: If it cannot be made.
+    """
+    from .models import build
+
+    try:
+        return build(
+            config.factory,
+            weights=folder / Path(config.weights).expanduser() if config.weights else None,
+            input_shape=data.x.shape[1:],
+            nb_classes=data.nb_classes,
+            clip_values=data.clip_values,
+            options=config.options,
+            search_path=folder,
+        )
+    except ArtFlatError as error:
+        raise ConfigError(f"models.{name}: {error}") from error

@@ -1,0 +1,104 @@
+"""The door to all data sets: checks the options, then hands them to the one that is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from art_flat._errors import InputError, UnknownNameError
+
+from ._dataset import Dataset
+from ._imagefolder import load_imagefolder
+from ._npz import load_npz
+from ._standard import load_digits, load_torchvision
+
+_OPTIONS = {
+    "digits": {"seed"},
+    "mnist": {"root", "download"},
+    "cifar10": {"root", "download"},
+    "imagefolder": {"root", "size"},
+    "npz": {"path", "channels_last"},
+}
+NAMES = tuple(_OPTIONS)
+"""The names that `load_dataset` knows."""
+
+
+def load_dataset(
+    name: str,
+    *,
+    root: str | Path | None = None,
+    split: str = "test",
+    n: int | None = None,
+    seed: int = 0,
+    download: bool = False,
+    path: str | Path | None = None,
+    size: int | Sequence[int] | None = None,
+    channels_last: bool = False,
+) -> Dataset:
+    """Load one split of a data set into memory.
+
+    | name | what | needs |
+    |---|---|---|
+    | digits | scikit-learn's 8×8 digits, 1,297 to train and 500 to test, stratified | nothing |
+    | mnist | torchvision's MNIST | `root`, the folder with MNIST/raw in it |
+    | cifar10 | torchvision's CIFAR-10 | `root`, the folder with cifar-10-batches-py in it |
+    | imagefolder | a folder of images per class, in `root`/`split` or in `root` itself; made RGB | `root` |
+    | npz | arrays x, y or x_train, y_train, x_test, y_test; perhaps clip_values, class_names | `path` |
+
+    In an .npz, uint8 inputs are divided by 255; floats are kept and must lie between the two numbers of its
+    clip_values, or in [0, 1] if it has none. Arrays called x and y serve as either split, and so does a
+    `root` without a folder for the split.
+
+    Args:
+        name: One of `NAMES`.
+        root: Folder of mnist, cifar10 and imagefolder.
+        split: "train" or "test"; for imagefolder any folder in `root`.
+        n: How many samples; None for all. The first n in the stored order, except that an image folder, which
+            is stored class by class, gives n spread evenly over it; only those images are read.
+        seed: Which of the digits are the test samples; without meaning for the others.
+        download: Whether torchvision may download mnist or cifar10 into `root` if they are not there.
+        path: File of npz.
+        size: Height and width of imagefolder's images, one number or two: each image is cut to that shape
+            around its centre and resized. None leaves them as they are; they must then have one size.
+        channels_last: Whether the images of an npz have shape (n, h, w, c); they become (n, c, h, w).
+
+    Returns:
+        The samples, in [0, 1] unless an .npz says otherwise.
+
+    Raises:
+        UnknownNameError: If there is no data set of this name, or no such split.
+        InputError: If files are missing or damaged, an option is missing or has no meaning for this data set,
+            or `n` is not between 1 and the number of samples.
+
+    >>> data = load_dataset("digits", n=100)
+    >>> data.x.shape, data.y.shape, data.nb_classes, float(data.x.max())
+    ((100, 1, 8, 8), (100,), 10, 1.0)
+    """
+    if name not in _OPTIONS:
+        raise UnknownNameError("data set", name, NAMES)
+    if name != "imagefolder" and split not in {"train", "test"}:
+        raise UnknownNameError("split", split, ("train", "test"))
+    given = {"root": root, "path": path, "size": size, "download": download, "channels_last": channels_last}
+    for option, value in given.items():
+        if value is not None and value is not False and option not in _OPTIONS[name]:
+            takes = ", ".join(f"`{o}`" for o in sorted(_OPTIONS[name]))
+            raise InputError(f"data set {name!r} has no use for `{option}`; of its own it takes {takes}")
+    if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1):
+        raise InputError(
+            f"`n` must be a whole number of samples, at least 1, got {n!r}; leave it out for all"
+        )
+    if name == "digits":
+        return load_digits(split, n, seed)
+    needed, value = ("path", path) if name == "npz" else ("root", root)
+    if value is None:
+        raise InputError(
+            f"data set {name!r} needs `{needed}`, the {'file' if name == 'npz' else 'folder'} it is in"
+        )
+    place = Path(value).expanduser()
+    if name == "npz":
+        return load_npz(place, split, n, channels_last)
+    if name == "imagefolder":
+        return load_imagefolder(place, split, n, size)
+    return load_torchvision(name, place, split, n, download)

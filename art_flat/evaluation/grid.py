@@ -1,0 +1,141 @@
+"""The grid of an evaluation, cut into units that can be computed in any order."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._checks import check_delta, check_norm
+from .._errors import InputError
+from .._random import derive_seed
+from .._types import NORMS, Norm
+from ..attacks import Attack
+from .records import SCHEMA_VERSION, content_hash
+
+Deltas = Mapping[Norm, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One run of one attack: everything in it is attacked together, by one call.
+
+    Attributes:
+        model: Name of the model attacked.
+        attack: The attack.
+        norm: Norm of the ball, or the norm a minimum-norm attack minimises.
+        delta: Radius in clip units; None for attacks without a fixed budget.
+        seed: The seed of the run the unit belongs to.
+        rows: The samples, as positions in the data.
+        key: Hash of everything that determines the unit's result.
+    """
+
+    model: str
+    attack: Attack
+    norm: Norm
+    delta: float | None
+    seed: int
+    rows: slice
+    key: str
+
+    @property
+    def own_seed(self) -> int:
+        """The seed its attack gets: from the key alone, so that order and workers do not matter."""
+        return derive_seed(self.key)
+
+    def columns(self) -> dict[str, Any]:
+        """The key columns of its rows in the `adversarial` table."""
+        return {
+            "model": self.model,
+            "attack": self.attack.name,
+            "attack_hash": self.attack.hash,
+            "norm": self.norm,
+            "delta": self.delta,
+            "seed": self.seed,
+            "source_model": self.model,
+        }
+
+
+def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
+    """Radii per norm, sorted and without repetition.
+
+    Args:
+        deltas: `{norm: [δ, ...]}`; a plain list or number where every attack has the same one norm.
+        attacks: The attacks that will be run.
+
+    Returns:
+        Norm → radii in clip units.
+
+    Raises:
+        InputError: If there is no radius, one is not positive, or a plain list fits several norms.
+    """
+    if not isinstance(deltas, Mapping):
+        norms = {a.info.norms for a in attacks}
+        if len(norms) != 1 or len(next(iter(norms))) != 1:
+            found = ", ".join(n for n in NORMS if any(n in a.info.norms for a in attacks))
+            raise InputError(
+                f"`deltas` is a plain list, but the attacks have several norms ({found}); "
+                'say which is meant: deltas={"Linf": [2/255, 8/255], "L2": [0.5]}'
+            )
+        deltas = {next(iter(norms))[0]: deltas}
+    radii: dict[Norm, tuple[float, ...]] = {}
+    for norm, values in deltas.items():
+        values = [values] if isinstance(values, (int, float, str)) else list(values)
+        radii[check_norm(norm)] = tuple(sorted({check_delta(v) for v in values}))
+    if not any(radii.values()):
+        raise InputError('`deltas` has no radius; pass at least one, such as deltas={"Linf": [8/255]}')
+    return {norm: radii[norm] for norm in NORMS if radii.get(norm)}
+
+
+def make_units(
+    identities: Mapping[str, Mapping[str, str]],
+    attacks: Sequence[Attack],
+    deltas: Deltas,
+    *,
+    seed: int,
+    x: np.ndarray,
+    y: np.ndarray,
+    samples: np.ndarray,
+    shard_size: int,
+    scored_on: Sequence[str] = (),
+) -> list[Unit]:
+    """Every unit of the grid of (model, attack, norm, δ, seed, shard).
+
+    A fixed-budget attack is one unit per δ of each norm it supports; one without a fixed budget is one unit per
+    norm, whatever the radii, and is read at every δ.
+
+    Args:
+        identities: Model name → what determines its predictions.
+        attacks: The attacks.
+        deltas: Norm → radii.
+        seed: Seed of the run.
+        x: Inputs, shape (n, ...).
+        y: Labels, shape (n,).
+        samples: Sample ids, shape (n,).
+        shard_size: Samples that are attacked together.
+        scored_on: Names of other models that score what is found, where points are transferred.
+
+    Returns:
+        The units; attacks that support none of the norms have none.
+    """
+    shards = [slice(i, min(i + shard_size, len(x))) for i in range(0, len(x), shard_size)]
+    data = {s.start: content_hash(x[s], y[s], samples[s]) for s in shards}
+    scored = [[m, identities[m]] for m in scored_on]
+    units = []
+    for model, identity in identities.items():
+        for attack in attacks:
+            for norm in (n for n in deltas if n in attack.info.norms):
+                for delta in deltas[norm] if attack.info.budget == "fixed" else [None]:
+                    for rows in shards:
+                        parts = [model, identity, attack.hash, norm, delta, seed, data[rows.start], scored]
+                        key = _key(SCHEMA_VERSION, *parts)
+                        units.append(Unit(model, attack, norm, delta, seed, rows, key))
+    return units
+
+
+def _key(*parts: Any) -> str:
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=dict).encode()).hexdigest()[:24]

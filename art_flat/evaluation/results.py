@@ -1,0 +1,157 @@
+"""`Results`: the tables of a run and everything that is read from them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._checks import check_definition, check_epsilon, radius_words
+from .._types import Definition
+from .records import ADVERSARIAL, CLEAN, TABLES
+from .store import Store
+from .summary import log_kappa, summarise
+
+_KEYS = ("model", "source_model", "attack", "norm", "delta", "seed", "target", "sample")
+
+
+class Results:
+    """The records of an evaluation; every score is computed from them without running a model.
+
+    Args:
+        tables: The four tables, by name.
+        facts: Versions, seeds, attacks and radii of the run; kept as `environment.json`.
+
+    Attributes:
+        models: One row per model.
+        clean: One row per model and sample.
+        adversarial: One row per model, sample, attack, norm, δ, seed, source model and target.
+        certified: One row per model, sample, norm, δ and kind of bound.
+        facts: As given.
+    """
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame], facts: Mapping[str, Any]) -> None:
+        self.facts = dict(facts)
+        order = {a["name"]: i for i, a in enumerate(self.facts["attacks"])}
+        self.models, self.clean, self.certified = (tables[t] for t in ("models", "clean", "certified"))
+        self.adversarial = tables["adversarial"].sort_values(
+            list(_KEYS),
+            key=lambda c: c.map(order).fillna(len(order)) if c.name == "attack" else c,
+            ignore_index=True,
+            kind="stable",
+        )
+
+    def __repr__(self) -> str:
+        rows = f"{len(self.adversarial)} adversarial rows of {self.facts['n_samples']} samples"
+        return f"<Results: {len(self.models)} model(s), {len(self.facts['attacks'])} attack(s), {rows}>"
+
+    def records(self, definition: Definition = "paper") -> pd.DataFrame:
+        """The whole table: one row per adversarial point, beside its clean point.
+
+        Args:
+            definition: Which relative sharpness `kappa_*` and `log_kappa_*` hold.
+
+        Returns:
+            The adversarial table with the quantities of both points (`_clean`, `_adv`), `label`, `weight`,
+            `loss_change` (nats), `kappa_clean`, `kappa_adv`, `log_kappa_clean`, `log_kappa_adv` and
+            `definition`; the definition also stands in `frame.attrs["definition"]`.
+
+        Raises:
+            UnknownNameError: If there is no such definition.
+        """
+        definition = check_definition(definition)
+        shared = [c for c in CLEAN if c in ADVERSARIAL and c not in ("model", "sample")]
+        adv = self.adversarial.rename(columns={c: f"{c}_adv" for c in shared})
+        clean = self.clean.rename(columns={c: f"{c}_clean" for c in shared})
+        frame = adv.merge(clean, on=["model", "sample"], how="left", validate="many_to_one")
+        norms = self.models.set_index("model")["weight_norm"]
+        norm = frame["model"].map(norms).to_numpy(float)
+        for side in ("clean", "adv"):
+            trace, own = (frame[f"{c}_{side}"].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise"))
+            frame[f"log_kappa_{side}"] = log_kappa(trace, own, norm, definition)
+            frame[f"kappa_{side}"] = np.exp(frame[f"log_kappa_{side}"])
+        frame["loss_change"] = frame["loss_adv"] - frame["loss_clean"]
+        frame["definition"] = definition
+        frame.attrs["definition"] = definition
+        return frame
+
+    @radius_words
+    def summary(
+        self, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
+    ) -> pd.DataFrame:
+        """Scores per model, attack, norm and δ, then over all attacks together.
+
+        A point counts at (norm, δ) wherever its measured distance is at most δ, also if another radius or norm
+        was asked for when it was made, so a larger δ never looks safer. A sample is evaluated if the attack's own
+        run at (norm, δ) gave a loss for it; failed ones are left out and counted. Flatness is read where the
+        sample's loss is largest, over the samples that are right when clean and wrong there.
+
+        Args:
+            epsilons: Tolerated loss changes in nats; those of the run if None.
+            definition: Which relative sharpness.
+
+        Returns:
+            Columns: `model, attack, source_model, norm, delta, maximises_loss, n_evaluated, n_failed, n_skipped,
+            fallback` (share of points that are no better than the clean one)`, accuracy, robust_accuracy,
+            robust_accuracy_on_correct, prediction_robustness, loss_change_robustness@ε…, minimum_loss_increase`
+            (median, nats, inf where most samples have none)`, wrong_found, n_adversarial, kappa_clean, kappa_adv`
+            (medians, nats)`, flatness_ratio` (median of κ_adv/κ_clean)`, flat_fraction,
+            confidently_wrong_fraction, seconds, forwards, backwards` (per sample).
+
+        Raises:
+            InputError: If an ε is negative.
+            UnknownNameError: If there is no such definition.
+        """
+        levels = self.facts["epsilons"] if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
+        tables = {t: getattr(self, t) for t in TABLES}
+        return summarise(
+            tables, self.facts["attacks"], self.facts["deltas"], levels, check_definition(definition)
+        )
+
+    def failures(self) -> pd.DataFrame:
+        """Units that did not end well.
+
+        Returns:
+            Columns `model, attack, norm, delta, status, error, n`, one row per reason; empty if there is none.
+        """
+        bad = self.adversarial[self.adversarial["status"].isin(["failed", "skipped"])]
+        keys = ["model", "attack", "norm", "delta", "status", "error"]
+        return bad.groupby(keys, dropna=False, sort=False).size().rename("n").reset_index()
+
+    def save(self, folder: str | os.PathLike[str]) -> None:
+        """Write the tables, the environment and the summary into a new folder.
+
+        Args:
+            folder: A folder that does not exist yet or is empty.
+
+        Raises:
+            StoreError: If the folder holds something else.
+        """
+        store = Store(folder)
+        store.begin({k: self.facts[k] for k in ("seed", "deltas", "epsilons", "models")})
+        store.write_environment(self.facts)
+        for table in ("models", "clean", "certified"):
+            store.write_table(table, getattr(self, table))
+        store.write_unit("records", self.adversarial)
+        store.write_summary(self.summary())
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> Results:
+        """Read a folder written by `save` or by `evaluate(..., out=folder)`.
+
+        Args:
+            folder: The results folder.
+
+        Returns:
+            The results.
+
+        Raises:
+            StoreError: If the folder holds no results, or they are damaged or of another version.
+        """
+        store = Store(folder)
+        facts = store.read_environment()
+        facts.pop("schema")
+        return cls({table: store.read_table(table) for table in TABLES}, facts)

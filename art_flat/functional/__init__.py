@@ -1,0 +1,36 @@
+"""The mathematics, once: torch in, torch out, one number per sample, differentiable."""
+
+from .distance import distance as distance
+from .distance import project as project
+from .loss_change import cross_entropy as cross_entropy
+from .loss_change import feature_gradient_norm as feature_gradient_norm
+from .loss_change import loss_change as loss_change
+from .loss_change import margin as margin
+from .loss_change import minimum_loss_increase_lower_bound as minimum_loss_increase_lower_bound
+from .sharpness import gini_impurity as gini_impurity
+from .sharpness import hessian_max_eigenvalue as hessian_max_eigenvalue
+from .sharpness import hessian_trace as hessian_trace
+from .sharpness import log_gini_impurity as log_gini_impurity
+from .sharpness import log_hessian_trace as log_hessian_trace
+from .sharpness import log_relative_sharpness as log_relative_sharpness
+from .sharpness import relative_sharpness as relative_sharpness
+
+__all__ = [  # noqa: RUF022 (grouped by file)
+    # sharpness
+    "gini_impurity",
+    "log_gini_impurity",
+    "hessian_trace",
+    "log_hessian_trace",
+    "hessian_max_eigenvalue",
+    "relative_sharpness",
+    "log_relative_sharpness",
+    # loss_change
+    "cross_entropy",
+    "feature_gradient_norm",
+    "loss_change",
+    "margin",
+    "minimum_loss_increase_lower_bound",
+    # distance
+    "distance",
+    "project",
+]

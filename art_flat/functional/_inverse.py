@@ -1,0 +1,163 @@
+"""The largest radius at which a bound on the loss increase stays within ε, for one chunk of samples.
+
+Each bound comes with a closed-form bracket of its root; one root finder serves all of them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+
+from . import _increase
+from ._increase import EPS, Samples
+
+Bracket = tuple[torch.Tensor, torch.Tensor]
+_MARGIN = 5e-13
+"""The root finder aims at ε exp(−margin) and accepts the radius if the bound lies within twice that of ε."""
+_SMALL = 1e-150
+"""Stands for a diameter of 0; its square is still a number."""
+_STEPS = 64
+"""8 are typical; 64 halvings end any bracket that interpolation fails on."""
+
+
+def lse_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    """Invert `lse`: at the root the terms E_j add up to exp ε − 1, and none exceeds that.
+
+    Returns:
+        The largest t with `lse` ≤ ε, shape (m,).
+    """
+    excess = _log_expm1(epsilon)[:, None] - s.log_p
+    high = _softplus(excess) / s.reach
+    low = _softplus(excess - math.log(max(1, s.log_p.shape[1] - 1))) / s.reach
+    return _largest(lambda t: _increase.lse(s, t), (low.amin(dim=1), high.amin(dim=1)), epsilon)
+
+
+def chord_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    """Invert `chord`: at the root t‖g‖ ≤ ε and p_j (cosh x_j − 1) ≤ exp ε − 1; it is not below that of `lse`.
+
+    Returns:
+        The largest t with `chord` ≤ ε, shape (m,).
+    """
+    excess = _log_expm1(epsilon)[:, None] - s.log_p
+    arcosh = _softplus(torch.logaddexp(excess, (torch.logaddexp(2 * excess, excess + math.log(2))) / 2))
+    high = torch.minimum((arcosh / s.reach).amin(dim=1), epsilon / s.log_gradient.exp())
+    return _largest(lambda t: _increase.chord(s, t), (lse_radius(s, epsilon), high), epsilon)
+
+
+def quadratic_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    """Invert `quadratic`.
+
+    Returns:
+        The largest t with `quadratic` ≤ ε, shape (m,).
+    """
+    g = s.log_gradient.exp()
+    root = 2 * epsilon / (g + (g.square() + epsilon * s.head.diameter.square() / 2).sqrt())
+    return _largest(lambda t: _increase.quadratic(s, t), (root, root), epsilon)
+
+
+def flatness_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    """Invert `flatness`.
+
+    Returns:
+        The largest t with `flatness` ≤ ε, shape (m,).
+    """
+    bracket = _flat_bracket(s, epsilon, s.log_curvature_paper)
+    return _largest(lambda t: _increase.flatness(s, t), bracket, epsilon)
+
+
+def flatness_neuronwise_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    """Invert `flatness_neuronwise`.
+
+    Returns:
+        The largest t with `flatness_neuronwise` ≤ ε, shape (m,).
+    """
+    bracket = _flat_bracket(s, epsilon, s.log_curvature_neuronwise)
+    return _largest(lambda t: _increase.flatness_neuronwise(s, t), bracket, epsilon)
+
+
+def paper_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    """Invert `paper`.
+
+    Returns:
+        The largest t with `paper` ≤ ε, shape (m,).
+    """
+    square, cube = _increase.log_paper_factors(s)
+
+    def smaller(log_epsilon: torch.Tensor) -> torch.Tensor:
+        return torch.minimum((log_epsilon - square) / 2, (log_epsilon - cube) / 3).exp()
+
+    bracket = smaller((epsilon / 2).log()), smaller(epsilon.log())
+    return _largest(lambda t: _increase.paper(s, t), bracket, epsilon)
+
+
+def best_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    """Invert `best`: one bound within ε is enough.
+
+    Returns:
+        The largest t with `best` ≤ ε, shape (m,).
+    """
+    flat = torch.maximum(quadratic_radius(s, epsilon), flatness_neuronwise_radius(s, epsilon))
+    return torch.maximum(chord_radius(s, epsilon), flat)
+
+
+def _flat_bracket(s: Samples, epsilon: torch.Tensor, log_curvature: torch.Tensor) -> Bracket:
+    # (exp R − 1)²/2 ≥ exp R − 1 − R ≥ (exp(R/2) − 1)², with half of ε, or all of it, for each of the terms.
+    diameter = s.head.diameter.clamp(min=_SMALL)
+    log_v = epsilon.log() + 2 * diameter.log() - log_curvature
+    linear = epsilon / s.log_gradient.exp()
+    high = torch.minimum(linear, 2 * _softplus(log_v / 2) / diameter)
+    low = torch.minimum(linear / 2, _softplus(log_v / 2) / diameter)
+    return low, high
+
+
+def _largest(
+    bound: Callable[[torch.Tensor], torch.Tensor], bracket: Bracket, epsilon: torch.Tensor
+) -> torch.Tensor:
+    """Find the root of bound(t) = ε from below, for bounds that grow at least in proportion to t.
+
+    False position (Illinois) in log t and log bound. The lower end is only ever a radius at which the bound
+    was evaluated and found to hold.
+
+    Returns:
+        The lower end, shape (m,), rounded towards zero; infinite where the bound is 0 everywhere.
+    """
+    never = bound(torch.ones_like(epsilon)) == 0
+    goal = epsilon.log() - _MARGIN
+    low, high = (end.masked_fill(never, 1.0) for end in bracket)
+
+    def excess(t: torch.Tensor) -> torch.Tensor:
+        return bound(t).log() - goal
+
+    lo, hi = low * (1 - 1e-9), high * (1 + 1e-9)
+    y_lo, y_hi = excess(lo), excess(hi)
+    lo = torch.where(y_lo > 0, lo * (-y_lo).exp() * (1 - 1e-9), lo)
+    y_lo = excess(lo)
+    lo, y_lo = torch.where(y_hi <= 0, hi, lo), torch.where(y_hi <= 0, y_hi, y_lo)
+    weight_lo, weight_hi = y_lo, y_hi
+    last = torch.zeros_like(y_lo)
+    for _ in range(_STEPS):
+        if not bool(((y_lo < -2 * _MARGIN) & (hi > lo * (1 + 4 * EPS))).any()):
+            break
+        share = weight_lo / (weight_lo - weight_hi)
+        share = torch.where((share > 0) & (share < 1), share, 0.5)
+        mid = lo * (hi / lo) ** share
+        y = excess(mid)
+        left = y <= 0
+        side = torch.where(left, -1.0, 1.0)
+        again = side == last
+        weight_hi = torch.where(left, torch.where(again, weight_hi / 2, weight_hi), y)
+        weight_lo = torch.where(left, y, torch.where(again, weight_lo / 2, weight_lo))
+        lo, hi = torch.where(left, mid, lo), torch.where(left, hi, mid)
+        y_lo, last = torch.where(left, y, y_lo), side
+    radius = torch.where(y_lo <= 0, lo * (1 - 4 * EPS), 0.0)
+    return radius.masked_fill(epsilon == 0, 0.0).masked_fill(never, torch.inf)
+
+
+def _log_expm1(x: torch.Tensor) -> torch.Tensor:
+    return x + torch.log(-torch.expm1(-x))
+
+
+def _softplus(x: torch.Tensor) -> torch.Tensor:
+    return torch.logaddexp(x, torch.zeros_like(x))

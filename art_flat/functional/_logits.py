@@ -1,0 +1,140 @@
+"""What the functions of this folder share: checks, two-class rows, and logits measured from the top one."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from .._errors import InputError
+
+
+class Spread(NamedTuple):
+    """The logits of n samples seen from their largest and second largest, the form that never cancels.
+
+    With a the class of the largest logit and m₂ the largest of the others: gap = m₂ − z_a ≤ 0 and
+    others_j = z_j − m₂ ≤ 0, so that p_j / p_a = exp(gap + others_j).
+    """
+
+    top: torch.Tensor
+    """Class of the largest logit, shape (n,)."""
+    gap: torch.Tensor
+    """Second largest logit minus the largest, shape (n,), wide; NaN where the largest is not finite."""
+    others: torch.Tensor
+    """z_j − m₂, shape (n, k); −inf at the top class."""
+
+
+def spread(logits: torch.Tensor) -> Spread:
+    """Split logits (n, k ≥ 2) into the gap between the two largest and the distances below the second.
+
+    m₂ is a constant of the gradient: every function built on this depends on gap + others alone.
+
+    Returns:
+        Classes, gaps and distances.
+    """
+    largest, top = logits.max(dim=1, keepdim=True)
+    masked = logits.scatter(1, top, -torch.inf)
+    second = masked.detach().amax(dim=1, keepdim=True)
+    dtype = wide(logits)
+    gap = (second.to(dtype) - largest.to(dtype)).masked_fill(~torch.isfinite(largest), torch.nan)
+    # A single finite logit has no second one: exp(others) is then 0 and exp(gap) too.
+    others = masked - second.masked_fill(second == -torch.inf, 0.0)
+    return Spread(top[:, 0], gap[:, 0], others)
+
+
+def wide(tensor: torch.Tensor) -> torch.dtype:
+    """The dtype of per-sample arithmetic.
+
+    Returns:
+        float64, or float32 on devices that have no float64.
+    """
+    return torch.float32 if tensor.device.type == "mps" else torch.float64
+
+
+def at_least_float32(*tensors: torch.Tensor) -> torch.dtype:
+    """The dtype of results.
+
+    Returns:
+        What the inputs promote to, float32 if that is narrower.
+    """
+    dtype = torch.float32
+    for tensor in tensors:
+        dtype = torch.promote_types(dtype, tensor.dtype)
+    return dtype
+
+
+def two_classes(logits: torch.Tensor) -> torch.Tensor:
+    """Logits of a softmax, from those of a softmax or of a logistic head.
+
+    Returns:
+        Logits in at least float32, shape (n, k ≥ 2); logistic ones z as the equivalent pair [−z/2, z/2].
+    """
+    logits = logits.to(at_least_float32(logits))
+    return torch.cat([-logits / 2, logits / 2], dim=1) if logits.shape[1] == 1 else logits
+
+
+def two_rows(weight: torch.Tensor) -> torch.Tensor:
+    """Rows of a softmax head, from those of a softmax or of a logistic head.
+
+    Returns:
+        The weight in the wide dtype, shape (k ≥ 2, d); a logistic row w as the equivalent pair ±w/2.
+    """
+    weight = weight.to(wide(weight))
+    return torch.cat([-weight / 2, weight / 2]) if weight.shape[0] == 1 else weight
+
+
+def squared_row_distances(weight: torch.Tensor) -> torch.Tensor:
+    """D_ij = ‖w_i − w_j‖² by direct differences: ‖w_i‖² + ‖w_j‖² − 2⟨w_i, w_j⟩ would cancel.
+
+    Args:
+        weight: Shape (k, d), or (1, d) of a logistic head.
+
+    Returns:
+        D, shape (k, k), or (2, 2) of a logistic head, in the wide dtype; exactly 0 for equal rows.
+    """
+    rows = two_rows(weight)
+    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
+
+
+def check_logits(
+    logits: torch.Tensor, features: torch.Tensor | None = None, weight: torch.Tensor | None = None
+) -> None:
+    """Check kinds, shapes and devices of a head's tensors, not their values (that would wait for the device).
+
+    Raises:
+        InputError: If one is no floating tensor, shapes do not fit together, or devices differ.
+    """
+    for name, tensor, axes in (
+        ("logits", logits, "n, k"),
+        ("features", features, "n, d"),
+        ("weight", weight, "k, d"),
+    ):
+        if tensor is None:
+            continue
+        if not isinstance(tensor, torch.Tensor):
+            raise InputError(
+                f"`{name}` must be a torch.Tensor, got {type(tensor).__name__}; pass torch.as_tensor({name})"
+            )
+        if not tensor.is_floating_point():
+            raise InputError(f"`{name}` must be of a floating dtype, got {tensor.dtype}; pass {name}.float()")
+        if tensor.ndim != 2 or tensor.shape[1] == 0:
+            raise InputError(f"`{name}` must have shape ({axes}), got {tuple(tensor.shape)}")
+        if tensor.device != logits.device:
+            raise InputError(
+                f"`{name}` is on {tensor.device}, `logits` on {logits.device}; move both to one device"
+            )
+    if features is not None and features.shape[0] != logits.shape[0]:
+        raise InputError(
+            f"`logits` has {logits.shape[0]} samples and `features` {features.shape[0]}; "
+            "pass one row of each per sample"
+        )
+    if weight is not None and weight.shape[0] != logits.shape[1]:
+        raise InputError(
+            f"`logits` has {logits.shape[1]} classes and `weight` {weight.shape[0]} rows; "
+            "pass the weight (k, d) of the layer that made the logits"
+        )
+    if weight is not None and features is not None and weight.shape[1] != features.shape[1]:
+        raise InputError(
+            f"`features` has {features.shape[1]} columns and `weight` {weight.shape[1]}; "
+            "pass the input of the layer that the weight belongs to"
+        )

@@ -1,0 +1,156 @@
+"""Upper bounds on the norms of linear operators, in float64.
+
+Every number is the exact value, or above it, raised by `SAFETY` for the rounding of its computation. Power
+iteration has no place here: it approaches norms from below.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+
+import torch
+
+Linear = Callable[[torch.Tensor], torch.Tensor]
+"""An affine map of a float64 tensor with a leading axis of 1; only its linear part counts."""
+
+SAFETY = 1 + 1e-9
+_DENSE_ENTRIES = 1 << 24
+_DENSE_SIDE = 2048
+_FREQUENCY_ENTRIES = 1 << 22
+
+
+def spectral_norm(matrix: torch.Tensor) -> float:
+    """The largest singular value of a matrix.
+
+    Args:
+        matrix: Shape (m, n), float64.
+
+    Returns:
+        The value, at least the exact one.
+    """
+    rows, columns = matrix.shape
+    gram = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
+    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(gram)[-1]))) * SAFETY
+
+
+def dense_matrix(linear: Linear, shape: Sequence[int]) -> torch.Tensor | None:
+    """The matrix of a linear map, column by column.
+
+    Args:
+        linear: The map.
+        shape: Shape of its argument.
+
+    Returns:
+        Shape (outputs, inputs); None where it would be too large to decompose.
+    """
+    zero = torch.zeros(tuple(shape), dtype=torch.float64)
+    offset = linear(zero)
+    n, m = zero.numel(), offset.numel()
+    if n * m > _DENSE_ENTRIES or min(n, m) > _DENSE_SIDE:
+        return None
+    basis = torch.eye(n, dtype=torch.float64).reshape(n, *zero.shape)
+    return (torch.func.vmap(linear)(basis) - offset).reshape(n, m).T
+
+
+def nonnegative_norm(linear: Linear, shape: Sequence[int]) -> float:
+    """Schur's bound √(largest row sum · largest column sum) of a map with entries ≥ 0.
+
+    Exact where all row sums and all column sums are alike: permutations, pooling without overlap.
+
+    Args:
+        linear: The map.
+        shape: Shape of its argument.
+
+    Returns:
+        A bound on its spectral norm.
+    """
+    x = torch.zeros(tuple(shape), dtype=torch.float64, requires_grad=True)
+    with torch.enable_grad():
+        offset = linear(x)
+        (columns,) = torch.autograd.grad(offset.sum(), x)
+    rows = linear(torch.ones_like(x)) - offset
+    return math.sqrt(float(rows.detach().max()) * float(columns.max())) * SAFETY
+
+
+def convolution_norm(
+    weight: torch.Tensor,
+    size: Sequence[int],
+    *,
+    stride: Sequence[int],
+    dilation: Sequence[int],
+    groups: int,
+) -> float:
+    """The norm of the convolution on a torus that is large enough to contain the zero-padded one.
+
+    On a torus of side N ≥ n + dilation (k − 1) the padded convolution is a part of the circular one, which
+    the Fourier transform takes apart into matrices (outputs, inputs) per frequency; a stride s folds s
+    frequencies per axis into one, so N is a multiple of s.
+
+    Args:
+        weight: Kernel, shape (outputs, inputs / groups, k₁, …), float64.
+        size: The side n of the input along each axis.
+        stride: Stride along each axis.
+        dilation: Dilation along each axis.
+        groups: Number of groups.
+
+    Returns:
+        A bound on the spectral norm, for any zero padding.
+
+    Source: Sedghi, Gupta, Long, The Singular Values of Convolutional Layers, ICLR 2019, for the circular case.
+    """
+    kernel = weight.shape[2:]
+    sides = [
+        math.ceil((n + d * (k - 1)) / s) * s for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+    ]
+    phases = [
+        torch.outer(torch.arange(side, dtype=torch.float64), torch.arange(k, dtype=torch.float64) * d / side)
+        for side, k, d in zip(sides, kernel, dilation, strict=True)
+    ]
+    waves = [torch.polar(torch.ones_like(p), -2 * math.pi * p) for p in phases]
+    folded = [w.reshape(s, side // s, -1) for w, s, side in zip(waves, stride, sides, strict=True)]
+    parts = weight.reshape(groups, -1, *weight.shape[1:]).to(torch.complex128)
+    return _largest_singular_value(_blocks(parts, folded)) / math.sqrt(math.prod(stride)) * SAFETY
+
+
+def _blocks(parts: torch.Tensor, folded: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
+    # (frequencies, outputs, aliases · inputs) for each group and chunk of frequencies; those of −f are
+    # the conjugates of those of f, so half of the last axis is enough
+    count = [w.shape[1] for w in folded]
+    count[-1] = count[-1] // 2 + 1
+    aliases = math.prod(w.shape[0] for w in folded)
+    outputs, inputs = parts.shape[1:3]
+    step = max(1, _FREQUENCY_ENTRIES // (aliases * outputs * inputs))
+    frequencies = torch.cartesian_prod(*(torch.arange(c) for c in count)).reshape(-1, len(count))
+    for part, some in itertools.product(parts, frequencies.split(step)):
+        flat = part.reshape(outputs * inputs, -1)
+        blocks = []
+        for alias in itertools.product(*(range(w.shape[0]) for w in folded)):
+            wave = torch.ones(len(some), 1, dtype=torch.complex128)
+            for w, a, f in zip(folded, alias, some.T, strict=True):
+                wave = (wave[:, :, None] * w[a, f][:, None, :]).flatten(1)
+            blocks.append((wave @ flat.T).reshape(-1, outputs, inputs))
+        yield torch.cat(blocks, dim=2)
+
+
+def _largest_singular_value(batches: Iterable[torch.Tensor]) -> float:
+    # Frobenius norms of powers of the Gram matrices bound their eigenvalues and say which of them to decompose.
+    best = 0.0
+    for batch in batches:
+        rows, columns = batch.shape[1:]
+        gram = batch @ batch.mH if rows <= columns else batch.mH @ batch
+        scale = torch.linalg.vector_norm(gram, dim=(1, 2), keepdim=True).clamp(min=1e-300)
+        power, bound = gram / scale, scale[:, 0, 0].double()
+        for q in range(1, 4):
+            power = power @ power
+            size = torch.linalg.vector_norm(power, dim=(1, 2), keepdim=True).clamp(min=1e-300)
+            power = power / size
+            bound = bound * size[:, 0, 0].double() ** (0.5**q)
+        order = bound.argsort(descending=True)
+        for some in order.split(4):
+            some = some[bound[some] * (1 + 1e-12) > best]
+            if len(some) == 0:
+                break
+            best = max(best, float(torch.linalg.eigvalsh(gram[some]).max()))
+    return math.sqrt(best)

@@ -1,0 +1,262 @@
+"""From a network, or the import string of a function that makes one, to an ART classifier."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import inspect
+import math
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from art_flat._errors import ConfigError, InputError, UnknownNameError
+from art_flat._random import forked
+
+from ._weights import load_weights
+
+
+def as_classifier(
+    model: nn.Module,
+    *,
+    input_shape: tuple[int, ...],
+    nb_classes: int,
+    clip_values: tuple[float, float] = (0.0, 1.0),
+    preprocessing: Any = None,
+    device: torch.device | str | None = None,
+) -> Any:
+    """An `art.estimators.classification.PyTorchClassifier` with cross-entropy around a network of logits.
+
+    Args:
+        model: Network from (n, *input_shape) to logits (n, k); moved in place if `device` is another.
+        input_shape: Shape of one sample.
+        nb_classes: Number k of classes.
+        clip_values: Smallest and largest value of an input.
+        preprocessing: (mean, std), each a number or one per channel, in units of the inputs, or an ART
+            preprocessor; None for none.
+        device: "cpu" or a CUDA device; None for where the model is.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        InputError: If the model does not map such inputs to `nb_classes` logits, or the device is not there.
+
+    >>> from art_flat.models import fcn
+    >>> as_classifier(fcn(), input_shape=(1, 28, 28), nb_classes=10).nb_classes
+    10
+    """
+    from art.estimators.classification import PyTorchClassifier
+
+    input_shape = tuple(input_shape)
+    place = _device(model, device)
+    model.to(place)
+    _check_logits(model, input_shape, nb_classes, clip_values[0])
+    if isinstance(preprocessing, (tuple, list)):
+        mean, std = (np.asarray(part, dtype=np.float32) for part in preprocessing)
+        preprocessing = (mean, std)
+    # ART puts the model on the current CUDA device, whatever index it is given
+    with torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext():
+        return PyTorchClassifier(
+            model=model,
+            loss=nn.CrossEntropyLoss(),
+            input_shape=input_shape,
+            nb_classes=nb_classes,
+            clip_values=clip_values,
+            preprocessing=preprocessing,
+            device_type="gpu" if place.type == "cuda" else "cpu",
+        )
+
+
+def build(
+    factory: str,
+    *,
+    weights: str | Path | None = None,
+    input_shape: tuple[int, ...],
+    nb_classes: int,
+    clip_values: tuple[float, float] = (0.0, 1.0),
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    device: torch.device | str | None = None,
+    search_path: str | Path | None = None,
+) -> Any:
+    """The ART classifier that an import string such as "art_flat.models:mnist_cnn" stands for.
+
+    The function named is called with those of `input_shape`, `in_features` (its product), `nb_classes`,
+    `num_classes`, `clip_values` and `seed` that its signature names, and with `options`. It returns an ART
+    classifier, or a network of logits, which is then wrapped by `as_classifier`.
+
+    Args:
+        factory: "package.module:function".
+        weights: File of weights for the network, read by `load_weights`; None to leave it as made.
+        input_shape: Shape of one sample.
+        nb_classes: Number k of classes.
+        clip_values: Smallest and largest value of an input.
+        options: More keyword arguments for the function, which win over ours.
+        seed: Random state while the function runs; the caller's is untouched.
+        device: Where a network goes; None for the GPU if there is one, else the CPU.
+        search_path: Folder in which modules are looked for first, while the function is imported and runs.
+
+    Returns:
+        The classifier; an ART classifier is returned as the function made it.
+
+    Raises:
+        ConfigError: If the module cannot be imported, or the function raises or returns something else.
+        UnknownNameError: If the module has no such function, or the function no such option.
+        InputError: If the weights or the network do not fit.
+
+    >>> build("art_flat.models:digits_cnn", input_shape=(1, 8, 8), nb_classes=10).input_shape
+    (1, 8, 8)
+    """
+    from art.estimators import BaseEstimator
+
+    input_shape = tuple(input_shape)
+    offered = {
+        "input_shape": input_shape,
+        "in_features": math.prod(input_shape),
+        "nb_classes": nb_classes,
+        "num_classes": nb_classes,
+        "clip_values": clip_values,
+        "seed": seed,
+    }
+    with _looking_in(search_path), forked(seed, "cuda" if torch.cuda.is_available() else "cpu"):
+        made = _import(factory)
+        if not isinstance(made, (nn.Module, BaseEstimator)):
+            made = _call(made, factory, offered, dict(options or {}))
+    if not isinstance(made, (nn.Module, BaseEstimator)):
+        raise ConfigError(
+            f"factory {factory!r} returned {_kind(made)}; it must return an ART classifier or an nn.Module "
+            "from inputs to logits"
+        )
+    network = made if isinstance(made, nn.Module) else getattr(made, "model", None)
+    if weights is not None:
+        if not isinstance(network, nn.Module):
+            raise ConfigError(
+                f"factory {factory!r} returned {_kind(made)}, which has no torch network to load "
+                f"{str(weights)!r} into; drop `weights` and let the factory load them"
+            )
+        load_weights(network, weights)
+    if not isinstance(made, nn.Module):
+        return made
+    if device is None and torch.cuda.is_available():
+        device = "cuda"
+    return as_classifier(
+        made, input_shape=input_shape, nb_classes=nb_classes, clip_values=clip_values, device=device
+    )
+
+
+def _import(factory: str) -> Any:
+    name, colon, attribute = factory.partition(":")
+    if not (name and colon and attribute):
+        head, _, tail = factory.strip(":").rpartition(".")
+        meant = f"; did you mean {f'{head}:{tail}'!r}?" if head and tail else ""
+        raise ConfigError(f"factory {factory!r} must read 'package.module:function'{meant}")
+    try:
+        found: Any = importlib.import_module(name)
+    except Exception as error:
+        raise ConfigError(
+            f"factory {factory!r}: importing {name!r} raised {type(error).__name__}: {error}. Install the "
+            "package that holds it, or run where Python finds it"
+        ) from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = getattr(found, "__all__", None) or [
+                n for n, v in vars(found).items() if _is_public(n, v)
+            ]
+            raise UnknownNameError(f"factory in {name!r}", part, public)
+        found = getattr(found, part)
+    if not callable(found) and not hasattr(found, "predict"):
+        raise ConfigError(
+            f"factory {factory!r} is {_kind(found)}; it must be a function that returns a classifier"
+        )
+    return found
+
+
+def _call(
+    function: Callable[..., Any], factory: str, offered: dict[str, Any], options: dict[str, Any]
+) -> Any:
+    try:
+        parameters = inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        parameters = {}  # type: ignore[assignment]  # some builtins have no signature
+    if not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        for option in options:
+            if option not in parameters:
+                raise UnknownNameError(f"option of factory {factory!r}", option, list(parameters))
+    arguments = {name: value for name, value in offered.items() if name in parameters} | options
+    try:
+        return function(**arguments)
+    except Exception as error:
+        listed = ", ".join(f"{name}={value!r}" for name, value in arguments.items())
+        raise ConfigError(
+            f"factory {factory!r}, called with ({listed}), raised {type(error).__name__}: {error}"
+        ) from error
+
+
+@contextmanager
+def _looking_in(folder: str | Path | None) -> Iterator[None]:
+    before = list(sys.path)
+    if folder is not None:
+        sys.path.insert(0, str(Path(folder).resolve()))
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _check_logits(model: nn.Module, input_shape: tuple[int, ...], nb_classes: int, fill: Any) -> None:
+    modes = [(part, part.training) for part in model.modules()]
+    weight = next(model.parameters(), torch.zeros(()))
+    x = torch.zeros((1, *input_shape), dtype=weight.dtype, device=weight.device)
+    x += torch.as_tensor(np.asarray(fill), dtype=x.dtype, device=x.device)
+    name = type(model).__name__
+    try:
+        model.eval()
+        with torch.no_grad():
+            logits = model(x)
+    except Exception as error:
+        raise InputError(
+            f"{name} cannot take inputs of shape {(1, *input_shape)}: {type(error).__name__}: {error}. "
+            "Build it for this data, or choose data of the shape it was made for"
+        ) from error
+    finally:
+        for part, mode in modes:
+            part.training = mode
+    if not isinstance(logits, torch.Tensor):
+        raise InputError(
+            f"{name} returns {_kind(logits)}; wrap it so that it returns the logits (n, k) alone"
+        )
+    if tuple(logits.shape) != (1, nb_classes):
+        raise InputError(
+            f"{name} maps one sample to outputs of shape {tuple(logits.shape)}, the data has "
+            f"{nb_classes} classes, so (1, {nb_classes}) was expected; build it with {nb_classes} outputs"
+        )
+
+
+def _device(model: nn.Module, device: torch.device | str | None) -> torch.device:
+    if device is None:
+        return next((p.device for p in model.parameters()), torch.device("cpu"))
+    try:
+        place = torch.device(device)
+    except RuntimeError:
+        place = torch.device("meta")
+    usable = place.type == "cpu" or (place.type == "cuda" and (place.index or 0) < torch.cuda.device_count())
+    if not usable:
+        here = ", ".join(["'cpu'", *(f"'cuda:{i}'" for i in range(torch.cuda.device_count()))])
+        raise InputError(f"ART cannot run on device {str(device)!r} here; choose one of {here}")
+    return place
+
+
+def _is_public(name: str, value: Any) -> bool:
+    return not name.startswith("_") and callable(value) and not isinstance(value, ModuleType)
+
+
+def _kind(value: Any) -> str:
+    return "None" if value is None else f"a {type(value).__module__}.{type(value).__qualname__}"

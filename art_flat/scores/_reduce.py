@@ -1,0 +1,206 @@
+"""From per-sample arrays to shares and quantiles, in NumPy; the scores and the summary tables both use it.
+
+Three rules hold everywhere. NaN means "left out": it enters neither a numerator nor a denominator. A point
+that is not admissible (outside the ball) stands for the clean point, so its loss change is 0. With m attacks,
+arrays of adversarial points have shape (m, n), and the worst point of a sample counts.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+Bools: TypeAlias = npt.NDArray[np.bool_]
+
+_SLACK = 1e-12
+"""Relative rounding of summed weights that a quantile forgives: 0.7 · 10 is to mean 7 of 10."""
+
+
+def loss_change_at(loss: Floats, loss_adv: Floats, admissible: Bools | None = None) -> Floats:
+    """Δℓ = ℓ(x′) − ℓ(x) of every point; 0 where it is not admissible, NaN where either loss is NaN.
+
+    A failed attack has a NaN loss and stays NaN whatever `admissible` says: it never counts as robust.
+
+    Args:
+        loss: Clean losses, shape (n,), nats.
+        loss_adv: Adversarial losses, shape (n,) or (m, n), nats.
+        admissible: Which points lie in the ball, the shape of `loss_adv`; all if None.
+
+    Returns:
+        Loss changes, the shape of `loss_adv`, nats.
+    """
+    with np.errstate(invalid="ignore"):
+        change = loss_adv - loss
+    return change if admissible is None else np.where(admissible | np.isnan(change), change, 0.0)
+
+
+def worst_case_loss_change(loss: Floats, loss_adv: Floats, admissible: Bools | None = None) -> Floats:
+    """max(0, max Δℓ) per sample: the clean point lies in the ball, so the largest change is at least 0.
+
+    Args:
+        loss: Clean losses, shape (n,), nats.
+        loss_adv: Adversarial losses, shape (n,) or (m, n), nats.
+        admissible: Which points lie in the ball, the shape of `loss_adv`; all if None.
+
+    Returns:
+        Shape (n,), nats, at least 0; NaN where the clean loss or every adversarial loss is NaN.
+
+    >>> worst_case_loss_change(np.zeros(3), np.array([[0.5, -1.0, np.nan], [0.2, -2.0, np.nan]]))
+    array([0.5, 0. , nan])
+    """
+    change = loss_change_at(loss, loss_adv, admissible)
+    largest: Floats = np.fmax.reduce(np.atleast_2d(change), axis=0)
+    return np.maximum(largest, 0.0)
+
+
+def robust_share(worst: Floats, epsilons: npt.ArrayLike, weight: Floats | None = None) -> Floats:
+    """Weighted share of samples whose worst-case loss change is at most ε, for many ε by one sort.
+
+    Args:
+        worst: Worst-case loss changes, shape (n,), nats; NaN is left out.
+        epsilons: Tolerated loss changes, shape (e,), nats.
+        weight: Sample weights, shape (n,); all 1 if None.
+
+    Returns:
+        Shares in [0, 1], shape (e,); NaN if nothing is left.
+
+    >>> robust_share(np.array([0.0, 0.3, 0.3, np.nan]), [0.0, 0.3])
+    array([0.33333333, 1.        ])
+    """
+    limits = np.atleast_1d(np.asarray(epsilons, dtype=np.float64))
+    ordered, held = _sorted(worst, weight)
+    if not held.size or held[-1] == 0:
+        return np.full(limits.shape, np.nan)
+    count = np.searchsorted(ordered, limits, side="right")
+    share: Floats = np.where(count > 0, held[count - 1], 0.0) / held[-1]
+    return share
+
+
+def evaluated_samples(loss: Floats, loss_adv: Floats) -> Bools:
+    """Which samples are scored: the clean loss and at least one adversarial loss are no NaN.
+
+    Args:
+        loss: Clean losses, shape (n,).
+        loss_adv: Adversarial losses, shape (n,) or (m, n).
+
+    Returns:
+        Shape (n,).
+    """
+    return ~np.isnan(loss) & found_in_any(np.ones(loss_adv.shape, dtype=bool), loss_adv)
+
+
+def found_in_any(found: Bools, loss_adv: Floats) -> Bools:
+    """Whether something was found at any adversarial point of a sample whose loss is no NaN.
+
+    Args:
+        found: Where it was found, shape (n,) or (m, n).
+        loss_adv: Adversarial losses, the shape of `found`.
+
+    Returns:
+        Shape (n,).
+    """
+    hit: Bools = np.logical_or.reduce(np.atleast_2d(found & ~np.isnan(loss_adv)), axis=0)
+    return hit
+
+
+def weighted_share(hit: Bools, among: Bools | None = None, weight: Floats | None = None) -> float:
+    """Weighted share of some samples where `hit` holds.
+
+    Args:
+        hit: Whether it holds, shape (n,).
+        among: The samples that count, shape (n,); all if None.
+        weight: Sample weights, shape (n,); all 1 if None.
+
+    Returns:
+        The share, in [0, 1]; NaN if the samples that count weigh nothing.
+
+    >>> weighted_share(np.array([True, False, True]), np.array([True, True, False]))
+    0.5
+    """
+    kept = np.ones(hit.shape) if weight is None else weight
+    kept = kept if among is None else np.where(among, kept, 0.0)
+    total = kept.sum()
+    return float(np.where(hit, kept, 0.0).sum() / total) if total > 0 else float("nan")
+
+
+def least(values: Floats, where: Bools) -> Floats:
+    """Smallest value per sample over the points where something was found, +inf where nothing was.
+
+    Args:
+        values: What to minimise (a loss change, a distance), shape (n,) or (m, n); NaN is left out.
+        where: The points that count, the shape of `values`.
+
+    Returns:
+        Shape (n,); NaN where every value of the sample is NaN.
+
+    >>> least(np.array([[0.2, 0.4], [0.1, 0.3]]), np.array([[True, False], [True, False]]))
+    array([0.1, inf])
+    """
+    kept = np.where(where | np.isnan(values), values, np.inf)
+    smallest: Floats = np.fmin.reduce(np.atleast_2d(kept), axis=0)
+    return smallest
+
+
+def weighted_quantile(values: Floats, quantile: float, weight: Floats | None = None) -> float:
+    """The smallest value such that values up to it hold at least the share `quantile` of the weight.
+
+    An order statistic: always one of the values, never a mean of two, so ±inf may be among them; the median
+    of an even number of samples is the lower of the middle two.
+
+    Args:
+        values: Shape (n,); NaN is left out.
+        quantile: In [0, 1].
+        weight: Sample weights, shape (n,); all 1 if None.
+
+    Returns:
+        The quantile; NaN if nothing is left.
+
+    >>> weighted_quantile(np.array([3.0, 1.0, np.inf, 2.0]), 0.5)
+    2.0
+    """
+    ordered, held = _sorted(values, weight)
+    if not held.size or held[-1] == 0:
+        return float("nan")
+    wanted = quantile * held[-1] * (1 - _SLACK)
+    return float(ordered[np.searchsorted(held, wanted, side="left" if wanted > 0 else "right")])
+
+
+def median_by_key(key: Floats, values: Floats, weight: Floats) -> tuple[Floats, Floats]:
+    """The weighted (lower) median of the values of every distinct key.
+
+    Args:
+        key: Shape (n,), no NaN.
+        values: Shape (n,), no NaN.
+        weight: Shape (n,), above 0.
+
+    Returns:
+        The distinct keys in order, and the median of each.
+
+    >>> median_by_key(np.array([2.0, 1.0, 1.0]), np.array([5.0, 4.0, 3.0]), np.ones(3))
+    (array([1., 2.]), array([3., 5.]))
+    """
+    order = np.lexsort((values, key))
+    key, values, weight = key[order], values[order], weight[order]
+    distinct, start = np.unique(key, return_index=True)
+    held = np.cumsum(weight)
+    half = held[start] - weight[start] + np.add.reduceat(weight, start) / 2
+    middle = np.maximum(np.searchsorted(held, half * (1 - _SLACK)), start)
+    return distinct, values[middle]
+
+
+def _sorted(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
+    """The values in order and the weight held by each and all before it.
+
+    Returns:
+        Both of shape (number of values that are no NaN,).
+    """
+    kept = ~np.isnan(values)
+    if weight is None:
+        ordered = np.sort(values[kept])
+        return ordered, np.arange(1.0, ordered.size + 1)
+    values, weight = values[kept], weight[kept]
+    order = np.argsort(values, kind="stable")
+    return values[order], np.cumsum(weight[order])

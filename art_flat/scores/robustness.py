@@ -1,0 +1,169 @@
+"""How robust predictions and losses are at adversarial points already computed; no model is run here.
+
+All functions share these rules. Labels are class indices (n,) or one-hot rows (n, k). Logits are (n, k), or
+(n, 1) if logistic; adversarial logits are (n, k), or (m, n, k) for m attacks on the same n samples, and then
+the worst point of each sample is scored. `admissible` says which points lie in the ball, (n,) or (m, n); one
+that does not stands for the clean point. A NaN in the logits never counts as robust: the point is left out,
+and the sample if its clean point or all its adversarial points are. The predicted class is the first of those
+with the largest logit. Attacks can only show that a point is not robust, so a robust share is an upper bound.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from art_flat._checks import check_epsilon, radius_words
+
+from ._points import check_case, something_left
+from ._reduce import evaluated_samples, found_in_any, robust_share, weighted_share, worst_case_loss_change
+
+
+@radius_words
+def loss_change_robustness_score(
+    y_true: Any,
+    logits: Any,
+    logits_adv: Any,
+    *,
+    epsilon: float,
+    admissible: Any = None,
+    sample_weight: Any = None,
+) -> float:
+    """Share of samples whose loss rises by at most ε: mean of [max(0, max_ξ ℓ(ξ, y) − ℓ(x, y)) ≤ ε].
+
+    Args:
+        y_true: True labels, (n,) or one-hot (n, k).
+        logits: Clean logits, (n, k).
+        logits_adv: Adversarial logits, (n, k) or (m, n, k).
+        epsilon: Tolerated loss change ε ≥ 0, nats.
+        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others count as no change.
+        sample_weight: Weights, (n,); all 1 if None.
+
+    Returns:
+        The (δ,ε)-robust share, in [0, 1]: an upper estimate, as attacks may miss the largest loss.
+
+    Raises:
+        InputError: If shapes or labels do not fit, ε is negative, or no sample is left to score.
+
+    Source:
+        (δ,ε)-robustness: arXiv 2510.14231.
+
+    >>> clean, adv = [[0.6, 0.1, 0.1], [0.6, 0.1, 0.1]], [[0.6, 0.7, -5.0], [0.6, 0.5, 0.5]]
+    >>> loss_change_robustness_score([0, 0], clean, adv, epsilon=0.1)   # the first flips, yet its loss falls
+    0.5
+    """
+    epsilon = check_epsilon(epsilon)
+    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
+    worst = worst_case_loss_change(clean.loss, adv.loss, mask)
+    return something_left(robust_share(worst, [epsilon], weight)[0])
+
+
+def prediction_robustness_score(
+    y_true: Any, logits: Any, logits_adv: Any, *, admissible: Any = None, sample_weight: Any = None
+) -> float:
+    """Share of samples whose predicted class no adversarial point changes, whether it is right or wrong.
+
+    Args:
+        y_true: True labels, (n,) or one-hot (n, k); only checked, a change needs no truth.
+        logits: Clean logits, (n, k).
+        logits_adv: Adversarial logits, (n, k) or (m, n, k).
+        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others change nothing.
+        sample_weight: Weights, (n,); all 1 if None.
+
+    Returns:
+        The δ-robust share in the sense of prediction change, in [0, 1]: an upper estimate.
+
+    Raises:
+        InputError: If shapes or labels do not fit, or no sample is left to score.
+
+    >>> clean, adv = [[0.6, 0.1, 0.1], [0.6, 0.1, 0.1]], [[0.6, 0.7, -5.0], [0.6, 0.5, 0.5]]
+    >>> prediction_robustness_score([0, 0], clean, adv)   # the second keeps its class, yet its loss rises
+    0.5
+    """
+    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
+    changed = found_in_any((adv.predicted != clean.predicted) & mask, adv.loss)
+    return something_left(weighted_share(~changed, evaluated_samples(clean.loss, adv.loss), weight))
+
+
+def robust_accuracy_score(
+    y_true: Any, logits: Any, logits_adv: Any, *, admissible: Any = None, sample_weight: Any = None
+) -> float:
+    """Share of all samples that are right at the clean point and at every adversarial point.
+
+    Args:
+        y_true: True labels, (n,) or one-hot (n, k).
+        logits: Clean logits, (n, k).
+        logits_adv: Adversarial logits, (n, k) or (m, n, k).
+        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
+        sample_weight: Weights, (n,); all 1 if None.
+
+    Returns:
+        Robust accuracy over all points, in [0, 1]; never above clean accuracy.
+
+    Raises:
+        InputError: If shapes or labels do not fit, or no sample is left to score.
+
+    >>> robust_accuracy_score([0, 0, 1], [[2, 0], [2, 0], [2, 0]], [[1, 0], [0, 1], [0, 1]])
+    0.333...
+    """
+    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
+    wrong = clean.wrong | found_in_any(adv.wrong & mask, adv.loss)
+    return something_left(weighted_share(~wrong, evaluated_samples(clean.loss, adv.loss), weight))
+
+
+def robust_accuracy_on_correct_score(
+    y_true: Any, logits: Any, logits_adv: Any, *, admissible: Any = None, sample_weight: Any = None
+) -> float:
+    """Share of the samples right at the clean point that stay right at every adversarial point.
+
+    Args:
+        y_true: True labels, (n,) or one-hot (n, k).
+        logits: Clean logits, (n, k).
+        logits_adv: Adversarial logits, (n, k) or (m, n, k).
+        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
+        sample_weight: Weights, (n,); all 1 if None.
+
+    Returns:
+        Robust accuracy over clean-correct points, in [0, 1]; 1 minus it is the attacks' success rate there.
+
+    Raises:
+        InputError: If shapes or labels do not fit, or no sample right at the clean point is left to score.
+
+    >>> robust_accuracy_on_correct_score([0, 0, 1], [[2, 0], [2, 0], [2, 0]], [[1, 0], [0, 1], [0, 1]])
+    0.5
+    """
+    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
+    among = evaluated_samples(clean.loss, adv.loss) & ~clean.wrong
+    wrong = found_in_any(adv.wrong & mask, adv.loss)
+    return something_left(
+        weighted_share(~wrong, among, weight),
+        "none is predicted correctly at the clean point without a NaN loss",
+    )
+
+
+def wrong_prediction_found_fraction(
+    y_true: Any, logits: Any, logits_adv: Any, *, admissible: Any = None, sample_weight: Any = None
+) -> float:
+    """Share of samples with a wrong prediction, at the clean or an adversarial point: 1 − robust accuracy.
+
+    Report it beside the quantiles of `minimum_loss_increase` and `minimum_adversarial_distance`: for the
+    other samples these are +inf.
+
+    Args:
+        y_true: True labels, (n,) or one-hot (n, k).
+        logits: Clean logits, (n, k).
+        logits_adv: Adversarial logits, (n, k) or (m, n, k).
+        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
+        sample_weight: Weights, (n,); all 1 if None.
+
+    Returns:
+        The share found, in [0, 1].
+
+    Raises:
+        InputError: If shapes or labels do not fit, or no sample is left to score.
+
+    >>> wrong_prediction_found_fraction([0, 0], [[2, 0], [2, 0]], [[1, 0], [0, 1]])
+    0.5
+    """
+    return 1.0 - robust_accuracy_score(
+        y_true, logits, logits_adv, admissible=admissible, sample_weight=sample_weight
+    )

@@ -1,0 +1,104 @@
+"""One wrapper for all attacks of the library; what is special about one is said in its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from art_flat._errors import AttackNotUsableError, InputError, ParameterError
+from art_flat._types import Norm
+from art_flat.adapters.base import Adapter
+from art_flat.attacks import Attack, AttackInfo, Problem
+
+from ._row import SET_BY_CALL, Case, Row, Setup
+from ._view import UnitView
+
+
+class LibraryAttack(Attack):
+    """An attack of torchattacks behind the contract of `art_flat.attacks.Attack`.
+
+    Args:
+        row: What the attack is.
+        info: The same for the registry.
+        params: Its parameters, by the library's own names.
+
+    Raises:
+        ParameterError: If a parameter does not exist, or is set by the call.
+    """
+
+    def __init__(self, row: Row, info: AttackInfo, params: Mapping[str, Any]) -> None:
+        for key in params.keys() - info.defaults.keys() & SET_BY_CALL.keys():
+            raise ParameterError(f"{info.name}: {key!r} is not set here; {SET_BY_CALL[key]}")
+        super().__init__(info, params)
+        self.row = row
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The parameters, defaults included."""
+        return {**self.info.defaults, **self.params}
+
+    def check(self, net: Adapter, norm: Norm) -> None:
+        """Refuse what the library cannot deal with; see `Attack.check`.
+
+        Raises:
+            AttackNotUsableError: If the classifier, the norm or both cannot be attacked with it.
+            InputError: If a parameter has no meaning here.
+        """
+        case = Case(self.info.name, net, norm, self.settings)
+        if net.clip_values is not None and any(np.ndim(value) for value in net.clip_values):
+            raise AttackNotUsableError(
+                f"{case.name} cannot be used: torchattacks works in one range [0, 1], but the classifier's "
+                "clip_values differ between features; give it one pair of numbers"
+            )
+        if self.row.images and not case.image:
+            raise AttackNotUsableError(
+                f"{case.name} cannot be used: it needs images (channels, height, width), the classifier "
+                f"takes {net.input_shape}"
+            )
+        steps = self.row.step.steps if self.row.step is not None else None
+        if steps is not None and (not isinstance(case.params[steps], int) or case.params[steps] < 1):
+            raise InputError(
+                f"{case.name}: `{steps}` must be a whole number of at least 1, got {case.params[steps]!r}"
+            )
+        for check in self.row.checks:
+            check(case)
+
+    def run(self, problem: Problem) -> torch.Tensor:
+        """Return the library's points, in clip units; see `Attack.run`."""
+        low = float(problem.low)
+        span = float(problem.high) - low
+        view = UnitView(problem.net, widen=self.row.three_channels, positive=self.row.positive_logits)
+        clean = view.show((problem.x - low) / span)
+        start = clean if self.row.begin is None else self.row.begin(clean)
+        setup = Setup(problem, view, start, span, self.settings)
+        attack = self.library_attack(setup)
+        target = self.row.aim(setup)
+        if target is not None:
+            attack.set_mode_targeted_by_label(quiet=True)
+        points = self.row.call(setup, attack, problem.y if target is None else target).detach()
+        if self.row.finish is not None:
+            points = self.row.finish(setup, points)
+        moved = (view.narrow(points) != view.narrow(start)).reshape(problem.x.shape)
+        back = view.narrow(points).reshape(problem.x.shape).to(problem.x.dtype) * span + low
+        return torch.where(moved, back, problem.x)
+
+    def library_attack(self, setup: Setup) -> Any:
+        """Return the library's object with δ, norm, seed, step size and parameters set."""
+        row, settings = self.row, {k: v for k, v in setup.params.items() if k in self.row.signature}
+        if row.step is not None and settings[row.step.parameter] is None:
+            steps = setup.params[row.step.steps] if row.step.steps else 1
+            settings[row.step.parameter] = row.step.factor * (setup.radius or 0.0) / steps
+        if row.radius is not None and setup.radius is not None:
+            settings[row.radius] = setup.radius
+        ours = {"norm": setup.problem.norm, "seed": setup.problem.seed}
+        settings |= {k: v for k, v in ours.items() if k in row.signature}
+        if row.settings is not None:
+            settings |= row.settings(setup)
+        attack = row.construct(setup, row.name, settings)
+        attack.set_device(setup.start.device)
+        if row.adjust is not None:
+            row.adjust(attack, setup)
+        return attack

@@ -1,0 +1,189 @@
+"""What a row of the table of attacks says, and what the special cases in it are given."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+import torch
+import torchattacks
+
+from art_flat._types import Norm
+from art_flat.adapters.base import Adapter
+from art_flat.attacks import Problem
+
+from ._view import UnitView
+
+SET_BY_CALL: Mapping[str, str] = {
+    "eps": "pass `delta` to the call, in units of the classifier's clip_values",
+    "max_epsilon": "pass `delta` to the call, in units of the classifier's clip_values",
+    "norm": "pass `norm` to the call",
+    "seed": "pass `seed` to the call",
+    "verbose": "what the library prints is kept in the result's `warnings`",
+}
+"""Parameters of the library that the call or art_flat sets, and what to do instead of passing them."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step size that grows with δ where the user gives none: factor · δ / steps.
+
+    Attributes:
+        parameter: The library's name for the step size.
+        steps: The library's name for the number of steps, or None if there is one.
+        factor: Share of δ that all steps together cover.
+    """
+
+    parameter: str = "alpha"
+    steps: str | None = "steps"
+    factor: float = 2.5
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is known before an attack runs, for the checks.
+
+    Attributes:
+        name: The attack, for texts.
+        net: The classifier.
+        norm: Norm of the ball.
+        params: The attack's parameters, defaults included.
+    """
+
+    name: str
+    net: Adapter
+    norm: Norm
+    params: Mapping[str, Any]
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        """Channels, height and width; empty if the inputs are no images."""
+        return self.net.input_shape if len(self.net.input_shape) == 3 else ()
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What there is while an attack runs, in the library's terms.
+
+    Attributes:
+        problem: The problem in clip units.
+        view: The classifier as the library sees it: images in [0, 1].
+        start: The clean images in [0, 1], shape (n, channels, height, width).
+        span: Length of the clip range.
+        params: The attack's parameters, defaults included.
+    """
+
+    problem: Problem
+    view: UnitView
+    start: torch.Tensor
+    span: float
+    params: Mapping[str, Any]
+
+    @property
+    def radius(self) -> float | None:
+        """δ in units of [0, 1]."""
+        return None if self.problem.delta is None else self.problem.delta / self.span
+
+    def with_params(self, params: Mapping[str, Any]) -> Setup:
+        """Return the same for an attack with other parameters."""
+        return replace(self, params=params)
+
+
+def library_class(setup: Setup, name: str, settings: Mapping[str, Any]) -> Any:
+    """Return the library's attack object, made by its class."""
+    return getattr(torchattacks, name)(setup.view, **settings)
+
+
+def given_target(setup: Setup) -> torch.Tensor | None:
+    """Return the target of the call, if there is one."""
+    return setup.problem.target
+
+
+def whole_batch(setup: Setup, attack: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Return the library's points for all images at once."""
+    return torch.as_tensor(attack(setup.start, labels))
+
+
+@dataclass(frozen=True)
+class Row:
+    """One attack of the library: what it is, and where it needs something of its own.
+
+    Attributes:
+        name: Name of the class in torchattacks.
+        norms: See `AttackInfo`; so for `budget`, `access`, `maximises_loss`, `targeted`, `usability`,
+            `reason` and `notes`.
+        radius: The constructor's parameter that takes δ in [0, 1] units, or None.
+        step: Its step size, if it has one that should grow with δ.
+        images: Whether it needs inputs of shape (channels, height, width).
+        three_channels: Whether the library's code only knows three channels.
+        positive_logits: Whether it takes a maximum over logits with the others set to 0, which is right only
+            where logits are positive; the view then adds a constant per sample, which changes no probability.
+        begin: The images to start from; by default the clean ones.
+        settings: Further arguments of the constructor.
+        construct: Makes the library's object.
+        adjust: Changes the object before it runs.
+        aim: The target labels, or None to attack untargeted.
+        call: Runs the object on the images.
+        finish: What is done with its points, in [0, 1].
+        checks: What must hold before it may run; each raises if it does not.
+        extra: Parameters that the constructor does not have, with their defaults.
+    """
+
+    name: str
+    norms: tuple[Norm, ...]
+    budget: Literal["fixed", "minimum-norm", "none"] = "fixed"
+    access: Literal["white-box", "black-box", "none"] = "white-box"
+    maximises_loss: bool = False
+    targeted: bool = True
+    usability: Literal["usable", "degraded", "refused"] = "usable"
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    radius: str | None = "eps"
+    step: Step | None = None
+    images: bool = False
+    three_channels: bool = False
+    positive_logits: bool = False
+    begin: Callable[[torch.Tensor], torch.Tensor] | None = None
+    settings: Callable[[Setup], Mapping[str, Any]] | None = None
+    construct: Callable[[Setup, str, Mapping[str, Any]], Any] = library_class
+    adjust: Callable[[Any, Setup], None] | None = None
+    aim: Callable[[Setup], torch.Tensor | None] = given_target
+    call: Callable[[Setup, Any, torch.Tensor], torch.Tensor] = whole_batch
+    finish: Callable[[Setup, torch.Tensor], torch.Tensor] | None = None
+    checks: tuple[Callable[[Case], None], ...] = ()
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def plain(self) -> bool:
+        """Whether the library's object for δ is all there is to it: no start or last step of its own."""
+        if self.budget != "fixed" or self.usability == "refused":
+            return False
+        own = (self.begin, self.finish, self.aim is not given_target, self.call is not whole_batch)
+        return not (self.three_channels or self.positive_logits or any(own))
+
+    @property
+    def signature(self) -> Mapping[str, inspect.Parameter]:
+        """The constructor's parameters, without the model and without `**kwargs`."""
+        parameters = inspect.signature(getattr(torchattacks, self.name)).parameters
+        named = {k: p for k, p in parameters.items() if p.kind is not inspect.Parameter.VAR_KEYWORD}
+        return {k: p for k, p in named.items() if k != "model"}
+
+    def defaults(self) -> dict[str, Any]:
+        """Return the parameters a user may give; None for a step size that grows with δ."""
+        known = {k: p.default for k, p in self.signature.items() if p.default is not inspect.Parameter.empty}
+        known = {k: v for k, v in known.items() if k not in SET_BY_CALL}
+        if self.step is not None:
+            known[self.step.parameter] = None
+        return {**known, **self.extra}
+
+    def step_notes(self) -> tuple[str, ...]:
+        """Return what the step size is where the user gives none."""
+        if self.step is None:
+            return ()
+        many = f" / {self.step.steps}" if self.step.steps else ""
+        return (
+            f"{self.step.parameter} is {self.step.factor} delta{many} unless given; "
+            "given values are in the library's unit range [0, 1]",
+        )

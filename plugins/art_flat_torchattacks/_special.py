@@ -1,0 +1,234 @@
+"""What single attacks of the library need of their own: checks before they run, and repairs around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+import torch
+import torchattacks
+
+from art_flat._errors import AttackNotUsableError, InputError
+from art_flat.attacks import load_attack
+from art_flat.functional import project
+
+from ._attack import LibraryAttack
+from ._row import Case, Setup, whole_batch
+
+JSMA_FEATURES = 12_288
+"""Features above which JSMA's maps of features × features take more than some gigabytes."""
+
+
+# Checks: each raises if the attack cannot run
+
+
+def refuse(case: Case, reason: str) -> NoReturn:
+    """Say why the attack cannot run.
+
+    Raises:
+        AttackNotUsableError: Always.
+    """
+    raise AttackNotUsableError(f"{case.name} cannot be used: {reason}")
+
+
+def need_classes(case: Case, least: int, what: str) -> None:
+    """Refuse classifiers with fewer than `least` classes."""
+    if case.net.nb_classes < least:
+        refuse(case, f"{what} needs at least {least} classes, the classifier has {case.net.nb_classes}")
+
+
+def four_classes(case: Case) -> None:
+    """The targeted DLR loss looks at the four largest logits."""
+    need_classes(case, 4, "the targeted DLR loss")
+
+
+def three_classes_for_dlr(case: Case) -> None:
+    """The DLR loss looks at the three largest logits."""
+    if case.params["loss"] == "dlr":
+        need_classes(case, 3, 'loss="dlr"')
+
+
+def classes_of_version(case: Case) -> None:
+    """AutoAttack's versions contain the DLR loss, plain (rand) or targeted too (standard, plus)."""
+    version = case.params["version"]
+    need_classes(case, 3 if version == "rand" else 4, f"version={version!r}")
+
+
+def one_or_three_channels(case: Case) -> None:
+    """The library's kernels have three channels; one channel is shown as three."""
+    if case.image[0] not in {1, 3}:
+        refuse(
+            case, f"its kernels are for 3 channels (1 is shown as 3), the classifier takes {case.image[0]}"
+        )
+
+
+def square_images(case: Case) -> None:
+    """The library takes one side for both."""
+    _, height, width = case.image
+    if height != width:
+        refuse(case, f"it takes height for width, and the images are {height}×{width}")
+
+
+def shrinking_resize(case: Case) -> None:
+    """Input diversity pads back to the width of the image, so images must be square and become smaller.
+
+    Raises:
+        InputError: If `resize_rate` does not make them smaller.
+    """
+    square_images(case)
+    rate, side = case.params["resize_rate"], case.image[2]
+    if not 0 < int(side * rate) < side:
+        raise InputError(
+            f"{case.name}: `resize_rate` must shrink images of side {side} by at least one pixel, so that "
+            f"they can be padded back to the classifier's size; got {rate!r}"
+        )
+
+
+def window_fits(case: Case) -> None:
+    """Square's L2 windows must fit into the image, and its first pattern needs five pixels a side."""
+    _, height, width = case.image
+    window = max(5, round(math.sqrt(case.params.get("p_init", 0.8) * height * width)) | 1)
+    if case.norm == "L2" and min(height, width) < window:
+        refuse(case, f"in L2 its window of {window} pixels does not fit into images of {height}×{width}")
+
+
+def saliency_fits(case: Case) -> None:
+    """JSMA builds maps of features × features."""
+    features = math.prod(case.net.input_shape)
+    if features > JSMA_FEATURES:
+        refuse(
+            case, f"it builds maps of features × features; {features} features are more than {JSMA_FEATURES}"
+        )
+
+
+def ten_iterations(case: Case) -> None:
+    """EAD looks back every max_iterations // 10 iterations.
+
+    Raises:
+        InputError: If that is every 0 iterations.
+    """
+    iterations = case.params["max_iterations"]
+    if case.params["abort_early"] and iterations < 10:
+        raise InputError(
+            f"{case.name}: `max_iterations` must be at least 10 with abort_early, got {iterations!r}"
+        )
+
+
+def inner_attacks_fit(case: Case) -> None:
+    """Every attack inside MultiAttack must accept the classifier and the norm."""
+    for inner in inner_attacks(case.params["attacks"]):
+        if case.norm not in inner.info.norms:
+            refuse(case, f"{inner.name} inside it does not support the norm {case.norm}")
+        inner.check(case.net, case.norm)
+
+
+# Constructors and settings
+
+
+def inner_attacks(names: Any) -> list[LibraryAttack]:
+    """Return the attacks inside MultiAttack, from names with or without the library's name.
+
+    Raises:
+        InputError: If they are fewer than two, or one cannot run inside MultiAttack.
+    """
+    if not isinstance(names, (list, tuple)) or len(names) < 2:
+        raise InputError(f"torchattacks:MultiAttack: `attacks` must list at least two attacks, got {names!r}")
+    found = []
+    for name in names:
+        attack = load_attack(name if str(name).startswith("torchattacks:") else f"torchattacks:{name}")
+        if not isinstance(attack, LibraryAttack) or not attack.row.plain:
+            raise InputError(
+                f"torchattacks:MultiAttack: {attack.name} cannot run inside it; list attacks with a fixed "
+                "budget that need no special view of the classifier, such as PGD and Square"
+            )
+        found.append(attack)
+    return found
+
+
+def several(setup: Setup, name: str, settings: Mapping[str, Any]) -> Any:
+    """Return MultiAttack around the objects of its inner attacks, all on one view of the classifier."""
+    inner = [a.library_attack(setup.with_params(a.settings)) for a in inner_attacks(settings["attacks"])]
+    return getattr(torchattacks, name)(inner)
+
+
+def classes_to_target(setup: Setup) -> dict[str, Any]:
+    """Return the number of classes to try, at most as many as there are."""
+    return {"n_classes": min(setup.params["n_classes"], setup.problem.net.nb_classes)}
+
+
+def whole_range(setup: Setup) -> dict[str, Any]:
+    """Return an eps that no point of the range exceeds: FAB gives back only points within it."""
+    features = setup.start[0].numel()
+    return {"eps": 1.0 if setup.problem.norm == "Linf" else math.sqrt(features), **classes_to_target(setup)}
+
+
+def noise_of_size(setup: Setup) -> dict[str, Any]:
+    """Return the standard deviation that makes Gaussian noise as large as δ, unless it is given."""
+    features = setup.start[0].numel()
+    if setup.params["std"] is not None:
+        return {"std": setup.params["std"]}
+    if setup.radius is None:
+        return {"std": 0.1}
+    shares = {"Linf": 1.0, "L2": math.sqrt(features), "L1": features * math.sqrt(2 / math.pi)}
+    return {"std": setup.radius / shares[setup.problem.norm]}
+
+
+def published_steps(attack: Any, setup: Setup) -> None:
+    """AutoAttack's inner attacks with the number of steps and queries asked for."""
+    for inner in attack._autoattack.attacks:
+        for key in ("steps", "n_queries"):
+            if hasattr(inner, key):
+                setattr(inner, key, setup.params[key])
+
+
+# Around the library's run
+
+
+def inside_range(images: torch.Tensor) -> torch.Tensor:
+    """Return images without values so close to 0 or 1 that tanh has no gradient there."""
+    return images.clamp(1e-3, 1 - 1e-3)
+
+
+def target_unless_dlr(setup: Setup) -> torch.Tensor | None:
+    """Return the target of the call; the library's targeted DLR loss takes it for the true label as well.
+
+    Raises:
+        AttackNotUsableError: If there is a target and the loss is "dlr".
+    """
+    if setup.problem.target is not None and setup.params["loss"] == "dlr":
+        raise AttackNotUsableError(
+            'torchattacks:UPGD cannot be used with `target` and loss="dlr": the library takes the target for '
+            'the true label too, and the loss is always 0; use loss="ce"'
+        )
+    return setup.problem.target
+
+
+def next_class(setup: Setup) -> torch.Tensor:
+    """Return the target of the call, or the class after the true one."""
+    target = setup.problem.target
+    return (setup.problem.y + 1) % setup.problem.net.nb_classes if target is None else target
+
+
+def one_by_one(setup: Setup, attack: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Return the library's points, found image by image."""
+    pairs = zip(setup.start.split(1), labels.split(1), strict=True)  # type: ignore[no-untyped-call]
+    return torch.cat([attack(image, label) for image, label in pairs])
+
+
+def apart_with_kappa(setup: Setup, attack: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Return the library's points; with a margin kappa EAD mixes up the labels of a batch, so one by one."""
+    return (one_by_one if setup.params["kappa"] else whole_batch)(setup, attack, labels)
+
+
+@torch.no_grad()
+def pushed_over(setup: Setup, points: torch.Tensor) -> torch.Tensor:
+    """Return the points, those still right moved on along their own direction by the overshoot."""
+    right = setup.view(points).argmax(dim=1) == setup.problem.y
+    further = setup.start + (1 + setup.params["overshoot"]) * (points - setup.start)
+    return torch.where(right[:, None, None, None], further.clamp(0, 1), points)
+
+
+def into_ball(setup: Setup, points: torch.Tensor) -> torch.Tensor:
+    """Return the noise, pulled back to δ where it is larger."""
+    return points if setup.radius is None else project(setup.start, points, setup.radius, setup.problem.norm)

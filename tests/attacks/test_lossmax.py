@@ -1,0 +1,141 @@
+"""Our loss maximisers against the exact worst case of linear models, brute force, and scaled heads."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import art_flat as af
+from art_flat.attacks.lossmax import log_odds_against
+from art_flat.models import as_classifier
+
+RNG = np.random.default_rng(0)
+
+
+def cross_entropy(weight, x, y):
+    z = x.astype(np.float64) @ weight.T.astype(np.float64)
+    return np.logaddexp.reduce(z, axis=1) - z[np.arange(len(y)), y]
+
+
+@pytest.mark.parametrize("name", ["art_flat:PGD(random_start=False)", "art_flat:APGD"])
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+def test_two_classes_exact(linear, name, norm):
+    """With two classes the worst point is known: along w_other − w_y as far as the ball goes."""
+    weight = RNG.normal(size=(2, 6)).astype(np.float32)
+    net = linear(weight)
+    x, y = RNG.uniform(0.4, 0.6, (5, 6)).astype(np.float32), np.array([0, 1, 0, 1, 1])
+    delta = 0.1
+    direction = np.where(y[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1])
+    unit = (
+        np.sign(direction) if norm == "Linf" else direction / np.linalg.norm(direction, axis=1, keepdims=True)
+    )
+    exact = cross_entropy(weight, x + delta * unit, y)
+    adv = af.load_attack(name)(net, x, y, delta=delta, norm=norm)
+    np.testing.assert_allclose(cross_entropy(weight, adv.x, y), exact, rtol=1e-5)
+    assert (adv.distance <= delta).all()
+
+
+@pytest.mark.parametrize("name", ["art_flat:PGD(restarts=5)", "art_flat:APGD(restarts=5)"])
+def test_many_classes_reach_the_best_corner(linear, name):
+    """The loss of a linear model is convex, so its maximum over an L∞ ball is at a corner: try them all."""
+    weight = RNG.normal(size=(4, 7)).astype(np.float32) * 3
+    net = linear(weight)
+    x, y = RNG.uniform(0.3, 0.7, (6, 7)).astype(np.float32), RNG.integers(0, 4, 6)
+    corners = np.array(list(itertools.product([-1, 1], repeat=7))) * 0.2
+    best = np.max([cross_entropy(weight, x + c, y) for c in corners], axis=0)
+    adv = af.load_attack(name)(net, x, y, delta=0.2, norm="Linf")
+    found = cross_entropy(weight, adv.x, y)
+    assert (found <= best + 1e-5).all()
+    assert (found >= best - 1e-3).mean() >= 5 / 6
+
+
+@pytest.mark.parametrize("name", ["art_flat:PGD", "art_flat:APGD"])
+def test_never_below_the_clean_loss(digits, name):
+    """The clean point is a candidate, so the loss never falls, not even with one absurd step."""
+    net, x, y = digits
+    attack = af.load_attack(name, steps=1, **({"step_size": 5.0} if name.endswith(":PGD") else {}))
+    adv = attack(net, x, y, delta=0.01, norm="L2", seed=3)
+    assert (net.loss(adv.x, y) >= net.loss(x, y)).all()
+
+
+def test_restarts_only_help(digits):
+    net, x, y = digits
+    losses = [
+        net.loss(af.load_attack("art_flat:PGD", steps=5, restarts=r)(net, x, y, delta=0.1).x, y)
+        for r in (1, 4)
+    ]
+    assert (losses[1] >= losses[0]).all()
+    assert (losses[1] > losses[0]).any()
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2"])
+@pytest.mark.parametrize("name", ["art_flat:PGD(steps=20)", "art_flat:APGD(steps=20)"])
+def test_a_scaled_head_masks_nothing(name, norm):
+    """Scaling W and b by 1000 changes no prediction; plain gradients are exactly 0 there, ours find the same points."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.Tanh())
+    body[1].weight.data *= 4
+    head = nn.Linear(16, 3)
+    x = torch.rand(40, 3, 2, 2)
+    y = nn.Sequential(body, head)(x).argmax(1)
+    found = {}
+    for scale in (1.0, 1000.0):
+        scaled = nn.Linear(16, 3)
+        scaled.load_state_dict({k: v * scale for k, v in head.state_dict().items()})
+        model = nn.Sequential(body, scaled)
+        leaf = x.clone().requires_grad_()
+        grad = torch.autograd.grad(nn.functional.cross_entropy(model(leaf), y), leaf)[0]
+        zero = (grad.flatten(1) == 0).all(dim=1).float().mean()
+        net = af.adapt(as_classifier(model, input_shape=(3, 2, 2), nb_classes=3))
+        found[scale] = af.load_attack(name)(net, x, y, delta=0.3, norm=norm).success
+    assert zero > 0.5
+    assert 0.1 < found[1.0].float().mean() < 1
+    assert (
+        found[1.0] == found[1000.0]
+    ).float().mean() >= 0.95  # rounding may move a point across the boundary
+
+
+@pytest.mark.parametrize("name", ["art_flat:PGD", "art_flat:APGD"])
+def test_targeted(digits, name):
+    net, x, y = digits
+    target = (y + 1) % 10
+    adv = af.load_attack(name, steps=40)(net, x, y, delta=0.5, norm="Linf", target=target)
+    hit = net.predict(adv.x) == target
+    np.testing.assert_array_equal(adv.success, hit)
+    assert hit.mean() > 0.6
+
+
+def test_clip_values_other_than_unit(linear):
+    weight = RNG.normal(size=(2, 4)).astype(np.float32) / 100
+    net = linear(weight, clip_values=(0.0, 255.0))
+    x, y = np.array([[0.0, 255.0, 10.0, 200.0]], np.float32), np.array([0])
+    adv = af.load_attack("art_flat:PGD")(net, x, y, delta=20.0, norm="Linf")
+    direction = np.sign(weight[1] - weight[0])
+    np.testing.assert_allclose(adv.x, np.clip(x + 20 * direction, 0, 255), atol=1e-3)
+
+
+def test_log_odds_orders_like_the_loss_and_does_not_saturate():
+    z = torch.randn(50, 5, dtype=torch.float64)
+    y = torch.randint(0, 5, (50,))
+    u = log_odds_against(z, y)
+    torch.testing.assert_close(
+        torch.nn.functional.softplus(u), nn.functional.cross_entropy(z, y, reduction="none")
+    )
+    far = log_odds_against(torch.tensor([[2000.0, 0.0], [3000.0, 0.0]]), torch.tensor([0, 0]))
+    assert far.tolist() == [-2000.0, -3000.0]
+
+
+@pytest.mark.parametrize("params", [{"steps": 0}, {"restarts": 0}, {"steps": 2.5}])
+def test_bad_parameters(digits, params):
+    net, x, y = digits
+    with pytest.raises(ValueError, match="whole number of at least 1"):
+        af.load_attack("art_flat:PGD", **params)(net, x, y, delta=0.1)
+
+
+def test_passes_are_counted(digits):
+    """20 steps and a random start are 20 backward passes and 22 forward passes of each sample."""
+    net, x, y = digits
+    adv = af.load_attack("art_flat:PGD(steps=20)")(net, x, y, delta=0.1)
+    assert (adv.forwards, adv.backwards) == (22, 20)

@@ -1,0 +1,41 @@
+"""Small nets that several tests share."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import art_flat as af
+from art_flat.attacks.testing import small_problem
+from art_flat.models import as_classifier
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread():
+    """The nets of the tests are too small for several threads, which only wait for each other on a busy machine."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session")
+def digits():
+    """An adapted, trained digits CNN with 24 test images and labels."""
+    return small_problem()
+
+
+@pytest.fixture
+def linear():
+    """Build an adapted linear classifier from a weight (k, d); inputs are vectors in [0, 1]."""
+
+    def build(weight, bias=None, clip_values=(0.0, 1.0)):
+        weight = torch.as_tensor(np.asarray(weight), dtype=torch.float32)
+        k, d = weight.shape
+        model = nn.Sequential(nn.Flatten(), nn.Linear(d, k))
+        with torch.no_grad():
+            model[1].weight.copy_(weight)
+            model[1].bias.copy_(torch.zeros(k) if bias is None else torch.as_tensor(bias))
+        return af.adapt(as_classifier(model, input_shape=(d,), nb_classes=k, clip_values=clip_values))
+
+    return build
