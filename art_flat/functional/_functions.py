@@ -10,14 +10,16 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._layers import LinearMap, Unknown, convolution, identity, layer, linear, multiplication, nonnegative, wide
+from ._layers import LinearMap, Unknown, identity, layer, multiplication, nonnegative, wide
 
 Target = Callable[..., Any] | str
 """A function, or the name of a method."""
 Targets = frozenset[Target]
 
-ADD: Targets = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"})
-ADD |= {operator.sub, operator.isub, torch.sub, "sub", "sub_"}  # the sign of a branch does not matter
+ADD: Targets = frozenset({
+    *(operator.add, operator.iadd, torch.add, "add", "add_"),
+    *(operator.sub, operator.isub, torch.sub, "sub", "sub_"),  # the sign of a branch does not matter
+})  # fmt: skip
 JOIN: Targets = frozenset({torch.cat, torch.concat, torch.concatenate, torch.stack})
 SPLIT: Targets = frozenset({torch.chunk, torch.split, torch.unbind, "chunk", "split", "unbind"})
 SHAPES: Targets = frozenset({"size", "dim", "numel", "is_floating_point"})
@@ -50,8 +52,8 @@ def function_layer(
     Args:
         name: What to call it.
         target: The function, or the method's name.
-        x: The tensor, one of `args`.
-        args: All positional arguments, with a leading axis of 1 in `x`.
+        x: The tensor, one of `args`, with a leading axis of 1.
+        args: All positional arguments.
         kwargs: Keyword arguments.
         result: What it returned.
 
@@ -66,32 +68,130 @@ def function_layer(
     if target in _MULTIPLY | _DIVIDE:
         return _multiply(name, target, x, args, result)
     if not args or args[0] is not x:
-        raise Unknown("its first argument does not depend on the input, and another does")
+        raise Unknown("an argument other than the first depends on the input")
     if target in _NEGATE:
-        return multiplication("", -torch.ones((), dtype=torch.float64), x.shape)
+        return multiplication("", -torch.ones((), dtype=torch.float64), x.shape, x.shape)
     if target in _CASTS:
         return identity("")
     if target in _NONNEGATIVE:
 
         def apply(t: torch.Tensor) -> torch.Tensor:
-            done = getattr(t, target)(*args[1:], **kwargs) if isinstance(target, str) else target(t, *args[1:], **kwargs)
-            return done  # type: ignore[no-any-return]
+            function = getattr(torch.Tensor, target) if isinstance(target, str) else target
+            return function(t, *args[1:], **kwargs)  # type: ignore[no-any-return]
 
         return nonnegative("" if target in VIEWS else name, apply, x.shape)
     if target not in _LAYERS:
         raise Unknown("it is a function of no known kind")
     found = _LAYERS[target](*args[1:], **kwargs)
-    return found(name, x.shape) if not isinstance(found, (nn.Module, float)) else (
-        found if isinstance(found, float) else layer(name, found, x.shape)
-    )
+    return found if isinstance(found, float) else layer(name, found, x.shape)
 
 
-def _multiply(name: str, target: Target, x: torch.Tensor, args: Sequence[Any], result: torch.Tensor) -> LinearMap:
-    first, second = args
-    other = second if first is x else first
-    if target in _DIVIDE and first is not x:
+def _multiply(
+    name: str, target: Target, x: torch.Tensor, args: Sequence[Any], result: torch.Tensor
+) -> LinearMap:
+    if target in _DIVIDE and args[0] is not x:
         raise Unknown("it divides by something that depends on the input")
-    factors = wide(torch.as_tensor(other))
-    if target in _DIVIDE:
-        factors = wide(1 / factors)
+    constants = wide(torch.as_tensor(args[1] if args[0] is x else args[0]))
+    factors = wide(1 / constants) if target in _DIVIDE else constants
     return multiplication(name, factors, x.shape, result.shape)
+
+
+def _plain(module: type[nn.Module]) -> Callable[..., nn.Module]:
+    return lambda inplace=False: module()
+
+
+def _dropout(p: float = 0.5, training: bool = False, inplace: bool = False) -> nn.Module:
+    if training:
+        raise Unknown("it is called with training=True")
+    return nn.Identity()
+
+
+def _max_pool(module: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    def build(
+        kernel_size: Any,
+        stride: Any = None,
+        padding: Any = 0,
+        dilation: Any = 1,
+        ceil_mode: bool = False,
+        return_indices: bool = False,
+    ) -> nn.Module:
+        return module(kernel_size, stride, padding, dilation, return_indices, ceil_mode)
+
+    return build
+
+
+def _with(module: nn.Module, **tensors: torch.Tensor | None) -> nn.Module:
+    for name, tensor in tensors.items():
+        if tensor is not None:
+            setattr(module, name, nn.Parameter(tensor.detach()) if name == "weight" else tensor)
+    return module
+
+
+def _linear(weight: torch.Tensor, bias: torch.Tensor | None = None) -> nn.Module:
+    return _with(nn.Linear(weight.shape[1], weight.shape[0], bias=False, device="meta"), weight=weight)
+
+
+def _convolution(module: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+    def build(
+        weight: torch.Tensor,
+        bias: torch.Tensor | None = None,
+        stride: Any = 1,
+        padding: Any = 0,
+        dilation: Any = 1,
+        groups: int = 1,
+    ) -> nn.Module:
+        outputs, inputs, *kernel = weight.shape
+        empty = module(
+            inputs * groups, outputs, kernel, stride, padding, dilation, groups, bias=False, device="meta"
+        )
+        return _with(empty, weight=weight)
+
+    return build
+
+
+def _batch_norm(
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    weight: torch.Tensor | None = None,
+    bias: torch.Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> nn.Module:
+    if training or running_mean is None or running_var is None:
+        raise Unknown("it uses the statistics of the batch")
+    empty = nn.BatchNorm1d(len(running_mean), eps, affine=weight is not None)
+    return _with(empty, weight=weight, running_mean=running_mean, running_var=running_var)
+
+
+_LAYERS: dict[Target, Callable[..., nn.Module | float]] = {
+    **dict.fromkeys(
+        (torch.abs, "abs", torch.clamp, torch.clip, "clamp", "clip", "clamp_", "clip_", F.hardtanh),
+        lambda *_, **__: 1.0,
+    ),
+    **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), _plain(nn.ReLU)),
+    **dict.fromkeys((F.tanh, torch.tanh, "tanh", "tanh_"), _plain(nn.Tanh)),
+    **dict.fromkeys((F.sigmoid, torch.sigmoid, "sigmoid", "sigmoid_"), _plain(nn.Sigmoid)),
+    F.relu6: _plain(nn.ReLU6),
+    F.silu: _plain(nn.SiLU),
+    F.mish: _plain(nn.Mish),
+    F.hardswish: _plain(nn.Hardswish),
+    F.hardsigmoid: _plain(nn.Hardsigmoid),
+    F.selu: _plain(nn.SELU),
+    F.softsign: _plain(nn.Softsign),
+    F.logsigmoid: _plain(nn.LogSigmoid),
+    F.tanhshrink: _plain(nn.Tanhshrink),
+    F.gelu: lambda approximate="none": nn.GELU(approximate),
+    F.softplus: lambda beta=1.0, threshold=20.0: nn.Softplus(beta, threshold),
+    F.leaky_relu: lambda negative_slope=0.01, inplace=False: nn.LeakyReLU(negative_slope),
+    F.elu: lambda alpha=1.0, inplace=False: nn.ELU(alpha),
+    **dict.fromkeys((F.dropout, F.dropout1d, F.dropout2d, F.dropout3d, F.alpha_dropout), _dropout),
+    F.max_pool1d: _max_pool(nn.MaxPool1d),
+    F.max_pool2d: _max_pool(nn.MaxPool2d),
+    F.max_pool3d: _max_pool(nn.MaxPool3d),
+    F.linear: _linear,
+    F.conv1d: _convolution(nn.Conv1d),
+    F.conv2d: _convolution(nn.Conv2d),
+    F.conv3d: _convolution(nn.Conv3d),
+    F.batch_norm: _batch_norm,
+}

@@ -83,7 +83,9 @@ def _adaptive_max_pool(module: nn.AdaptiveMaxPool2d, shape: Shape) -> float:
     sizes = shape[2:]
     outputs = module.output_size
     outputs = [outputs] * len(sizes) if isinstance(outputs, int) else outputs
-    return math.sqrt(math.prod(_overlap(n, n if m is None else m) for n, m in zip(sizes, outputs, strict=True)))
+    return math.sqrt(
+        math.prod(_overlap(n, n if m is None else m) for n, m in zip(sizes, outputs, strict=True))
+    )
 
 
 def _overlap(n: int, m: int) -> int:
@@ -121,10 +123,21 @@ _FACTORS: dict[type[nn.Module], float | Callable[[Any, Shape], float]] = {
 # Linear layers
 
 
-def _wide(tensor: torch.Tensor) -> torch.Tensor:
+def wide(tensor: torch.Tensor) -> torch.Tensor:
+    """A constant of a net in float64 on the CPU.
+
+    Args:
+        tensor: Any.
+
+    Returns:
+        The tensor, detached.
+
+    Raises:
+        Unknown: If it has NaN or infinite values.
+    """
     tensor = tensor.detach().cpu().to(torch.float64)
     if not bool(torch.isfinite(tensor).all()):
-        raise Unknown("its weights have NaN or infinite values")
+        raise Unknown("it has NaN or infinite weights")
     return tensor
 
 
@@ -154,15 +167,17 @@ def convolution(name: str, weight: torch.Tensor, shape: Shape, module: nn.Conv2d
         options = {"stride": module.stride, "dilation": module.dilation, "groups": module.groups}
         return padding * convolution_norm(weight, size, **options)
 
-    return LinearMap(name, lambda x: module._conv_forward(x, weight, None), norm, weighted=True, scaled=scaled)
+    return LinearMap(
+        name, lambda x: module._conv_forward(x, weight, None), norm, weighted=True, scaled=scaled
+    )
 
 
 def _batch_norm(name: str, module: nn.BatchNorm2d, shape: Shape) -> LinearMap:
     if module.running_var is None or module.running_mean is None:
         raise Unknown("it keeps no running statistics and uses those of the batch")
-    factors = (_wide(module.running_var) + module.eps).rsqrt()
+    factors = (wide(module.running_var) + module.eps).rsqrt()
     if module.weight is not None:
-        factors = factors * _wide(module.weight)
+        factors = factors * wide(module.weight)
     map_ = multiplication(name, factors.reshape(1, -1, *[1] * (len(shape) - 2)), shape, shape)
     return replace(map_, factors=factors)
 
@@ -180,7 +195,9 @@ def multiplication(name: str, factors: torch.Tensor, shape: Shape, result: Shape
         The map.
     """
     copies = math.prod(result) / math.prod(shape)
-    return LinearMap(name, lambda x: x * factors, lambda: float(factors.abs().max()) * math.sqrt(copies) * SAFETY)
+    return LinearMap(
+        name, lambda x: x * factors, lambda: float(factors.abs().max()) * math.sqrt(copies) * SAFETY
+    )
 
 
 def nonnegative(name: str, apply: Linear, shape: Shape) -> LinearMap:
@@ -191,9 +208,24 @@ def identity(name: str, shape: Shape) -> LinearMap:
     return LinearMap(name, lambda x: x, lambda: 1.0)
 
 
-_SAME = (nn.Identity, nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d, nn.AlphaDropout, nn.FeatureAlphaDropout)
+_SAME = (
+    nn.Identity,
+    nn.Dropout,
+    nn.Dropout1d,
+    nn.Dropout2d,
+    nn.Dropout3d,
+    nn.AlphaDropout,
+    nn.FeatureAlphaDropout,
+)
 _ENTRIES_AT_LEAST_0 = (
-    *(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d, nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d),
+    *(
+        nn.AvgPool1d,
+        nn.AvgPool2d,
+        nn.AvgPool3d,
+        nn.AdaptiveAvgPool1d,
+        nn.AdaptiveAvgPool2d,
+        nn.AdaptiveAvgPool3d,
+    ),
     *(nn.Flatten, nn.Unflatten, nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle),
     *(nn.ConstantPad1d, nn.ConstantPad2d, nn.ConstantPad3d, nn.ZeroPad1d, nn.ZeroPad2d, nn.ZeroPad3d),
     *(nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReflectionPad3d),
@@ -237,8 +269,10 @@ def layer(name: str, module: nn.Module, shape: Shape) -> LinearMap | float:
 
 
 _LINEAR: dict[type[nn.Module], Callable[[str, Any, Shape], LinearMap]] = {
-    nn.Linear: lambda name, m, shape: linear(name, _wide(m.weight), shape),
-    **dict.fromkeys((nn.Conv1d, nn.Conv2d, nn.Conv3d), lambda name, m, s: convolution(name, _wide(m.weight), s, m)),
+    nn.Linear: lambda name, m, shape: linear(name, wide(m.weight), shape),
+    **dict.fromkeys(
+        (nn.Conv1d, nn.Conv2d, nn.Conv3d), lambda name, m, s: convolution(name, wide(m.weight), s, m)
+    ),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batch_norm),
     **dict.fromkeys(_SAME, lambda name, m, shape: identity(name, shape)),
     **dict.fromkeys(_ENTRIES_AT_LEAST_0, nonnegative),

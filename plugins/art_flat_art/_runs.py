@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 import numpy as np
 from art.attacks import evasion
@@ -23,13 +24,20 @@ def one_by_one(call: Call) -> np.ndarray:
     return found
 
 
+def ensemble(call: Call) -> np.ndarray:
+    """Without the progress bars of the attacks inside."""
+    attack = call.attack()
+    for inside in attack.attacks:
+        inside.verbose = False
+    return np.asarray(attack.generate(call.x, y=call.y))
+
+
 def universal(call: Call) -> np.ndarray:
     """One perturbation for all points, with the radius handed on to the attack inside."""
     attacker, given = call.params["attacker"], call.params["attacker_params"] or {}
-    inside = {"eps": call.delta, "norm": call.norm} if attacker in STEP_ATTACKS else {}
-    if attacker == "bim":
-        del inside["norm"]
-    if attacker in {"bim", "pgd"}:
+    inside: dict[str, Any] = {} if attacker == "fgsm" else {"verbose": False}
+    if attacker in STEP_ATTACKS:
+        inside |= {"eps": call.delta, "norm": call.norm}
         inside["eps_step"] = 2.5 * (call.delta or 0) / given.get("max_iter", 100)
     return np.asarray(call.attack(attacker_params={**inside, **given}).generate(call.x, y=call.y))
 

@@ -170,6 +170,7 @@ ROWS: tuple[Row, ...] = (
         checks=(),
         targeted=False,
         classes=3,
+        run=runs.ensemble,
         around=standard_multiprocessing,
         hidden=("attacks", "estimator_orig", "parallel_pool_size"),
         notes=(

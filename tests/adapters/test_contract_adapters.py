@@ -278,6 +278,7 @@ class TestLeavesThingsAlone:
         net.estimator.get_activations(samples(), "2", 4)
         with net.guard():
             net.estimator.get_activations(samples(), "0", 4)
+        assert set(net.estimator._features) == {"2"}
         inside = net.estimator.get_activations(samples(), "0", 4)
         np.testing.assert_allclose(
             inside, net.estimator.model[0](torch.as_tensor(samples())).detach(), rtol=1e-6

@@ -196,7 +196,8 @@ def test_squeezenet_has_no_linear_layer():
     model = tv.squeezenet1_1(num_classes=4)
     with pytest.raises(HeadNotFoundError) as error:
         af.adapt(classifier(model, shape=SHAPE))
-    text = "no linear head in SqueezeNet: the last layer called is 'classifier.1' (Conv2d). Pass head=\"name\" to adapt()."
+    text = "no linear head in SqueezeNet: the last layer called is 'classifier.1' (Conv2d)."
+    text += ' Pass head="name" to adapt().'
     assert str(error.value) == text
 
 

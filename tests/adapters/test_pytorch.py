@@ -128,7 +128,8 @@ class TestSeesWhatPredictSees:
         assert np.isfinite(net.log_relative_sharpness(samples())).all()
 
     def test_outputs_are_ordinary_tensors(self):
-        for tensor in af.adapt(classifier()).outputs(samples()):
+        net = af.adapt(classifier())
+        for tensor in (*net.outputs(samples()), *net.forward(torch.as_tensor(samples()))):
             assert not tensor.is_inference()
             assert not tensor.requires_grad
 
@@ -143,6 +144,9 @@ class TestSeesWhatPredictSees:
             results.append(function(samples()))
         np.testing.assert_allclose(results[0], results[1], rtol=1e-5, atol=1e-6)
         np.testing.assert_array_equal(results[0], results[2])
+        before = np.random.get_state()[1].tolist()  # noqa: NPY002
+        af.adapt(estimator)
+        assert np.random.get_state()[1].tolist() == before  # noqa: NPY002
 
 
 class TestSubclasses:

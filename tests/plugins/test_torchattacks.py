@@ -1,5 +1,6 @@
 """Every attack of torchattacks: the contract, and what the wrapper translates, repairs and refuses."""
 
+import copy
 import dataclasses
 import functools
 import importlib
@@ -64,8 +65,6 @@ CASES = {
     "Square": ("n_queries=100", "Linf", 0.3, 0.6, 0.3),
     "MultiAttack": ('attacks=("FGSM", "APGD(steps=3)")', "Linf", 0.3, 0.8, None),
 }
-SLOW = {"DeepFool", "SparseFool", "JSMA", "OnePixel", "EADL1", "EADEN", "AutoAttack", "CW"}
-"""Attacks of many small passes: the whole contract is marked slow, a shorter test runs by default."""
 
 
 def spec(name):
@@ -85,8 +84,7 @@ def contract(name):
     _, norm, delta, strength, _ = CASES[name]
     body = {"attack": spec(name), "norm": norm, "delta": delta, "strength": strength}
     body["problem"] = pytest.fixture(lambda self: few())
-    made = type(f"Test{name}", (AttackContract,), body)
-    return pytest.mark.slow(made) if name in SLOW else made
+    return type(f"Test{name}", (AttackContract,), body)
 
 
 globals().update({f"Test{name}": contract(name) for name in CASES})
@@ -106,6 +104,8 @@ def test_all_names_are_listed_and_every_usable_one_has_a_case():
     refused = {name.split(":")[1] for name, info in INFOS.items() if info.usability == "refused"}
     assert refused == {"LGV"}
     assert CASES.keys() == set(torchattacks.__all__) - refused
+    idle = {name for name, case in CASES.items() if case[3] == 0}
+    assert idle == {name.split(":")[1] for name, info in INFOS.items() if info.access == "none"}
 
 
 def test_infos_say_what_readers_need():
@@ -224,8 +224,8 @@ def test_fgsm_is_one_step_along_the_sign_of_the_gradient_for_the_true_label():
     net, x, y = few()
     wrong = (y + 1) % 10
     inputs = torch.from_numpy(x).double().requires_grad_()
-    model = net.estimator.model.double() if False else net.as_module()
-    loss = nn.functional.cross_entropy(model(inputs.float()), torch.from_numpy(wrong), reduction="sum")
+    model = copy.deepcopy(net.estimator.model).eval().double()
+    loss = nn.functional.cross_entropy(model(inputs), torch.from_numpy(wrong), reduction="sum")
     (grad,) = torch.autograd.grad(loss, inputs)
     expected = (inputs + 0.1 * grad.sign()).clamp(0, 1).detach().numpy()
     found = load_attack("torchattacks:FGSM")(net, x, wrong, delta=0.1).x
@@ -289,14 +289,6 @@ def test_targets_are_hit(name):
     hit = np.asarray(net.predict(found.x)) == target
     np.testing.assert_array_equal(found.success, hit & found.within_budget)
     assert hit.mean() >= strength
-
-
-@pytest.mark.parametrize("name", sorted(SLOW))
-def test_slow_attacks_flip_labels(name):
-    net, x, y = few()
-    found = run(name, net, x[:4], y[:4])
-    assert found.success.mean() >= CASES[name][3] * 0.5
-    assert found.success.any()
 
 
 def test_multiattack_hands_on_what_is_left():
@@ -364,30 +356,31 @@ def test_a_clip_range_to_255_gives_the_same_points_255_times_larger(name):
     np.testing.assert_array_equal(large.success, small.success)
 
 
-FAST = [name for name in CASES if name not in SLOW and name not in {"VANILA", "GN"}]
+SURE = [name for name in CASES if name not in {"VANILA", "GN", "TPGD", "OnePixel"}]
+"""Attacks that must turn some labels on any of these small nets."""
 
 
-def robust_after(name, net, x, y):
+def fooled_by(name, net, x, y):
     right = np.asarray(net.predict(x)) == y
     found = run(name, net, x, y)
     assert not set(found.status) & {"failed"}
     return found.success[right].mean()
 
 
-@pytest.mark.parametrize("name", [n for n in FAST if n not in {"APGDT", "TPGD"}])
+@pytest.mark.parametrize("name", [name for name in SURE if name not in {"APGDT", "AutoAttack"}])
 @pytest.mark.parametrize("nb_classes", [2, 3])
 def test_few_classes(name, nb_classes):
-    assert robust_after(name, *modulo(nb_classes)) >= 0.3
+    assert fooled_by(name, *modulo(nb_classes)) >= 0.3
 
 
-@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("name", SURE)
 def test_three_channels(name):
-    assert robust_after(name, *colour()) > 0
+    assert fooled_by(name, *colour()) > 0
 
 
 @pytest.mark.parametrize("name", ["FGSM", "PGD", "PGDL2", "APGD", "FAB", "JSMA", "VMIFGSM"])
 def test_vectors(name):
-    assert robust_after(name, *vectors()) > 0
+    assert fooled_by(name, *vectors()) > 0
 
 
 def test_jsma_aims_at_the_next_class_of_those_there_are():
@@ -414,7 +407,7 @@ def idle(monkeypatch):
 
 
 def test_lgv_is_refused(idle):
-    with pytest.raises(AttackNotUsableError, match="torchattacks:LGV cannot be used: it trains copies"):
+    with pytest.raises(AttackNotUsableError, match=r"torchattacks:LGV cannot be used: it trains copies"):
         load_attack("torchattacks:LGV")(*idle(few()), delta=0.1)
 
 
@@ -481,7 +474,7 @@ def test_parameters_that_cannot_work_are_refused():
         load_attack("torchattacks:DIFGSM(resize_rate=1.1)")(net, x, y, delta=0.1)
     with pytest.raises(InputError, match="`max_iterations` must be at least 10 with abort_early"):
         load_attack("torchattacks:EADL1(max_iterations=5)")(net, x, y)
-    with pytest.raises(InputError, match="CW.* cannot run inside it"):
+    with pytest.raises(InputError, match=r"CW.* cannot run inside it"):
         load_attack('torchattacks:MultiAttack(attacks=("CW", "PGD"))')(net, x, y, delta=0.1)
     with pytest.raises(InputError, match="must list at least two attacks"):
         load_attack('torchattacks:MultiAttack(attacks=("PGD",))')(net, x, y, delta=0.1)

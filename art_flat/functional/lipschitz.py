@@ -1,0 +1,184 @@
+"""Lipschitz constants of a net or of its feature extractor: ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖.
+
+================ ============================================================================ ==========
+`kind`           L                                                                            sound
+================ ============================================================================ ==========
+`"spectral"`     from the norms of the layers, carried through the graph                      yes
+`"given"`        the user's own                                                               yes, if it is
+`"empirical"`    the largest Jacobian norm at given points                                    no: an estimate
+================ ============================================================================ ==========
+
+Constants speak of the net in real arithmetic, over all inputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import fx, nn
+
+from .._checks import check_inputs, check_norm, check_number
+from .._errors import InputError, UnknownNameError, UnsupportedLayerError
+from .._types import Norm
+from ._jacobian import largest_jacobian
+from ._propagation import Propagation
+from ._segment import LayerBound
+
+LipschitzKind = Literal["spectral", "given", "empirical"]
+"""How a Lipschitz constant was found."""
+LIPSCHITZ_KINDS: tuple[LipschitzKind, ...] = get_args(LipschitzKind)
+
+_UNIT = "feature units per input unit"
+
+
+@dataclass(frozen=True)
+class LipschitzBound:
+    """A Lipschitz constant and how it came about."""
+
+    value: float
+    """L, feature units (L2) per input unit in `norm`."""
+    kind: LipschitzKind
+    norm: Norm
+    sound: bool
+    """Whether L holds everywhere; an estimate certifies nothing. A given constant is taken at its word."""
+    layers: tuple[LayerBound, ...] = ()
+    """For `"spectral"`, the factors in the order of the graph."""
+
+
+def lipschitz_constant(
+    module: nn.Module,
+    input_shape: Sequence[int],
+    *,
+    head: str | None = None,
+    norm: Norm = "L2",
+    kind: LipschitzKind = "spectral",
+    value: float | None = None,
+    points: torch.Tensor | None = None,
+) -> LipschitzBound:
+    """L with ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖ for all inputs x, x′.
+
+    Known are linear layers, convolutions, batch normalisation, activations, pooling, reshaping, padding,
+    dropout, and sums and concatenations of branches, as modules or functions. Norms of linear layers come
+    from the exact decomposition of their product where that is small, else for convolutions from the torus
+    that contains them; never from power iteration, which approaches norms from below.
+
+    Args:
+        module: The net, in evaluation mode.
+        input_shape: Shape of one input, without the axis of the samples.
+        head: Name of the module whose input φ is, usually the last linear layer; None for the output of
+            the net.
+        norm: Norm of the inputs: `"L2"`, `"Linf"` or `"L1"`; that of φ is always L2.
+        kind: How to find L.
+        value: For `"given"`: L > 0.
+        points: For `"empirical"`: where to take Jacobians, shape (n, *input_shape).
+
+    Returns:
+        The constant with the factors that it is made of.
+
+    Raises:
+        InputError: If the net is in training mode, the norm is L0, or an argument of `kind` is missing,
+            superfluous or not usable.
+        UnknownNameError: If there is no such kind, norm or head.
+        UnsupportedLayerError: If the net has a layer or function of which nothing is known, or cannot be
+            followed by `torch.fx`; the error names it.
+
+    >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 3)).eval()
+    >>> _ = nn.init.constant_(net[0].weight, 0.5)
+    >>> found = lipschitz_constant(net, (2,), head="2")
+    >>> round(found.value, 6), found.sound, found.layers[0].name
+    (1.0, True, '0')
+    """
+    if kind not in LIPSCHITZ_KINDS:
+        raise UnknownNameError("kind of Lipschitz constant", kind, LIPSCHITZ_KINDS)
+    norm = check_norm(norm)
+    if norm == "L0":
+        raise InputError(
+            "no net has a Lipschitz constant in L0: changing one element by any amount costs the same. Use "
+            'norm="L2": δ elements within a range r lie at most √δ · r apart'
+        )
+    for name, argument, of in (("value", value, "given"), ("points", points, "empirical")):
+        if (argument is not None) != (kind == of):
+            raise InputError(f'`{name}` is for kind="{of}" and needed there; the kind is {kind!r}')
+    if kind == "given":
+        return LipschitzBound(check_number(value, "value", _UNIT, above=0.0), kind, norm, sound=True)
+    if any(m.training for m in module.modules()):
+        raise InputError(
+            f"{type(module).__name__} is in training mode, in which dropout and batch normalisation are random "
+            "or depend on the batch; call eval() on it first"
+        )
+    if points is not None:
+        points = check_inputs(points, input_shape=input_shape, name="points")
+        return LipschitzBound(largest_jacobian(module, points, head, norm), kind, norm, sound=False)
+    propagation = Propagation(_trace(module, head), norm)
+    first = next(
+        (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), torch.zeros(())
+    )
+    try:
+        with torch.no_grad():
+            constant = propagation.constant(first.new_zeros(1, *input_shape))
+    except RuntimeError as error:
+        raise InputError(
+            f"an input of shape {tuple(input_shape)} does not pass through {type(module).__name__}: {error}"
+        ) from error
+    return LipschitzBound(constant, kind, norm, sound=True, layers=tuple(propagation.table))
+
+
+def radius_in_input(feature_radius: torch.Tensor, lipschitz: LipschitzBound) -> torch.Tensor:
+    """Radius in input space within which features move by at most a given one: t / L, rounded down.
+
+    Args:
+        feature_radius: t ≥ 0, shape (n,), feature units.
+        lipschitz: The constant L; its norm is that of the radius.
+
+    Returns:
+        The radius, float64, shape (n,), input units; infinite where t is, or where L is 0 and t > 0.
+
+    >>> radius_in_input(torch.tensor([1.0]), LipschitzBound(4.0, "given", "L2", sound=True))
+    tensor([0.2500], dtype=torch.float64)
+    """
+    t = feature_radius.to(torch.float64)
+    radius = t / lipschitz.value
+    down = torch.nextafter(radius, torch.zeros_like(radius))
+    return torch.where(torch.isinf(radius), radius, down).masked_fill(t == 0, 0.0)
+
+
+def _trace(module: nn.Module, head: str | None) -> fx.GraphModule:
+    tracer = _Tracer(head)
+    root = nn.Sequential(module) if tracer.is_leaf_module(module, "") else module
+    try:
+        graph = tracer.trace(root)
+    except Exception as error:  # whatever a forward does when it meets a symbol
+        raise UnsupportedLayerError(
+            f"torch.fx cannot follow {type(module).__name__}: {error}. Pass a constant that you know: "
+            'kind="given", value=...'
+        ) from error
+    if head is not None:
+        _end_before(graph, head)
+    return fx.GraphModule(root, graph)
+
+
+class _Tracer(fx.Tracer):
+    def __init__(self, head: str | None) -> None:
+        super().__init__()
+        self.head = head
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_qualified_name == self.head or super().is_leaf_module(m, module_qualified_name)
+
+
+def _end_before(graph: fx.Graph, head: str) -> None:
+    nodes = list(graph.nodes)
+    calls = [n for n in nodes if n.op == "call_module"]
+    found = [n for n in calls if n.target == head]
+    if not found:
+        raise UnknownNameError(
+            "head", head, [str(n.target) for n in calls], "It is a module that the net calls."
+        )
+    last = found[-1]
+    features = (*last.args, *last.kwargs.values())[0]
+    for n in reversed(nodes[nodes.index(last) :]):
+        graph.erase_node(n)
+    graph.output(features)
