@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from art_flat._errors import InputError, UnknownNameError
-
+from .._errors import InputError, UnknownNameError
 from ._dataset import Dataset, count
 
 _SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test"})

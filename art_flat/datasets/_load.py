@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from art_flat._errors import InputError, UnknownNameError
-
+from .._errors import InputError, UnknownNameError
 from ._dataset import Dataset
 from ._imagefolder import load_imagefolder
 from ._npz import load_npz

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from art_flat._checks import check_labels
-from art_flat._errors import InputError
-
+from .._checks import check_labels
+from .._errors import InputError
 from ._dataset import Dataset, count
 
 _CHANNELS = (1, 3, 4)

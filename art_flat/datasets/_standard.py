@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from art_flat._errors import InputError
-
+from .._errors import InputError
 from ._dataset import Dataset, count
 
 _DIGITS = tuple("0123456789")

@@ -14,8 +14,8 @@ from torchvision.models.densenet import DenseNet
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
-from art_flat._checks import check_number
-from art_flat._random import forked
+from .._checks import check_number
+from .._random import forked
 
 
 class _ResNet(nn.Module):

@@ -17,9 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from art_flat._errors import ConfigError, InputError, UnknownNameError
-from art_flat._random import forked
-
+from .._errors import ConfigError, InputError, UnknownNameError
+from .._random import forked
 from ._weights import load_weights
 
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from art_flat._errors import InputError
-from art_flat._random import forked
+from .._errors import InputError
+from .._random import forked
 
 
 def fcn(

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from art_flat._errors import InputError
+from .._errors import InputError
 
 _SAVE_ADVICE = "save the weights with art_flat.models.save_weights(model, 'weights.safetensors')"
 

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from art_flat._arrays import to_numpy, to_tensor
-from art_flat._checks import check_labels, check_number
-from art_flat._errors import InputError
-from art_flat.functional import cross_entropy
-
+from .._arrays import to_numpy, to_tensor
+from .._checks import check_labels, check_number
+from .._errors import InputError
+from ..functional import cross_entropy
 from ._reduce import Bools, Floats
 
 

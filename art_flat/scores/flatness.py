@@ -13,9 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from art_flat._checks import check_number
-from art_flat._errors import InputError
-
+from .._checks import check_number
+from .._errors import InputError
 from ._points import (
     check_admissible,
     check_pairs,

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from art_flat._errors import InputError
-
+from .._errors import InputError
 from ._points import (
     check_admissible,
     check_case,

@@ -12,8 +12,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from art_flat._checks import check_epsilon, radius_words
-
+from .._checks import check_epsilon, radius_words
 from ._points import check_case, something_left
 from ._reduce import evaluated_samples, found_in_any, robust_share, weighted_share, worst_case_loss_change
 

@@ -213,7 +213,8 @@ def state(net):
 
 
 def generators():
-    return random.getstate(), torch.get_rng_state().tolist(), np.random.get_state()[1].tolist()  # noqa: NPY002
+    _, keys, position, *_ = np.random.get_state()
+    return random.getstate(), torch.get_rng_state().tolist(), keys.tolist(), position
 
 
 def frozen(net):
