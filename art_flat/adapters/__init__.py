@@ -9,8 +9,7 @@ from art.estimators.classification import PyTorchClassifier
 from art.estimators.classification.scikitlearn import ScikitlearnLogisticRegression
 from torch import nn
 
-from art_flat._errors import InputError, UnsupportedEstimatorError
-
+from .._errors import InputError, UnsupportedEstimatorError
 from .base import Adapter as Adapter
 from .base import Head as Head
 from .base import Outputs as Outputs

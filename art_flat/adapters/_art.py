@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from art_flat._arrays import to_tensor
-from art_flat._errors import InputError, UnsupportedEstimatorError
-
+from .._arrays import to_tensor
+from .._errors import InputError, UnsupportedEstimatorError
 from ._preprocessing import Preprocessing
 from ._state import preserved, preserved_attributes
 from .base import Adapter

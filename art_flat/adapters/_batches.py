@@ -8,8 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 
-from art_flat._checks import check_number
-from art_flat._errors import InputError
+from .._checks import check_number
+from .._errors import InputError
 
 T = TypeVar("T")
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from art_flat.functional._logits import two_classes
-
+from ..functional._logits import two_classes
 from ._head import FoundHead, check_output, watching
 from ._preprocessing import Preprocessing
 from ._state import evaluating

@@ -13,8 +13,8 @@ from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMe
 from art.preprocessing.standardisation_mean_std.utils import broadcastable_mean_std
 from torch import Tensor
 
-from art_flat._arrays import to_numpy, to_tensor
-from art_flat._errors import UnsupportedEstimatorError
+from .._arrays import to_numpy, to_tensor
+from .._errors import UnsupportedEstimatorError
 
 
 class Preprocessing:

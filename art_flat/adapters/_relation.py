@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from art_flat.functional._logits import two_classes
+from ..functional._logits import two_classes
 
 Form = Literal["logits", "log_softmax", "softmax", "sigmoid"]
 """The function that a model puts after its scaled head."""

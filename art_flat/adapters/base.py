@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 import torch
 from torch import Tensor, nn
 
-from art_flat import functional
-from art_flat._arrays import like
-from art_flat._checks import check_definition, check_inputs, check_labels
-from art_flat.functional._logits import squared_row_distances
-
+from .. import functional
+from .._arrays import like
+from .._checks import check_definition, check_inputs, check_labels
+from ..functional._logits import squared_row_distances
 from ._batches import check_batch_size, default_batch_size, map_batches
 from ._parts import Head as Head
 from ._parts import Outputs as Outputs

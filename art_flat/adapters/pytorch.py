@@ -10,10 +10,9 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
-from art_flat._arrays import to_tensor
-from art_flat._errors import ArtFlatError, UnsupportedEstimatorError
-from art_flat._random import forked
-
+from .._arrays import to_tensor
+from .._errors import ArtFlatError, UnsupportedEstimatorError
+from .._random import forked
 from ._art import ArtAdapter
 from ._head import find_head
 from ._network import Network, prepare

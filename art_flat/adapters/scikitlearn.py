@@ -10,9 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from art_flat._arrays import to_tensor
-from art_flat._errors import InputError, UnsupportedEstimatorError
-
+from .._arrays import to_tensor
+from .._errors import InputError, UnsupportedEstimatorError
 from ._art import ArtAdapter
 from ._network import stretch
 from ._preprocessing import Preprocessing

@@ -22,33 +22,7 @@ import torch
 from .._errors import InputError
 from .._types import Norm
 from ..adapters.base import Adapter
-from .base import Attack, AttackInfo, Problem
-
-_NORMS: tuple[Norm, ...] = ("Linf", "L2")
-
-
-def attacks() -> list[AttackInfo]:
-    """The loss maximisers, for the registry."""
-    from .. import __version__
-
-    def info(name: str, cls: type[_LossMaximiser], **defaults: Any) -> AttackInfo:
-        note = "looks for the largest cross-entropy in the ball; keeps the best iterate of each sample"
-        known = AttackInfo(
-            name=name,
-            build=lambda **params: cls(known, params),
-            norms=_NORMS,
-            maximises_loss=True,
-            targeted=True,
-            notes=(note,),
-            version=__version__,
-            defaults=defaults,
-        )
-        return known
-
-    return [
-        info("art_flat:PGD", PGD, steps=40, restarts=1, step_size=None, random_start=True),
-        info("art_flat:APGD", APGD, steps=100, restarts=1),
-    ]
+from .base import Attack, Problem
 
 
 class _LossMaximiser(Attack):
@@ -129,7 +103,7 @@ class APGD(_LossMaximiser):
         last_best, last_size = own.value.clone(), size.clone()
         since = 0
         for k in range(steps):
-            step = _expand(size, x).to(x.dtype)
+            step = expand(size, x).to(x.dtype)
             z = to_ball(problem, x + step * unit_step(grad, problem.norm))
             if k:
                 z = to_ball(problem, x + 0.75 * (z - x) + 0.25 * (x - previous))
@@ -211,9 +185,9 @@ def unit_step(grad: torch.Tensor, norm: Norm) -> torch.Tensor:
     """The steepest ascent step of length one in `norm`; zero where the gradient is zero."""
     if norm == "Linf":
         return grad.sign()
-    scaled = grad / _expand(grad.flatten(1).abs().amax(dim=1).clamp_min(torch.finfo(grad.dtype).tiny), grad)
+    scaled = grad / expand(grad.flatten(1).abs().amax(dim=1).clamp_min(torch.finfo(grad.dtype).tiny), grad)
     length = torch.linalg.vector_norm(scaled.flatten(1), dim=1).clamp_min(torch.finfo(grad.dtype).tiny)
-    return scaled / _expand(length, grad)
+    return scaled / expand(length, grad)
 
 
 def to_ball(problem: Problem, points: torch.Tensor) -> torch.Tensor:
@@ -223,7 +197,7 @@ def to_ball(problem: Problem, points: torch.Tensor) -> torch.Tensor:
         shift = shift.clamp(-delta, delta)
     else:
         length = torch.linalg.vector_norm(shift.flatten(1), dim=1)
-        shift = shift * _expand((delta / length.clamp_min(1e-30)).clamp_max(1), shift)
+        shift = shift * expand((delta / length.clamp_min(1e-30)).clamp_max(1), shift)
     return torch.minimum(torch.maximum(problem.x + shift, problem.low), problem.high)
 
 
@@ -236,7 +210,7 @@ def random_start(problem: Problem, generator: torch.Generator) -> torch.Tensor:
         noise = (2 * noise - 1) * delta
     else:
         length = torch.rand((x.shape[0],), generator=generator, device=x.device, dtype=x.dtype)
-        noise = unit_step(noise, "L2") * _expand(length, x) * delta
+        noise = unit_step(noise, "L2") * expand(length, x) * delta
     return to_ball(problem, x + noise)
 
 
@@ -250,8 +224,9 @@ def _checkpoints(steps: int) -> set[int]:
 
 
 def _pick(mask: torch.Tensor, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
-    return torch.where(_expand(mask, no), yes, no)
+    return torch.where(expand(mask, no), yes, no)
 
 
-def _expand(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def expand(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+    """`values` (n,) with as many dimensions as `x` (n, ...), so that the two can be multiplied."""
     return values.view(-1, *[1] * (x.ndim - 1))

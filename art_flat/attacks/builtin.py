@@ -1,0 +1,56 @@
+"""The attacks that art_flat brings itself, as its entry point gives them to the registry."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from .base import AttackInfo
+from .lossmax import APGD, PGD
+from .noise import GaussianNoise, UniformNoise
+
+
+def attacks() -> list[AttackInfo]:
+    """The loss maximisers and the noise controls."""
+    return [
+        _maximiser("art_flat:PGD", PGD, steps=40, restarts=1, step_size=None, random_start=True),
+        _maximiser("art_flat:APGD", APGD, steps=100, restarts=1),
+        _control("art_flat:GaussianNoise", GaussianNoise, "on the sphere of radius delta", steps=1),
+        _control("art_flat:UniformNoise", UniformNoise, "uniform in the ball of radius delta", steps=1),
+    ]
+
+
+def _maximiser(name: str, cls: type[PGD] | type[APGD], **defaults: Any) -> AttackInfo:
+    from .. import __version__
+
+    note = "looks for the largest cross-entropy in the ball; keeps the best iterate of each sample"
+    info = AttackInfo(
+        name=name,
+        build=lambda **params: cls(info, params),
+        norms=("Linf", "L2"),
+        maximises_loss=True,
+        targeted=True,
+        notes=(note,),
+        version=__version__,
+        defaults=defaults,
+    )
+    return info
+
+
+def _control(
+    name: str, cls: type[GaussianNoise] | type[UniformNoise], where: str, **defaults: Any
+) -> AttackInfo:
+    from .. import __version__
+
+    info = AttackInfo(
+        name=name,
+        build=lambda **params: cls(info, params),
+        norms=("Linf", "L2"),
+        access="none",
+        notes=(
+            f"control: a random point {where}",
+            "with steps above 1 it looks at the outputs and keeps the largest loss on the way to that point",
+        ),
+        version=__version__,
+        defaults=defaults,
+    )
+    return info
