@@ -32,7 +32,17 @@ _HOME = {
     "Results": "evaluation",
     "evaluate": "evaluation",
 }
-_MODULES = ("adapters", "attacks", "datasets", "evaluation", "functional", "models", "scores", "training")
+_MODULES = (
+    "adapters",
+    "attacks",
+    "datasets",
+    "evaluation",
+    "functional",
+    "metrics",
+    "models",
+    "scores",
+    "training",
+)
 
 __all__ = [
     "Adapter",

@@ -48,7 +48,8 @@ def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
             if row["source_model"] != model:
                 name += f" (found on {escape(str(row['source_model']))})"
             cells = [f"{row['delta']:.4g}", str(row["n_evaluated"])]
-            cells += [_percent(row[c]) for c in ("accuracy", "robust_accuracy", *levels)]
+            cells += [_percent(row["accuracy"]), _percent(row["robust_accuracy"])]
+            cells += [_bracket(row, c) for c in levels]
             cells += [_number(row["kappa_clean"]), _number(row["kappa_adv"])]
             cells += [_percent(row["flat_fraction"]), _percent(row["confidently_wrong_fraction"])]
             style = "bold" if row["attack"] == ALL_ATTACKS else None
@@ -63,8 +64,9 @@ def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
 def summary_notes(frame: pd.DataFrame) -> list[str]:
     """The lines under the tables that say how to read them."""
     notes = [
-        "Δℓ ≤ ε: share whose loss rises by at most ε (loss-change robustness, an upper estimate). κ, flatter: over "
-        "samples that are right when clean and wrong when attacked, where their loss is largest."
+        "Δℓ ≤ ε: share whose loss rises by at most ε (loss-change robustness, an upper estimate); in the last rows "
+        "certified share…upper estimate. κ, flatter: over samples that are right when clean and wrong when attacked, "
+        "where their loss is largest."
     ]
     if not frame["maximises_loss"].all():
         notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
@@ -120,6 +122,14 @@ def attack_details(info: AttackInfo) -> str:
 
 def _percent(value: float) -> str:
     return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _bracket(row: dict[str, Any], column: str) -> str:
+    """The share that no attack broke; for all attacks together with the certified share before it."""
+    certified = row[column.replace("loss_change_robustness", "certified")]
+    if row["attack"] != ALL_ATTACKS or math.isnan(certified):
+        return _percent(row[column])
+    return f"{100 * certified:.1f}…{_percent(row[column])}"
 
 
 def _number(value: float) -> str:

@@ -62,6 +62,7 @@ class RunConfig(_Section):
     seed: int = 0
     shard_size: int = Field(default=500, ge=1)
     transfer: bool = False
+    estimate_gradients: bool = False
 
 
 def read_config(path: str | Path) -> tuple[RunConfig, Path]:
@@ -152,6 +153,7 @@ def carry_out(
     return evaluate(
         models, data.x, data.y, deltas=config.deltas, attacks=config.attacks, out=out, seed=config.seed,
         epsilons=config.epsilons, samples=data.sample_ids, shard_size=config.shard_size, transfer=config.transfer,
+        estimate_gradients=config.estimate_gradients,
         progress=progress, config=given,
     )  # fmt: skip
 

@@ -19,6 +19,7 @@ LAYERS = [
     {"adapters"},
     {"attacks"},
     {"evaluation"},
+    {"metrics", "analysis", "detection"},
     {"config"},
     {"_tables", "_demo"},
     {"cli"},
@@ -29,7 +30,16 @@ PUBLIC = [
     "art_flat",
     *(
         f"art_flat.{m}"
-        for m in ("adapters", "attacks", "datasets", "evaluation", "functional", "models", "scores")
+        for m in (
+            "adapters",
+            "attacks",
+            "datasets",
+            "evaluation",
+            "functional",
+            "metrics",
+            "models",
+            "scores",
+        )
     ),
 ]
 

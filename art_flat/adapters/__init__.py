@@ -6,7 +6,7 @@ import functools
 from typing import Any
 
 from art.estimators.classification import PyTorchClassifier
-from art.estimators.classification.scikitlearn import ScikitlearnLogisticRegression
+from art.estimators.classification.scikitlearn import ScikitlearnClassifier, ScikitlearnLogisticRegression
 from torch import nn
 
 from .._errors import InputError, UnsupportedEstimatorError
@@ -16,6 +16,7 @@ from .base import Outputs as Outputs
 from .base import Passes as Passes
 from .pytorch import PyTorchAdapter as PyTorchAdapter
 from .scikitlearn import ScikitlearnLogisticRegressionAdapter as ScikitlearnLogisticRegressionAdapter
+from .scikitlearn import ScikitlearnMLPAdapter as ScikitlearnMLPAdapter
 
 __all__ = [
     "Adapter",
@@ -24,6 +25,7 @@ __all__ = [
     "Passes",
     "PyTorchAdapter",
     "ScikitlearnLogisticRegressionAdapter",
+    "ScikitlearnMLPAdapter",
     "adapt",
 ]
 
@@ -32,9 +34,9 @@ __all__ = [
 def adapt(estimator: Any, head: str | None = None) -> Adapter:
     """An estimator's logits, features and head, and the flatness that follows from them.
 
-    Takes an ART `PyTorchClassifier` or `ScikitlearnLogisticRegression`, any estimator registered with
-    `adapt.register(MyEstimator)(function)`, or an adapter, which comes back as it is. The estimator is not
-    copied and is left as it was.
+    Takes an ART `PyTorchClassifier`, ART's wrapper of scikit-learn's `LogisticRegression` or `MLPClassifier`,
+    any estimator registered with `adapt.register(MyEstimator)(function)`, or an adapter, which comes back as
+    it is. The estimator is not copied and is left as it was.
 
     Args:
         estimator: What to adapt.
@@ -79,4 +81,5 @@ def _(estimator: nn.Module, head: str | None = None) -> Adapter:
 
 
 adapt.register(PyTorchClassifier, PyTorchAdapter)
+adapt.register(ScikitlearnClassifier, ScikitlearnMLPAdapter)
 adapt.register(ScikitlearnLogisticRegression, ScikitlearnLogisticRegressionAdapter)

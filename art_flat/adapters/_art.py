@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from .._arrays import to_tensor
+from .._checks import check_inputs
 from .._errors import InputError, UnsupportedEstimatorError
+from .._types import Norm
+from ..functional import LipschitzBound, LipschitzKind, lipschitz_constant
 from ._preprocessing import Preprocessing
 from ._state import preserved, preserved_attributes
 from .base import Adapter
@@ -84,6 +88,41 @@ class ArtAdapter(Adapter):
             )
         low, high = (to_tensor(v, dtype=torch.float64) for v in self.clip_values)
         return self._module((low, high))
+
+    def _extractor(self) -> tuple[nn.Module, str | None]:
+        """A module of which φ is the input of the part named, or the output; preprocessing not included."""
+        raise UnsupportedEstimatorError(
+            f'{type(self).__name__} has no module to bound; give the constant: kind="given", value=...'
+        )
+
+    def lipschitz(
+        self, norm: Norm = "L2", *, kind: LipschitzKind = "spectral", **known: Any
+    ) -> LipschitzBound:
+        """L with ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖, x in units of `clip_values`; see `Adapter.lipschitz`.
+
+        Args:
+            norm: Norm of the inputs, `"L2"`, `"Linf"` or `"L1"`.
+            kind: `"spectral"` (sound), `"given"` with `value=`, or `"empirical"` (an estimate) with `points=`.
+            **known: `value` or `points`, as `kind` asks.
+
+        Returns:
+            The constant, with the preprocessing in it.
+
+        Raises:
+            UnsupportedEstimatorError: If a preprocessing defence is not known to be Lipschitz.
+        """
+        if kind == "given":
+            return super().lipschitz(norm, kind=kind, **known)
+        factor = self.preprocessing.lipschitz()
+        module, head = self._extractor()
+        if "points" in known:
+            points = check_inputs(known["points"], input_shape=self.input_shape, name="points")
+            known["points"] = self.preprocessing(points.to(self.device, self.dtype)).to(self.dtype)
+        with self.guard():
+            module.eval()
+            found = lipschitz_constant(module, self.input_shape, head=head, norm=norm, kind=kind, **known)
+        value = float(np.nextafter(found.value * factor, np.inf)) if factor != 1 else found.value
+        return replace(found, value=value)
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[None]:

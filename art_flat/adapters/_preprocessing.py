@@ -75,6 +75,25 @@ class Preprocessing:
                 "PyTorch version"
             )
 
+    def lipschitz(self) -> float:
+        """By how much distances can grow, in every norm.
+
+        Returns:
+            The product of the largest 1/std of every standardisation; 1 without one.
+
+        Raises:
+            UnsupportedEstimatorError: If there is a defence beside them.
+        """
+        factor = 1.0
+        for operation in self._steps():
+            if not isinstance(operation, (StandardisationMeanStd, StandardisationMeanStdPyTorch)):
+                raise UnsupportedEstimatorError(
+                    f"no Lipschitz constant is known of the preprocessing defence {type(operation).__name__}; "
+                    'give the constant of the whole: kind="given", value=...'
+                )
+            factor *= float(np.max(1 / np.abs(np.asarray(operation.std, dtype=np.float64))))
+        return factor
+
     def parameters(self) -> Iterator[tuple[str, Any]]:
         """The parameters of every operation, to be hashed.
 

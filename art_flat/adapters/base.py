@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from .. import functional
 from .._arrays import like
 from .._checks import check_definition, check_inputs, check_labels
+from .._errors import UnsupportedEstimatorError
 from ..functional._logits import squared_row_distances
 from ._batches import check_batch_size, default_batch_size, map_batches
 from ._parts import Head as Head
@@ -27,7 +28,8 @@ from ._parts import Passes as Passes
 from ._parts import clip_pair
 
 if TYPE_CHECKING:
-    from art_flat._types import Array, Definition
+    from .._types import Array, Definition, Norm
+    from ..functional import LipschitzBound, LipschitzKind
 
 T = TypeVar("T")
 
@@ -97,6 +99,26 @@ class Adapter(ABC):
             UnsupportedEstimatorError: If a defence has no gradient and `estimate_gradients` is False.
             InputError: If `unit_range` is asked for and the estimator has no `clip_values`.
         """
+
+    def lipschitz(
+        self, norm: Norm = "L2", *, kind: LipschitzKind = "spectral", **known: Any
+    ) -> LipschitzBound:
+        """L with ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖, x in units of `clip_values`; see `functional.lipschitz_constant`.
+
+        Args:
+            norm: Norm of the inputs, `"L2"`, `"Linf"` or `"L1"`.
+            kind: `"spectral"` (sound), `"given"` with `value=`, or `"empirical"` (an estimate) with `points=`.
+            **known: `value` or `points`, as `kind` asks.
+
+        Returns:
+            The constant, with the preprocessing in it.
+
+        Raises:
+            UnsupportedEstimatorError: If this adapter can only be given a constant.
+        """
+        if kind != "given":
+            raise UnsupportedEstimatorError(f'{type(self).__name__} has no {kind} constant; use kind="given"')
+        return functional.lipschitz_constant(nn.Identity(), self.input_shape, norm=norm, kind=kind, **known)
 
     @abstractmethod
     def identity(self) -> dict[str, str]:

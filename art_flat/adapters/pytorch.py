@@ -117,6 +117,9 @@ class PyTorchAdapter(ArtAdapter):
         wrapper: nn.Module = self.estimator._model
         return wrapper
 
+    def _extractor(self) -> tuple[nn.Module, str | None]:
+        return self.estimator.model, self._network.found.name
+
     def _weights(self) -> Mapping[str, Any]:
         state: Mapping[str, Any] = self.estimator.model.state_dict()
         return state

@@ -1,24 +1,93 @@
-"""ART's ScikitlearnLogisticRegression."""
+"""ART's wrappers of scikit-learn's LogisticRegression and MLPClassifier."""
 
 from __future__ import annotations
 
 import warnings
+from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
+from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
 from .._arrays import to_tensor
 from .._errors import InputError, UnsupportedEstimatorError
 from ._art import ArtAdapter
-from ._network import stretch
-from ._preprocessing import Preprocessing
+from ._perceptron import Layers, Perceptron, flat
 from .base import Head, Outputs
 
 
-class ScikitlearnLogisticRegressionAdapter(ArtAdapter):
+class _ScikitlearnAdapter(ArtAdapter):
+    """What both share: weights in arrays, all in float64 on the CPU."""
+
+    _weight: str
+    """The model's attribute that holds its weights; there once it is fitted."""
+    _why: str
+    """What to say where the probabilities are not those of the weights."""
+
+    def __init__(self, estimator: Any, head: str | None = None) -> None:
+        name = type(estimator.model).__name__
+        if head is not None:
+            raise InputError(f"a {name} has one linear layer at its end; leave out head={head!r}")
+        if not hasattr(estimator.model, self._weight):
+            raise UnsupportedEstimatorError(
+                f"the classifier's {name} is not fitted; call classifier.fit(x, y) before adapt()"
+            )
+        super().__init__(
+            estimator,
+            nb_classes=len(estimator.model.classes_),
+            device=torch.device("cpu"),
+            dtype=torch.float64,
+        )
+        self._check_probabilities()
+
+    @abstractmethod
+    def _layers(self) -> Layers:
+        """The layers of the model as it is now."""
+
+    @property
+    def head(self) -> Head:
+        """The linear head as it is now; follows the model if it is fitted again."""
+        return self._layers().head
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Logits and features of one batch; see `Adapter.forward`.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+
+        Returns:
+            Logits and features.
+        """
+        return self._layers()(flat(x, self.preprocessing))
+
+    def _module(self, span: tuple[Tensor, Tensor] | None) -> nn.Module:
+        return Perceptron(self._layers(), self.preprocessing, span)
+
+    def _extractor(self) -> tuple[nn.Module, str | None]:
+        return self._layers().extractor(), None
+
+    def _changeable(self) -> None:
+        return None
+
+    def _check_probabilities(self) -> None:
+        layers = self._layers()
+        width = (layers.hidden[0][0] if layers.hidden else layers.head.weight).shape[1]
+        inputs = np.random.default_rng(0).normal(size=(3, width))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a model fitted on a data frame warns about missing column names
+            expected = to_tensor(self.estimator.model.predict_proba(inputs))
+        probabilities = layers(to_tensor(inputs)).logits.softmax(dim=1)
+        same = probabilities.shape == expected.shape
+        if not same or not torch.allclose(probabilities, expected.double(), rtol=1e-4, atol=1e-6):
+            raise UnsupportedEstimatorError(
+                f"predict_proba of the {type(self.estimator.model).__name__} is {self._why}"
+            )
+
+
+class ScikitlearnLogisticRegressionAdapter(_ScikitlearnAdapter):
     """ART's `ScikitlearnLogisticRegression`: its features are the preprocessed inputs, all is float64.
 
     Modules made by `as_module` hold the weights as they are at that time.
@@ -40,85 +109,81 @@ class ScikitlearnLogisticRegressionAdapter(ArtAdapter):
     (array([0, 0, 1, 1]), torch.Size([2, 1]))
     """
 
-    def __init__(self, estimator: Any, head: str | None = None) -> None:
-        if head is not None:
-            raise InputError(f"a logistic regression has one linear layer; leave out head={head!r}")
-        if not hasattr(estimator.model, "coef_"):
-            raise UnsupportedEstimatorError(
-                "the classifier's LogisticRegression is not fitted; call classifier.fit(x, y) before adapt()"
-            )
-        super().__init__(
-            estimator,
-            nb_classes=len(estimator.model.classes_),
-            device=torch.device("cpu"),
-            dtype=torch.float64,
-        )
-        self._check_probabilities()
+    _weight = "coef_"
+    _why = (
+        "not softmax(W x + b), as when classes are fitted one against the rest; use a solver that fits all "
+        "classes together, such as 'lbfgs'"
+    )
 
-    @property
-    def head(self) -> Head:
-        """The linear head as it is now; follows the model if it is fitted again."""
-        weight = torch.tensor(np.asarray(self.estimator.model.coef_), dtype=torch.float64)
-        bias = torch.tensor(np.asarray(self.estimator.model.intercept_), dtype=torch.float64)
-        return Head.of(weight, bias.expand(len(weight)), "coef_")
-
-    def forward(self, x: Tensor) -> Outputs:
-        """Logits and features of one batch; see `Adapter.forward`.
-
-        Args:
-            x: Samples, shape (n, *input_shape).
-
-        Returns:
-            Logits and features.
-        """
-        head, features = self.head, _features(x, self.preprocessing)
-        return Outputs(features @ head.weight.T + head.bias, features)
-
-    def _module(self, span: tuple[Tensor, Tensor] | None) -> nn.Module:
-        return _Linear(self.head, self.preprocessing, span)
-
-    def _changeable(self) -> None:
-        return None
+    def _layers(self) -> Layers:
+        weight = _array(self.estimator.model.coef_)
+        bias = _array(self.estimator.model.intercept_).expand(len(weight))
+        return Layers([], "identity", Head.of(weight, bias, "coef_"))
 
     def _weights(self) -> Mapping[str, Any]:
         model = self.estimator.model
         return {name: np.asarray(getattr(model, name)) for name in ("coef_", "intercept_", "classes_")}
 
-    def _check_probabilities(self) -> None:
-        features = np.random.default_rng(0).normal(size=(3, self.head.nb_features))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a model fitted on a data frame warns about missing column names
-            expected = to_tensor(self.estimator.model.predict_proba(features))
-        logits = to_tensor(features) @ self.head.weight.T + self.head.bias
-        if not torch.allclose(logits.softmax(dim=1), expected.double(), rtol=1e-5, atol=1e-7):
+
+class ScikitlearnMLPAdapter(_ScikitlearnAdapter):
+    """ART's `ScikitlearnClassifier` of an `MLPClassifier`: its features are the last hidden layer's outputs.
+
+    All is float64, whatever the model was fitted in. Modules made by `as_module` hold the weights as they are
+    at that time; gradients flow through them, which ART's own wrapper does not offer.
+
+    Args:
+        estimator: The classifier, fitted.
+        head: There is only one, so none can be named.
+
+    Raises:
+        InputError: If a head is named.
+        UnsupportedEstimatorError: If the model is no fitted `MLPClassifier` of single labels.
+
+    >>> import art_flat as af
+    >>> from art.estimators.classification import SklearnClassifier
+    >>> x, y = np.array([[0.0], [0.2], [0.8], [1.0]]), np.array([0, 0, 1, 1])
+    >>> model = MLPClassifier((3,), solver="lbfgs", random_state=0).fit(x, y)
+    >>> net = af.adapt(SklearnClassifier(model, clip_values=(0, 1)))
+    >>> net.predict(x), net.head.weight.shape
+    (array([0, 0, 1, 1]), torch.Size([2, 3]))
+    """
+
+    _weight = "coefs_"
+    _why = (
+        "not what its weights give; adapt a plain MLPClassifier, or register an adapter for yours: "
+        "adapt.register(MyEstimator)(function)"
+    )
+
+    def __init__(self, estimator: Any, head: str | None = None) -> None:
+        model = estimator.model
+        if not isinstance(model, MLPClassifier):
             raise UnsupportedEstimatorError(
-                "predict_proba of the LogisticRegression is not softmax(W x + b), as when classes are fitted "
-                "one against the rest; use a solver that fits all classes together, such as 'lbfgs'"
+                f"{type(estimator).__name__} of a {type(model).__name__}: among scikit-learn's models, only "
+                "LogisticRegression and MLPClassifier end in a linear layer that art_flat knows. For another "
+                f"one, register a function that returns an Adapter: adapt.register({type(estimator).__name__})"
+                "(function)"
             )
+        if getattr(model, "out_activation_", "softmax") == "logistic" and model.n_outputs_ > 1:
+            raise UnsupportedEstimatorError(
+                "the MLPClassifier was fitted on several labels per sample; the cross-entropy needs one class "
+                "per sample"
+            )
+        super().__init__(estimator, head)
+
+    def _layers(self) -> Layers:
+        model = self.estimator.model
+        *hidden, (weight, bias) = [
+            (_array(w).T, _array(b)) for w, b in zip(model.coefs_, model.intercepts_, strict=True)
+        ]
+        return Layers(hidden, model.activation, Head.of(weight, bias, f"coefs_[{len(hidden)}]"))
+
+    def _weights(self) -> Mapping[str, Any]:
+        model = self.estimator.model
+        arrays = {"classes_": np.asarray(model.classes_), "activation": model.activation}
+        for i, (weight, bias) in enumerate(zip(model.coefs_, model.intercepts_, strict=True)):
+            arrays |= {f"coefs_[{i}]": weight, f"intercepts_[{i}]": bias}
+        return arrays
 
 
-class _Linear(nn.Module):
-    """From inputs in clip units to logits in float64."""
-
-    def __init__(self, head: Head, preprocessing: Preprocessing, span: tuple[Tensor, Tensor] | None) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(head.weight.clone(), requires_grad=False)
-        self.bias = nn.Parameter(head.bias.clone(), requires_grad=False)
-        self.preprocessing, self.span = preprocessing, span
-        self.eval()
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Logits of a batch.
-
-        Args:
-            x: Samples, shape (n, d).
-
-        Returns:
-            Logits, shape (n, k).
-        """
-        return _features(stretch(x, self.span), self.preprocessing) @ self.weight.T + self.bias
-
-
-def _features(x: Tensor, preprocessing: Preprocessing) -> Tensor:
-    # ART preprocesses in the inputs' own type; its standardisation rounds to float32.
-    return preprocessing(x.to(torch.promote_types(x.dtype, torch.float32))).flatten(1).to(torch.float64)
+def _array(values: Any) -> Tensor:
+    return torch.tensor(np.asarray(values), dtype=torch.float64)

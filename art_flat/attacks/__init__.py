@@ -4,6 +4,7 @@ from .base import Attack as Attack
 from .base import AttackInfo as AttackInfo
 from .base import AttackResult as AttackResult
 from .base import Problem as Problem
+from .own import as_attack as as_attack
 from .registry import PluginWarning as PluginWarning
 from .registry import list_attacks as list_attacks
 from .registry import load_attack as load_attack
@@ -20,6 +21,7 @@ __all__ = [
     "PluginWarning",
     "Problem",
     "SuiteWarning",
+    "as_attack",
     "list_attacks",
     "load_attack",
     "load_attacks",

@@ -199,6 +199,7 @@ class Attack(ABC):
         target: Array | None = None,
         seed: int = 0,
         clean: Outputs | None = None,
+        estimate_gradients: bool = False,
     ) -> AttackResult:
         """Attack `x` and measure what came back.
 
@@ -211,6 +212,8 @@ class Attack(ABC):
             target: Target labels for a targeted attack.
             seed: Seed of everything random; the caller's generators are not touched.
             clean: Logits and features at `x`, where they are known already.
+            estimate_gradients: Where a preprocessing defence has no gradient, go along the estimate that the
+                defence declares (often the identity) instead of refusing.
 
         Returns:
             The points and what was measured of them.
@@ -218,6 +221,7 @@ class Attack(ABC):
         Raises:
             InputError: If an argument cannot be used.
             AttackNotUsableError: If the attack cannot run on this classifier, norm or target.
+            UnsupportedEstimatorError: If it needs gradients that a defence does not have.
             BudgetError: If the attack gave back points of another shape.
         """
         norm = self.info.norms[0] if norm is None else check_norm(norm)
@@ -233,7 +237,8 @@ class Attack(ABC):
         if clean is None:
             clean = net.outputs(inputs)
 
-        problem = Problem(net, net.as_module(), inputs, labels, targets, delta, norm, low, high, int(seed))
+        module = net.as_module(estimate_gradients=estimate_gradients or self.info.access != "white-box")
+        problem = Problem(net, module, inputs, labels, targets, delta, norm, low, high, int(seed))
         with net.guard(), forked(problem.seed, net.device), net.counting() as passes, _quiet() as said:
             started = time.perf_counter()
             points = self.run(problem)

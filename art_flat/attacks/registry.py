@@ -11,6 +11,7 @@ from typing import Any
 
 from .._errors import InputError, UnknownNameError
 from .base import Attack, AttackInfo
+from .own import as_attack
 
 GROUP = "art_flat.attacks"
 
@@ -87,31 +88,36 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
     return infos[name].build(**{**inline, **params})
 
 
-def load_attacks(specs: Iterable[str | Attack] | str | Attack) -> list[Attack]:
-    """Attacks from one or several names, suites and attacks already built, without repetition.
+def load_attacks(specs: Any) -> list[Attack]:
+    """Attacks from one or several names, suites, attacks already built and your own, without repetition.
 
     Args:
-        specs: Names as `load_attack` takes them, names or files of suites, and attacks.
+        specs: One or several of: names as `load_attack` takes them, names or files of suites, attacks, and
+            whatever `as_attack` takes.
 
     Returns:
         The attacks in the order given.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is none, or two different ones have the same name.
     """
     from .suite import SUITES, load_suite  # a suite is made of attacks, so suite imports this module
 
-    if isinstance(specs, (str, Attack)):
+    if isinstance(specs, str) or not isinstance(specs, Iterable):
         specs = [specs]
     attacks: dict[str, Attack] = {}
     for spec in specs:
-        if isinstance(spec, Attack):
-            found = [spec]
+        if not isinstance(spec, str):
+            found = [as_attack(spec)]
         elif spec in SUITES or spec.endswith(".toml"):
             found = load_suite(spec)
         else:
             found = [load_attack(spec)]
-        attacks |= {attack.name: attack for attack in found}
+        for attack in found:
+            if attacks.setdefault(attack.name, attack).hash != attack.hash:
+                raise InputError(
+                    f"two different attacks are called {attack.name}; give each its own: as_attack(..., name=...)"
+                )
     if not attacks:
         raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
     return list(attacks.values())

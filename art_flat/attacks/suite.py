@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import tomllib
 import warnings
 from importlib.resources import files
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from .._errors import ArtFlatError, ConfigError, UnknownNameError
 from .base import Attack
-from .registry import load_attack
+from .registry import list_attacks, load_attack
 
 _FOLDER = files(__package__) / "suites"
 SUITES: tuple[str, ...] = tuple(
@@ -27,7 +28,8 @@ def load_suite(name: str) -> list[Attack]:
 
     Args:
         name: A suite of the package, such as `"fast"`, or the path of a TOML file with
-            `attacks = ["library:Name(parameter=value)", ...]`.
+            `attacks = ["library:Name(parameter=value)", ...]`; a name with `*`, such as `"art:*"`, stands for every
+            attack of such a name that is not refused.
 
     Returns:
         At least one attack.
@@ -52,13 +54,30 @@ def load_suite(name: str) -> list[Attack]:
     if not isinstance(specs, list) or not all(isinstance(s, str) for s in specs):
         raise ConfigError(f'suite {name}: expected attacks = ["library:Name", ...], got {specs!r}')
     attacks, missing = [], []
-    for spec in specs:
+    for spec in _expanded(specs):
         try:
-            attacks.append(load_attack(spec))
+            attack = load_attack(spec)
         except ArtFlatError as error:
             missing.append(f"{spec} ({error})")
+        else:
+            if attack.info.usability == "refused":
+                missing.append(f"{spec} (refused: {attack.info.reason})")
+            else:
+                attacks.append(attack)
     if not attacks:
         raise ConfigError(f"suite {name}: none of its attacks can be used here: {'; '.join(missing)}")
     if missing:
         warnings.warn(f"suite {name}: left out {'; '.join(missing)}", SuiteWarning, stacklevel=3)
     return attacks
+
+
+def _expanded(specs: list[str]) -> list[str]:
+    """The names with `*` replaced by the attacks that they stand for; one that fits none stays as it is."""
+    expanded: list[str] = []
+    for spec in specs:
+        names: list[str] = []
+        if spec.endswith("*") and "(" not in spec:
+            usable = [n for n, info in list_attacks().items() if info.usability != "refused"]
+            names = fnmatch.filter(usable, spec)
+        expanded += names or [spec]
+    return list(dict.fromkeys(expanded))

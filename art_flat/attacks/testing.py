@@ -128,17 +128,16 @@ class AttackContract:
         try:
             modes = [m.training for m in modules]
             hooks = [_hooks(m) for m in modules]
+            grads = [p.grad for m in modules for p in m.parameters(recurse=False)]
             state = {k: v.clone() for k, v in model.state_dict().items()} if modules and model else {}
             draws = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # type: ignore[index]
             self._run(net, x[:4], y[:4])
             assert [m.training for m in modules] == modes
             assert [_hooks(m) for m in modules] == hooks
-            assert all(p.grad is None for m in modules for p in m.parameters(recurse=False))
-            assert (
-                all(torch.equal(v, state[k]) for k, v in model.state_dict().items())
-                if modules and model
-                else True
-            )
+            left = [p.grad for m in modules for p in m.parameters(recurse=False)]
+            assert all(now is before for now, before in zip(left, grads, strict=True))
+            after = model.state_dict() if modules and model else {}
+            assert all(torch.equal(v, state[k]) for k, v in after.items())
             assert torch.equal(torch.get_rng_state(), draws[0])
             assert np.random.get_state()[1].tolist() == draws[1]  # type: ignore[index]
             assert random.getstate() == draws[2]

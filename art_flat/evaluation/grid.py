@@ -102,6 +102,7 @@ def make_units(
     samples: np.ndarray,
     shard_size: int,
     scored_on: Sequence[str] = (),
+    options: Sequence[Any] = (),
 ) -> list[Unit]:
     """Every unit of the grid of (model, attack, norm, δ, seed, shard).
 
@@ -118,6 +119,7 @@ def make_units(
         samples: Sample ids, shape (n,).
         shard_size: Samples that are attacked together.
         scored_on: Names of other models that score what is found, where points are transferred.
+        options: Whatever else determines the records.
 
     Returns:
         The units; attacks that support none of the norms have none.
@@ -131,7 +133,17 @@ def make_units(
             for norm in (n for n in deltas if n in attack.info.norms):
                 for delta in deltas[norm] if attack.info.budget == "fixed" else [None]:
                     for rows in shards:
-                        parts = [model, identity, attack.hash, norm, delta, seed, data[rows.start], scored]
+                        parts = [
+                            model,
+                            identity,
+                            attack.hash,
+                            norm,
+                            delta,
+                            seed,
+                            data[rows.start],
+                            scored,
+                            options,
+                        ]
                         key = _key(SCHEMA_VERSION, *parts)
                         units.append(Unit(model, attack, norm, delta, seed, rows, key))
     return units

@@ -21,6 +21,9 @@ from ..attacks import AttackResult
 SCHEMA_VERSION = 1
 """Raised whenever a column changes its name, unit or meaning; part of every unit's key."""
 
+FLAT_EPSILON = 0.1
+"""Nats by which the loss of the predicted label may rise within `flat_radius`."""
+
 _TEXT, _FLOAT, _INT, _BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
 _QUANTITIES: dict[str, pa.DataType] = {
@@ -133,7 +136,7 @@ def quantities(outputs: Outputs, head: Head, labels: torch.Tensor) -> dict[str, 
     """
     logits, features = outputs.logits.double(), outputs.features.double()
     weight, labels = head.weight.double(), labels.to(logits.device)
-    loss = F.cross_entropy(logits, labels)
+    loss, label = F.cross_entropy(logits, labels), logits.argmax(dim=1)
     columns = {
         "loss": loss,
         "confidence": torch.softmax(logits, dim=1).amax(dim=1),
@@ -145,17 +148,27 @@ def quantities(outputs: Outputs, head: Head, labels: torch.Tensor) -> dict[str, 
         "kappa_neuronwise": F.relative_sharpness(logits, features, weight, definition="neuronwise"),
         "log_kappa_neuronwise": F.log_relative_sharpness(logits, features, weight, definition="neuronwise"),
         "feature_grad_norm": F.feature_gradient_norm(logits, weight, labels),
+        "flat_radius": F.feature_radius(logits, features, weight, label, epsilon=FLAT_EPSILON, kind="lse"),
     }
     unknown = torch.isnan(logits).any(dim=1)
     block = torch.stack([c.double() for c in columns.values()]).cpu().numpy()
     return {
-        "pred": to_numpy(torch.where(unknown, -1, logits.argmax(dim=1))),
+        "pred": to_numpy(torch.where(unknown, -1, label)),
         **dict(zip(columns, block, strict=True)),
     }
 
 
-def model_rows(name: str, net: Adapter) -> pd.DataFrame:
-    """The row of one model in the `models` table."""
+def model_rows(name: str, net: Adapter, lipschitz: F.LipschitzBound | None = None) -> pd.DataFrame:
+    """The row of one model in the `models` table.
+
+    Args:
+        name: The model's name.
+        net: The adapted model.
+        lipschitz: The constant of its features in L2, if one is known.
+
+    Returns:
+        One row.
+    """
     low, high = net.clip_values if net.clip_values is not None else (np.nan, np.nan)
     identity = net.identity()
     row = {
@@ -169,6 +182,8 @@ def model_rows(name: str, net: Adapter) -> pd.DataFrame:
         "clip_low": float(np.min(low)),
         "clip_high": float(np.max(high)),
     }
+    if lipschitz is not None:
+        row[f"lipschitz_{lipschitz.kind}"] = lipschitz.value
     return make_frame("models", row, 1)
 
 
@@ -217,8 +232,11 @@ def adversarial_rows(
     n = len(labels)
     failed = result.status == "failed"
     measured: dict[str, np.ndarray] = quantities(outputs, net.head, labels)
-    shift = outputs.features.double() - clean.features.double()
-    measured["feature_shift"] = to_numpy(torch.linalg.vector_norm(shift, dim=1))
+    logits, features, weight = clean.logits.double(), clean.features.double(), net.head.weight.double()
+    shift = torch.linalg.vector_norm(outputs.features.double() - features, dim=1)
+    where = labels.to(logits.device)
+    measured["feature_shift"] = to_numpy(shift)
+    measured["bound_at_shift"] = to_numpy(_bound_at(logits, features, weight, where, shift))
     measured |= {norm.lower(): to_numpy(result.distances[norm]) for norm in NORMS}
     for column, values in measured.items():
         if failed.any():
@@ -234,6 +252,20 @@ def adversarial_rows(
         "seconds": result.seconds / n,
     }
     return make_frame("adversarial", columns, n)
+
+
+def _bound_at(
+    logits: torch.Tensor,
+    features: torch.Tensor,
+    weight: torch.Tensor,
+    labels: torch.Tensor,
+    shift: torch.Tensor,
+) -> torch.Tensor:
+    known = torch.isfinite(shift)
+    bound = F.loss_increase_bound(
+        logits, features, weight, labels, radius=shift.where(known, 0.0), kind="best"
+    )
+    return bound.where(known, torch.nan)
 
 
 def missing_rows(

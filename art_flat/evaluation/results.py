@@ -11,6 +11,7 @@ import pandas as pd
 
 from .._checks import check_definition, check_epsilon, radius_words
 from .._types import Definition
+from .optimality import optimality
 from .records import ADVERSARIAL, CLEAN, TABLES
 from .store import Store
 from .summary import log_kappa, summarise
@@ -94,12 +95,18 @@ class Results:
             definition: Which relative sharpness.
 
         Returns:
-            Columns: `model, attack, source_model, norm, delta, maximises_loss, n_evaluated, n_failed, n_skipped,
-            fallback` (share of points that are no better than the clean one)`, accuracy, robust_accuracy,
-            robust_accuracy_on_correct, prediction_robustness, loss_change_robustness@ε…, minimum_loss_increase`
-            (median, nats, inf where most samples have none)`, wrong_found, n_adversarial, kappa_clean, kappa_adv`
-            (medians, nats)`, flatness_ratio` (median of κ_adv/κ_clean)`, flat_fraction,
-            confidently_wrong_fraction, seconds, forwards, backwards` (per sample).
+            One row per cell. Beside the keys `model, attack, source_model, norm, delta` and `maximises_loss`:
+
+            - `n_evaluated`, `n_failed`, `n_skipped`; `fallback`, the share of points no better than the clean one
+            - `accuracy`, `robust_accuracy`, `robust_accuracy_on_correct`, `prediction_robustness`: shares
+            - `loss_change_robustness@ε` and `certified@ε`: upper and lower end of the (δ, ε)-robust share, over the
+              same samples; NaN where nothing is certified; `certified_accuracy`
+            - `minimum_loss_increase`: median, nats, inf where most samples have none; `wrong_found`, their share
+            - `n_adversarial`, and over these `kappa_clean`, `kappa_adv` (medians, nats), `flatness_ratio` (median of
+              κ_adv/κ_clean), `flat_fraction`; over all, `confidently_wrong_fraction`
+            - `bound_violations` (0, or there is a bug), `bound_tightness` (median of the measured increase over the
+              bound at the measured feature shift), `paper_bound_exceeded` (share of points)
+            - `seconds`, and per sample `forwards`, `backwards`
 
         Raises:
             InputError: If an ε is negative.
@@ -110,6 +117,22 @@ class Results:
         return summarise(
             tables, self.facts["attacks"], self.facts["deltas"], levels, check_definition(definition)
         )
+
+    def optimality(self) -> pd.DataFrame:
+        """How close each attack comes to the best of all that were run, per model, norm and δ.
+
+        The best of a sample is over all attacks, radii, norms and source models of the records. Radii are read as a
+        grid: an attack that breaks a sample at δ_j and not at δ_{j−1} scores from δ_{j−1} on, so attacks with a
+        fixed budget and those that seek the nearest point are compared alike. More radii say more.
+
+        Returns:
+            Columns `model, attack, source_model, norm, delta, n_evaluated, distance_optimality,
+            loss_optimality`. Both scores are in [0, 1], 1 for the best: see
+            `art_flat.scores.distance_optimality_score`, here with the limit δ and over the samples that are right
+            when clean, and `art_flat.scores.loss_optimality_score`. NaN where no attack found anything.
+        """
+        tables = {t: getattr(self, t) for t in TABLES}
+        return optimality([a["name"] for a in self.facts["attacks"]], tables, self.facts["deltas"])
 
     def failures(self) -> pd.DataFrame:
         """Units that did not end well.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,17 +13,19 @@ import pandas as pd
 import torch
 
 from .._arrays import to_numpy
-from .._checks import check_epsilon, check_inputs, check_labels, radius_words
-from .._errors import ArtFlatError, AttackNotUsableError, InputError
+from .._checks import check_epsilon, check_inputs, check_labels, check_number, radius_words
+from .._errors import ArtFlatError, AttackNotUsableError, InputError, UnsupportedEstimatorError
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
 from ..attacks import Attack, load_attacks
+from .certificates import certified_rows, lipschitz_constants
 from .grid import Deltas, Unit, check_deltas, make_units
 from .records import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows, model_rows
 from .results import Results
 from .store import Store, environment
 
 DEFAULT_EPSILONS = (0.01, 0.1, 1.0)
+_OPTIONS = ("seed", "shard_size", "transfer", "estimate_gradients")
 
 
 class Progress(NamedTuple):
@@ -35,11 +38,24 @@ class Progress(NamedTuple):
     """The unit that was just finished."""
 
 
-class _Data(NamedTuple):
+@dataclass(frozen=True)
+class _Run:
+    """Everything that determines the records, checked; n samples."""
+
+    nets: Mapping[str, Adapter]
+    identities: Mapping[str, Mapping[str, str]]
     x: np.ndarray
     y: torch.Tensor
     samples: np.ndarray
     weight: np.ndarray
+    attacks: Sequence[Attack]
+    deltas: Deltas
+    epsilons: Sequence[float]
+    lipschitz: str | Mapping[str, float] | None
+    seed: int
+    shard_size: int
+    transfer: bool
+    estimate_gradients: bool
 
 
 @radius_words
@@ -57,6 +73,8 @@ def evaluate(
     weight: Any = None,
     shard_size: int = 500,
     transfer: bool = False,
+    estimate_gradients: bool = False,
+    lipschitz: str | Mapping[str, float] | None = "spectral",
     progress: Callable[[Progress], None] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Results:
@@ -75,6 +93,10 @@ def evaluate(
         weight: Sample weights for the scores, shape (n,); 1 if None.
         shard_size: How many samples are attacked together; part of what determines the records.
         transfer: Score the points found on each model on every other model too.
+        estimate_gradients: Attack through preprocessing defences that have no gradient by the estimate they declare.
+        lipschitz: What certifies: `"spectral"` derives each feature extractor's Lipschitz constant from its layers
+            (seconds for small nets, half a minute for a ResNet-18), a mapping model → constant (from L2 in clip
+            units to features) takes yours, None leaves the certified side out.
         progress: Called before the first unit and after each.
         config: What to keep in `config.toml` beside what is resolved here.
 
@@ -86,37 +108,48 @@ def evaluate(
         StoreError: If `out` holds another run.
     """
     named = models if isinstance(models, Mapping) else {"model": models}
-    nets = {str(name): adapt(model) for name, model in named.items()}
-    if not nets:
+    if not named:
         raise InputError(
             'no model was given; pass an ART classifier or a mapping such as {"standard": classifier}'
         )
+    nets = {str(name): adapt(model) for name, model in named.items()}
     found = load_attacks(attacks)
-    radii = check_deltas(deltas, found)
-    levels = sorted({check_epsilon(e) for e in epsilons})
     if not isinstance(shard_size, int) or shard_size < 1:
         raise InputError(f"`shard_size` must be a whole number of at least 1, got {shard_size!r}")
-    data = _check_data(nets, x, y, samples, weight)
-    identities = {name: net.identity() for name, net in nets.items()}
+    inputs, labels, ids, weights = _check_data(nets, x, y, samples, weight)
+    run = _Run(
+        nets=nets,
+        identities={name: net.identity() for name, net in nets.items()},
+        x=inputs,
+        y=labels,
+        samples=ids,
+        weight=weights,
+        attacks=found,
+        deltas=check_deltas(deltas, found),
+        epsilons=sorted({check_epsilon(e) for e in epsilons}),
+        lipschitz=_check_lipschitz(lipschitz, nets),
+        seed=int(seed),
+        shard_size=shard_size,
+        transfer=transfer,
+        estimate_gradients=estimate_gradients,
+    )
     units = make_units(
-        identities, found, radii, seed=int(seed), x=data.x, y=to_numpy(data.y), samples=data.samples,
-        shard_size=shard_size, scored_on=list(nets) if transfer else [],
+        run.identities, found, run.deltas, seed=run.seed, x=inputs, y=to_numpy(labels), samples=ids,
+        shard_size=shard_size, scored_on=list(nets) if transfer else [], options=[estimate_gradients],
     )  # fmt: skip
     if not units:
-        raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(radii)})")
+        raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(run.deltas)})")
     store = None if out is None else Store(out)
-    facts = _facts(found, radii, levels, int(seed), identities, data)
     if store is not None:
-        store.begin(
-            _resolved(config, found, radii, levels, int(seed), identities, data, shard_size, transfer)
-        )
+        store.begin(_resolved(run, config or {}))
+    clean = {name: net.outputs(inputs) for name, net in nets.items()}
+    tables, certificates = _tables(run, clean)
+    facts = {**_facts(run), "certificates": certificates}
+    if store is not None:
         store.write_environment(facts)
-    clean = {name: net.outputs(data.x) for name, net in nets.items()}
-    tables = _clean_tables(nets, clean, data)
-    if store is not None:
         for table, frame in tables.items():
             store.write_table(table, frame)
-    frames = _run_units(units, nets, clean, data, store, transfer, progress)
+    frames = _run_units(run, units, clean, store, progress)
     results = Results({**tables, "adversarial": pd.concat(frames, ignore_index=True)}, facts)
     if store is not None:
         store.write_summary(results.summary())
@@ -124,12 +157,10 @@ def evaluate(
 
 
 def _run_units(
+    run: _Run,
     units: Sequence[Unit],
-    nets: Mapping[str, Adapter],
     clean: Mapping[str, Outputs],
-    data: _Data,
     store: Store | None,
-    transfer: bool,
     progress: Callable[[Progress], None] | None,
 ) -> list[pd.DataFrame]:
     frames: list[pd.DataFrame] = []
@@ -139,8 +170,7 @@ def _run_units(
     for done, unit in enumerate(units, 1):
         frame = store.read_unit(unit.key) if store is not None else None
         if frame is None or (frame["status"] == "failed").any():
-            targets = list(nets) if transfer else [unit.model]
-            frame = run_unit(unit, nets, clean, data, targets)
+            frame = _run_unit(run, unit, clean)
             if store is not None:
                 store.write_unit(unit.key, frame)
         frames.append(frame)
@@ -150,56 +180,35 @@ def _run_units(
     return frames
 
 
-def run_unit(
-    unit: Unit, nets: Mapping[str, Adapter], clean: Mapping[str, Outputs], data: _Data, targets: Sequence[str]
-) -> pd.DataFrame:
-    """The adversarial rows of one unit; an attack that raises gives rows that say so.
-
-    Args:
-        unit: What to run.
-        nets: The adapted models by name.
-        clean: Their logits and features at the clean points.
-        data: The data of the whole run.
-        targets: Names of the models that score the points found.
-
-    Returns:
-        One row per sample and scoring model.
-    """
-    rows = unit.rows
-    labels = data.y[rows]
-    n = len(labels)
-
-    def keys(model: str) -> dict[str, Any]:
-        return {**unit.columns(), "model": model, "sample": data.samples[rows]}
-
-    own = Outputs(*(t[rows] for t in clean[unit.model]))
+def _run_unit(run: _Run, unit: Unit, clean: Mapping[str, Outputs]) -> pd.DataFrame:
+    """The adversarial rows of one unit; an attack that raises gives rows that say so."""
+    labels = run.y[unit.rows]
+    targets = list(run.nets) if run.transfer else [unit.model]
+    keys = {m: {**unit.columns(), "model": m, "sample": run.samples[unit.rows]} for m in targets}
+    before = {m: Outputs(*(t[unit.rows] for t in clean[m])) for m in targets}
     started = time.perf_counter()
     try:
         result = unit.attack(
-            nets[unit.model],
-            data.x[rows],
-            labels,
-            delta=unit.delta,
-            norm=unit.norm,
-            seed=unit.own_seed,
-            clean=own,
-        )
+            run.nets[unit.model], run.x[unit.rows], labels, delta=unit.delta, norm=unit.norm,
+            seed=unit.own_seed, clean=before[unit.model], estimate_gradients=run.estimate_gradients,
+        )  # fmt: skip
     except Exception as error:
-        status = "skipped" if isinstance(error, AttackNotUsableError) else "failed"
+        refused = isinstance(error, (AttackNotUsableError, UnsupportedEstimatorError))
         text = str(error) if isinstance(error, ArtFlatError) else f"{type(error).__name__}: {error}"
+        lost = ("skipped" if refused else "failed", text)
         seconds = time.perf_counter() - started
-        return pd.concat(
-            [missing_rows(status, text, keys(m), n, seconds) for m in targets], ignore_index=True
-        )
-    frames = []
-    for model in targets:
-        outputs = result.outputs if model == unit.model else nets[model].outputs(result.x)
-        reference = Outputs(*(t[rows] for t in clean[model]))
-        frames.append(adversarial_rows(nets[model], labels, reference, result, outputs, keys(model)))
+        frames = [missing_rows(*lost, keys[m], len(labels), seconds) for m in targets]
+    else:
+        after = {m: result.outputs if m == unit.model else run.nets[m].outputs(result.x) for m in targets}
+        frames = [
+            adversarial_rows(run.nets[m], labels, before[m], result, after[m], keys[m]) for m in targets
+        ]
     return pd.concat(frames, ignore_index=True)
 
 
-def _check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight: Any) -> _Data:
+def _check_data(
+    nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight: Any
+) -> tuple[np.ndarray, torch.Tensor, np.ndarray, np.ndarray]:
     for net in nets.values():
         inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
         labels = check_labels(y, len(inputs), net.nb_classes).cpu()
@@ -210,39 +219,45 @@ def _check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weigh
     w = np.ones(n) if weight is None else to_numpy(weight).astype(np.float64)
     if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
         raise InputError(f"`weight` must be {n} finite numbers of at least 0, not all 0")
-    return _Data(to_numpy(inputs), labels, ids.astype(np.int64), w)
+    return to_numpy(inputs), labels, ids.astype(np.int64), w
 
 
-def _clean_tables(
-    nets: Mapping[str, Adapter], clean: Mapping[str, Outputs], data: _Data
-) -> dict[str, pd.DataFrame]:
-    hashes = np.array([content_hash(xi) for xi in data.x], dtype=object)
-    rows = [
-        clean_rows(m, net, clean[m], data.y, data.samples, hashes, data.weight) for m, net in nets.items()
-    ]
-    return {
-        "models": pd.concat([model_rows(m, net) for m, net in nets.items()], ignore_index=True),
-        "clean": pd.concat(rows, ignore_index=True),
-        "certified": make_frame("certified", {}, 0),
-    }
+def _check_lipschitz(given: Any, nets: Mapping[str, Adapter]) -> str | Mapping[str, float] | None:
+    if given is None or given == "spectral":
+        return str(given) if given else None
+    if not isinstance(given, Mapping) or not given.keys() <= nets.keys():
+        raise InputError(
+            f"`lipschitz` must be 'spectral', None, or map models ({', '.join(nets)}) to constants, got {given!r}"
+        )
+    unit = "features per clip unit"
+    return {m: check_number(v, f"lipschitz[{m!r}]", unit, above=0.0) for m, v in given.items()}
 
 
-def _facts(
-    attacks: Sequence[Attack],
-    radii: Deltas,
-    epsilons: Sequence[float],
-    seed: int,
-    identities: Mapping[str, Mapping[str, str]],
-    data: _Data,
-) -> dict[str, Any]:
+def _tables(run: _Run, clean: Mapping[str, Outputs]) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
+    """The tables that need no attack, and what is to be said of each model's certificates."""
+    hashes = np.array([content_hash(xi) for xi in run.x], dtype=object)
+    models, rows, certified, said = [], [], [make_frame("certified", {}, 0)], {}
+    for name, net in run.nets.items():
+        given = run.lipschitz.get(name) if isinstance(run.lipschitz, Mapping) else None
+        wanted = run.deltas if run.lipschitz == "spectral" or given is not None else {}
+        constants, missing = lipschitz_constants(net, wanted, given)
+        said[name] = {"lipschitz": {n: c.value for n, c in constants.items()}, "missing": missing}
+        models.append(model_rows(name, net, constants.get("L2")))
+        rows.append(clean_rows(name, net, clean[name], run.y, run.samples, hashes, run.weight))
+        certified.append(certified_rows(name, net, clean[name], run.y, run.samples, run.deltas, constants))
+    parts = {"models": models, "clean": rows, "certified": [f for f in certified if len(f)] or certified[:1]}
+    return {table: pd.concat(frames, ignore_index=True) for table, frames in parts.items()}, said
+
+
+def _facts(run: _Run) -> dict[str, Any]:
     return {
         **environment(),
-        "seed": seed,
+        "seed": run.seed,
         "threads": torch.get_num_threads(),
-        "n_samples": len(data.x),
-        "epsilons": list(epsilons),
-        "deltas": {n: list(d) for n, d in radii.items()},
-        "models": {m: dict(i) for m, i in identities.items()},
+        "n_samples": len(run.x),
+        "epsilons": list(run.epsilons),
+        "deltas": {n: list(d) for n, d in run.deltas.items()},
+        "models": {m: dict(i) for m, i in run.identities.items()},
         "attacks": [
             {
                 "name": a.name,
@@ -250,42 +265,31 @@ def _facts(
                 "library_version": a.info.version,
                 "norms": list(a.info.norms),
                 "budget": a.info.budget,
+                "access": a.info.access,
                 "maximises_loss": a.info.maximises_loss,
                 "usability": a.info.usability,
                 "notes": list(a.info.notes),
-                "run_in": [n for n in radii if n in a.info.norms],
+                "run_in": [n for n in run.deltas if n in a.info.norms],
             }
-            for a in attacks
+            for a in run.attacks
         ],
     }
 
 
-def _resolved(
-    config: Mapping[str, Any] | None,
-    attacks: Sequence[Attack],
-    radii: Deltas,
-    epsilons: Sequence[float],
-    seed: int,
-    identities: Mapping[str, Mapping[str, str]],
-    data: _Data,
-    shard_size: int,
-    transfer: bool,
-) -> dict[str, Any]:
-    given = dict(config or {})
-    models = {m: {**given.get("models", {}).get(m, {}), "sha256": i["sha256"]} for m, i in identities.items()}
-    hashed = content_hash(data.x, data.y, data.samples)
-    return {
-        "seed": seed,
-        "deltas": {n: list(d) for n, d in radii.items()},
-        "epsilons": list(epsilons),
-        "attacks": [a.name for a in attacks],
-        "shard_size": shard_size,
-        "transfer": transfer,
-        "models": models,
-        "data": {**given.get("data", {}), "n": len(data.x), "hash": hashed},
-        **{
-            k: v
-            for k, v in given.items()
-            if k not in {"seed", "deltas", "epsilons", "attacks", "models", "data"}
+def _resolved(run: _Run, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config.toml` says: everything that determines the records, beside what the user wrote."""
+    written = {m: given.get("models", {}).get(m, {}) for m in run.nets}
+    resolved = {
+        **{option: getattr(run, option) for option in _OPTIONS},
+        "deltas": {n: list(d) for n, d in run.deltas.items()},
+        "epsilons": list(run.epsilons),
+        "attacks": [a.name for a in run.attacks],
+        "lipschitz": "none" if run.lipschitz is None else run.lipschitz,
+        "models": {m: {**written[m], "sha256": run.identities[m]["sha256"]} for m in run.nets},
+        "data": {
+            **given.get("data", {}),
+            "n": len(run.x),
+            "hash": content_hash(run.x, run.y, run.samples, run.weight),
         },
     }
+    return {**{k: v for k, v in given.items() if k not in resolved}, **resolved}

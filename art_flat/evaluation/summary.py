@@ -48,7 +48,7 @@ def summarise(
     rows = []
     facts = {a["name"]: a for a in attacks}
     for model in tables["models"]["model"]:
-        points = _Points(tables, str(model), definition)
+        points = Points(tables, str(model), definition)
         for norm, radii in deltas.items():
             for chosen, keys in points.groups(norm, list(facts)):
                 names = points.attack[chosen] if keys["attack"] == ALL_ATTACKS else [keys["attack"]]
@@ -61,7 +61,7 @@ def summarise(
     return pd.DataFrame(rows)
 
 
-class _Points:
+class Points:
     """Clean and adversarial rows of one model as arrays; adversarial rows know the position of their sample."""
 
     def __init__(self, tables: Mapping[str, pd.DataFrame], model: str, definition: Definition) -> None:
@@ -87,6 +87,12 @@ class _Points:
         self.status = adv["status"].to_numpy(object)
         self.loss, self.confidence = adv["loss"].to_numpy(float), adv["confidence"].to_numpy(float)
         self.pred = adv["pred"].to_numpy(np.int64)
+        self.bound = adv["bound_at_shift"].to_numpy(float)
+        self.shift = adv["feature_shift"].to_numpy(float)
+        self.certified = tables["certified"][lambda t: t["model"] == model].sort_values("sample")
+        sizes = tables["models"].set_index("model").loc[model]
+        self.head_size, self.weight_norm = int(sizes["nb_classes"] * sizes["nb_features"]), weight_norm
+        self.feature_norm = clean["feature_norm"].to_numpy(float)
         self.length = {n: adv[n.lower()].to_numpy(float) for n in ("Linf", "L2", "L1", "L0")}
         self.cost = {c: adv[c].to_numpy(float) for c in ("forwards", "backwards", "seconds")}
         self.log_kappa = log_kappa(
@@ -151,11 +157,47 @@ class _Points:
             "robust_accuracy_on_correct": share(~fooled, evaluated & self.right),
             "prediction_robustness": share(~moved),
             **{f"loss_change_robustness@{e:g}": float(r) for e, r in zip(epsilons, robust, strict=True)},
+            **self._certified(norm, delta, epsilons, evaluated),
             "minimum_loss_increase": _reduce.weighted_quantile(least, 0.5, w),
             "wrong_found": share(fooled),
             **self._flatness(rows, own & inside, change, evaluated),
+            **self._bounds(rows[own & known]),
             "seconds": float(np.nansum(self.cost["seconds"][rows][own])),
             **{c: _mean(self.cost[c][rows][own & known]) for c in ("forwards", "backwards")},
+        }
+
+    def _certified(
+        self, norm: Norm, delta: float, epsilons: Sequence[float], evaluated: np.ndarray
+    ) -> dict[str, float]:
+        """Shares that are certified, over the samples evaluated: lower ends of the brackets."""
+        table = self.certified
+        bound = table.loc[
+            (table["norm"] == norm) & (table["delta"] == delta), "loss_increase_bound"
+        ].to_numpy(float)
+        if not bound.size:
+            return {**{f"certified@{e:g}": np.nan for e in epsilons}, "certified_accuracy": np.nan}
+        share = _reduce.robust_share(np.where(evaluated, bound, np.nan), list(epsilons), self.weight)
+        right = self.right & (self.clean["loss"] + bound < np.log(2))
+        return {
+            **{f"certified@{e:g}": float(s) for e, s in zip(epsilons, share, strict=True)},
+            "certified_accuracy": _reduce.weighted_share(right, evaluated, self.weight),
+        }
+
+    def _bounds(self, rows: np.ndarray) -> dict[str, float]:
+        """The bound at the measured feature shift against the measured increase; and the paper's bound there."""
+        position, change, bound = self.position[rows], self.change[rows], self.bound[rows]
+        rounding = 1e-6 * (1 + self.weight_norm * self.feature_norm[position])
+        moved = (self.shift[rows] > 0) & (self.feature_norm[position] > 0)
+        relative = self.shift[rows][moved] / self.feature_norm[position][moved]
+        kappa = np.exp(self.clean["log_trace"][position][moved]) * self.weight_norm**2
+        paper = relative**2 / 2 * kappa + relative**3 * self.head_size / 24
+        tight = (change > rounding) & (bound > 0)
+        return {
+            "bound_violations": int((change > bound + rounding).sum()),
+            "bound_tightness": _reduce.weighted_quantile(change[tight] / bound[tight], 0.5),
+            "paper_bound_exceeded": float((change[moved] > paper + rounding[moved]).mean())
+            if moved.any()
+            else np.nan,
         }
 
     def _flatness(

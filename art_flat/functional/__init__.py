@@ -1,7 +1,17 @@
 """The mathematics, once: torch in, torch out, one number per sample, differentiable."""
 
+from .bounds import BOUND_KINDS as BOUND_KINDS
+from .bounds import SOUND_BOUND_KINDS as SOUND_BOUND_KINDS
+from .bounds import BoundKind as BoundKind
+from .bounds import feature_radius as feature_radius
+from .bounds import loss_increase_bound as loss_increase_bound
 from .distance import distance as distance
 from .distance import project as project
+from .lipschitz import LIPSCHITZ_KINDS as LIPSCHITZ_KINDS
+from .lipschitz import LipschitzBound as LipschitzBound
+from .lipschitz import LipschitzKind as LipschitzKind
+from .lipschitz import lipschitz_constant as lipschitz_constant
+from .lipschitz import radius_in_input as radius_in_input
 from .loss_change import cross_entropy as cross_entropy
 from .loss_change import feature_gradient_norm as feature_gradient_norm
 from .loss_change import loss_change as loss_change
@@ -33,4 +43,16 @@ __all__ = [  # noqa: RUF022 (grouped by file)
     # distance
     "distance",
     "project",
+    # bounds
+    "BOUND_KINDS",
+    "SOUND_BOUND_KINDS",
+    "BoundKind",
+    "feature_radius",
+    "loss_increase_bound",
+    # lipschitz
+    "LIPSCHITZ_KINDS",
+    "LipschitzBound",
+    "LipschitzKind",
+    "lipschitz_constant",
+    "radius_in_input",
 ]

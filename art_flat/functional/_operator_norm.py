@@ -20,6 +20,8 @@ _DENSE_ENTRIES = 1 << 24
 _DENSE_SIDE = 2048
 _FREQUENCY_ENTRIES = 1 << 22
 _SCALINGS = 10
+_DECOMPOSE = 1 << 23
+_SUBSPACE_STEPS = 20
 
 
 def spectral_norm(matrix: torch.Tensor) -> float:
@@ -33,7 +35,7 @@ def spectral_norm(matrix: torch.Tensor) -> float:
     """
     rows, columns = matrix.shape
     gram = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
-    return math.sqrt(max(0.0, float(torch.linalg.eigvalsh(gram)[-1]))) * SAFETY
+    return math.sqrt(_largest_eigenvalue(gram[None])) * SAFETY
 
 
 def column_norm(matrix: torch.Tensor) -> float:
@@ -176,22 +178,39 @@ def _blocks(parts: torch.Tensor, folded: Sequence[torch.Tensor]) -> Iterator[tor
 
 
 def _largest_singular_value(batches: Iterable[torch.Tensor]) -> float:
-    # Frobenius norms of powers of the Gram matrices bound their eigenvalues and say which of them to decompose.
     best = 0.0
     for batch in batches:
         rows, columns = batch.shape[1:]
-        gram = batch @ batch.mH if rows <= columns else batch.mH @ batch
-        scale = torch.linalg.vector_norm(gram, dim=(1, 2), keepdim=True).clamp(min=1e-300)
-        power, bound = gram / scale, scale[:, 0, 0].double()
-        for q in range(1, 4):
-            power = power @ power
-            size = torch.linalg.vector_norm(power, dim=(1, 2), keepdim=True).clamp(min=1e-300)
-            power = power / size
-            bound = bound * size[:, 0, 0].double() ** (0.5**q)
-        order = bound.argsort(descending=True)
-        for some in order.split(4):
-            some = some[bound[some] * (1 + 1e-12) > best]
-            if len(some) == 0:
-                break
-            best = max(best, float(torch.linalg.eigvalsh(gram[some]).max()))
+        best = _largest_eigenvalue(batch @ batch.mH if rows <= columns else batch.mH @ batch, best)
     return math.sqrt(best)
+
+
+def _largest_eigenvalue(grams: torch.Tensor, at_least: float = 0.0) -> float:
+    """A bound on the largest eigenvalue of positive semidefinite matrices, and on `at_least`.
+
+    Small ones are decomposed. For others, subspace iteration proposes a value μ from below, which is raised
+    until the Cholesky decomposition of μI − G succeeds: rounding can let it succeed only if the largest
+    eigenvalue is at most μ(1 + n² eps).
+
+    Args:
+        grams: Shape (b, n, n), symmetric or Hermitian.
+        at_least: A value to start with.
+
+    Returns:
+        The bound.
+
+    Source: Rump, Verification of positive definiteness, BIT 2006, for the rounding.
+    """
+    b, n = grams.shape[:2]
+    if b * n**3 <= _DECOMPOSE:
+        return max(at_least, float(torch.linalg.eigvalsh(grams).max()))
+    generator = torch.Generator().manual_seed(0)
+    vectors = torch.randn(b, n, min(n, 8), generator=generator, dtype=torch.float64).to(grams.dtype)
+    for _ in range(_SUBSPACE_STEPS):
+        vectors = torch.linalg.qr(grams @ vectors).Q
+    proposed = max(at_least, float(torch.linalg.eigvalsh(vectors.mH @ grams @ vectors).max()))
+    identity = torch.eye(n, dtype=grams.dtype)
+    raised = 1e-7
+    while bool(torch.linalg.cholesky_ex(proposed * (1 + raised) * identity - grams).info.any()):
+        raised *= 10
+    return proposed * (1 + raised) * (1 + n**2 * torch.finfo(torch.float64).eps)

@@ -9,6 +9,8 @@ from .flatness import flatness_decomposition as flatness_decomposition
 from .flatness import flatness_ratio as flatness_ratio
 from .minimum import minimum_adversarial_distance as minimum_adversarial_distance
 from .minimum import minimum_loss_increase as minimum_loss_increase
+from .optimality import distance_optimality_score as distance_optimality_score
+from .optimality import loss_optimality_score as loss_optimality_score
 from .robustness import loss_change_robustness_score as loss_change_robustness_score
 from .robustness import prediction_robustness_score as prediction_robustness_score
 from .robustness import robust_accuracy_on_correct_score as robust_accuracy_on_correct_score
@@ -16,16 +18,16 @@ from .robustness import robust_accuracy_score as robust_accuracy_score
 from .robustness import wrong_prediction_found_fraction as wrong_prediction_found_fraction
 
 __all__ = [
-    # flatness
     "FlatnessDecomposition",
     "MatchedFlatness",
     "confidently_wrong_fraction",
+    "distance_optimality_score",
     "flat_adversarial_fraction",
     "flatness_at_matched_confidence",
     "flatness_decomposition",
     "flatness_ratio",
-    # robustness
     "loss_change_robustness_score",
+    "loss_optimality_score",
     "minimum_adversarial_distance",
     "minimum_loss_increase",
     "prediction_robustness_score",

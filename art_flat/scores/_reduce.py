@@ -191,6 +191,43 @@ def median_by_key(key: Floats, values: Floats, weight: Floats) -> tuple[Floats, 
     return distinct, values[middle]
 
 
+def area_ratio(gain: Floats, best: Floats, weight: Floats) -> float:
+    """Weighted sum of what was gained, divided by that of the best; where either is NaN the sample is left out.
+
+    Args:
+        gain: What one attack gained, shape (n,), from 0 to `best`.
+        best: What the best gained, shape (n,).
+        weight: Shape (n,).
+
+    Returns:
+        In [0, 1]; NaN if the best gained nothing.
+    """
+    kept = np.where(np.isnan(gain) | np.isnan(best), 0.0, weight) > 0
+    total = (weight[kept] * best[kept]).sum()
+    return float((weight[kept] * gain[kept]).sum() / total) if total > 0 else float("nan")
+
+
+def mean_ratio(gain: Floats, best: Floats, weight: Floats) -> float:
+    """Weighted mean of gain/best over the samples where the best gained something.
+
+    Args:
+        gain: What one attack gained, shape (n,), from 0 to `best`; NaN is left out.
+        best: What the best gained, shape (n,).
+        weight: Shape (n,).
+
+    Returns:
+        In [0, 1]; NaN if the best gained nothing.
+
+    >>> mean_ratio(np.array([1.0, 0.0, np.inf]), np.array([2.0, 0.0, np.inf]), np.ones(3))
+    0.75
+    """
+    kept = (best > 0) & ~np.isnan(gain) & (weight > 0)
+    gain, best, weight = gain[kept], best[kept], weight[kept]
+    with np.errstate(invalid="ignore"):
+        ratio = np.where(gain == best, 1.0, gain / best)
+    return float((weight * ratio).sum() / weight.sum()) if weight.size else float("nan")
+
+
 def _sorted(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     """The values in order and the weight held by each and all before it.
 

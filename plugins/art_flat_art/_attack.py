@@ -18,7 +18,7 @@ from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
 from art_flat.attacks.base import Access, Budget
 
-from ._compat import nothing
+from ._compat import installed, nothing
 from ._view import CHANNELS_FIRST, Layout, Scale, classifier, from_view, to_view
 
 SHARD = 128
@@ -94,6 +94,8 @@ class Row:
         classes: Smallest number of classes.
         images: It needs inputs of shape (channels, height, width).
         checks: Further conditions: from (parameters, classifier, norm) to what is wrong, or nothing.
+        needs: A package without which it is refused.
+        refusal: Why it is refused everywhere.
         usability: As in `AttackInfo`.
     """
 
@@ -118,7 +120,9 @@ class Row:
     classes: int = 2
     images: bool = False
     checks: tuple[Callable[[Mapping[str, Any], Adapter, Norm], str | None], ...] = ()
-    usability: Literal["usable", "degraded", "refused"] = "usable"
+    needs: str = ""
+    refusal: str = ""
+    usability: Literal["usable", "degraded"] = "usable"
     reason: str = ""
     notes: tuple[str, ...] = ()
 
@@ -133,14 +137,18 @@ class Row:
     def known(self) -> dict[str, Any]:
         """The parameters that a user may set, with their defaults; None is filled in when δ and x are known."""
         ours = {*_OURS, *self.hidden, self.radius}
-        shown = {k: p.default for k, p in self.signature.items() if k not in ours}
+        shown = {
+            k: None if p.default is p.empty else p.default for k, p in self.signature.items() if k not in ours
+        }
         filled = {"batch_size": None} | ({self.step[0]: None} if self.step else {})
         filled = {k: v for k, v in filled.items() if k in shown}
         return {**shown, **filled, **self.defaults, **self.extra}
 
     def info(self, version: str) -> AttackInfo:
         """What art_flat is told of the attack."""
-        takes_target = "targeted" in self.signature if self.targeted is None else self.targeted
+        refusal = self.refusal
+        if self.needs and not installed(self.needs):
+            refusal = f"needs the package {self.needs}, which is not installed"
         info = AttackInfo(
             name=f"art:{self.name}",
             build=lambda **params: ArtAttack(info, self, params),
@@ -148,12 +156,12 @@ class Row:
             access=self.access,
             budget=self.budget,
             maximises_loss=self.maximises_loss,
-            targeted=takes_target,
-            usability=self.usability,
-            reason=self.reason,
+            targeted="targeted" in self.signature if self.targeted is None else self.targeted,
+            usability="refused" if refusal else self.usability,
+            reason=refusal or self.reason,
             notes=self.notes,
             version=version,
-            defaults={} if self.usability == "refused" else self.known(),
+            defaults=self.known(),
         )
         return info
 
@@ -168,14 +176,18 @@ class ArtAttack(Attack):
 
     Raises:
         ParameterError: If a parameter does not exist or is given by the call instead.
+        AttackNotUsableError: If it cannot be used here and its parameters cannot be checked either.
     """
 
     def __init__(self, info: AttackInfo, row: Row, params: Mapping[str, Any]) -> None:
-        for key, instead in {row.radius: "delta", "norm": "norm", "targeted": "target"}.items():
-            if key in params and key not in info.defaults and row.usability != "refused":
-                raise ParameterError(
-                    f"{info.name}: `{key}` is not set here; it follows from `{instead}=` of the call"
-                )
+        unknown = [key for key in params if key not in info.defaults]
+        if unknown and info.usability == "refused":
+            raise AttackNotUsableError(f"{info.name} cannot be used: {info.reason}")
+        given_by_call = {row.radius: "delta", "norm": "norm", "targeted": "target"}
+        for key in unknown:
+            if key in given_by_call:
+                instead = given_by_call[key]
+                raise ParameterError(f"{info.name}: `{key}` follows from `{instead}=` of the call; leave it out")
         super().__init__(info, params)
         self.row = row
 
@@ -257,7 +269,7 @@ class ArtAttack(Attack):
 
 def _clean_logits(problem: Problem) -> torch.Tensor:
     with torch.no_grad():
-        return torch.cat([problem.module(piece) for piece in problem.x.split(SHARD)])
+        return torch.cat([problem.module(piece) for piece in torch.split(problem.x, SHARD)])
 
 
 def _labels(row: Row, problem: Problem, logits: torch.Tensor | None) -> torch.Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
 import multiprocessing
 import sys
@@ -35,18 +36,44 @@ def seeded_states(seed: int) -> Iterator[None]:
     Yields:
         None
     """
-    real = np.random.RandomState  # noqa: NPY002  (it is what ART uses)
-    seeds = np.random.SeedSequence(seed)
+    real: Any = np.random.RandomState
+    seeds = np.random.SeedSequence(seed % 2**32)
 
-    class Seeded(real):  # type: ignore[misc, valid-type]
+    class Seeded(real):  # type: ignore[misc]
         def __init__(self, given: Any = None) -> None:
             super().__init__(int(seeds.spawn(1)[0].generate_state(1)[0]) if given is None else given)
 
-    np.random.RandomState = Seeded  # type: ignore[misc]
-    try:
+    with _lent(np.random, "RandomState", Seeded):
         yield
-    finally:
-        np.random.RandomState = real  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def quiet_seeded_states(seed: int) -> Iterator[None]:
+    """`seeded_states`, without the progress bar that BrendelBethgeAttack cannot be asked to leave out.
+
+    Args:
+        seed: Seed of the run.
+
+    Yields:
+        None
+    """
+    tqdm = importlib.import_module("tqdm.auto")
+    with seeded_states(seed), _lent(tqdm, "trange", lambda *bounds, **_: range(*bounds)):
+        yield
+
+
+@contextlib.contextmanager
+def old_numpy(seed: int) -> Iterator[None]:
+    """`numpy.asfarray`, which NumPy 2 removed and LaserAttack calls.
+
+    Args:
+        seed: Seed of the run.
+
+    Yields:
+        None
+    """
+    with _lent(np, "asfarray", lambda values: np.asarray(values, dtype=np.float64)):
+        yield
 
 
 @contextlib.contextmanager
@@ -74,3 +101,17 @@ def standard_multiprocessing(seed: int) -> Iterator[None]:
 def installed(package: str) -> bool:
     """Whether a package can be imported, without importing it."""
     return package in sys.modules or importlib.util.find_spec(package) is not None
+
+
+@contextlib.contextmanager
+def _lent(owner: Any, name: str, value: Any) -> Iterator[None]:
+    """An attribute of a module set for a while."""
+    had, before = name in vars(owner), vars(owner).get(name)
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        if had:
+            setattr(owner, name, before)
+        else:
+            delattr(owner, name)

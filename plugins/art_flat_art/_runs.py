@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from art.attacks import evasion
+from art.attacks.evasion.laser_attack.laser_attack import LaserBeamAttack
 
 from ._attack import Call
 
@@ -46,13 +48,21 @@ def universal_targeted(call: Call) -> np.ndarray:
     """One perturbation towards one class: the target, or untargeted the commonest wrong class.
 
     ART leaves the attack inside untargeted, so that it flees from the target; here it is targeted.
+
+    Returns:
+        Points, as ART has them.
     """
     y = call.y
     if call.target is None:
         wanted = y.argmax(axis=1)
         common = np.bincount(wanted).argmax()
         y = np.eye(y.shape[1], dtype=np.float32)[np.where(call.label == common, wanted, common)]
-    inside = {"eps": call.delta, "norm": call.norm, "targeted": True, **(call.params["attacker_params"] or {})}
+    inside = {
+        "eps": call.delta,
+        "norm": call.norm,
+        "targeted": True,
+        **(call.params["attacker_params"] or {}),
+    }
     return np.asarray(call.attack(attacker_params=inside).generate(call.x, y=y))
 
 
@@ -98,6 +108,32 @@ def patched(call: Call) -> np.ndarray:
     return np.asarray(attack.apply_patch(call.x, scale=call.params["scale"]))
 
 
+def coordinatewise(call: Call) -> np.ndarray:
+    """One point at a time; ART refuses more coordinates in parallel than there are."""
+    parallel = min(call.params["nb_parallel"], call.x[0].size)
+    return one_by_one(replace(call, arguments={**call.arguments, "nb_parallel": parallel}))
+
+
+def laser(call: Call) -> np.ndarray:
+    """A laser beam of any colour, with true classes as indices."""
+    names = ("iterations", "max_laser_beam", "min_laser_beam", "random_initializations")
+    attack = LaserBeamAttack(call.view, **{name: call.params[name] for name in names})
+    return np.asarray(attack.generate(call.x, y=call.label))
+
+
+def sticker(call: Call) -> np.ndarray:
+    """Images in their own size."""
+    size = (call.x.shape[3], call.x.shape[2])
+    return np.asarray(call.attack(net_size=size).generate(call.x, y=call.y))
+
+
+def sticker_from_guides(call: Call) -> np.ndarray:
+    """Images in their own size; the sticker is cut from an image of the batch that has the wanted class."""
+    size = (call.x.shape[3], call.x.shape[2])
+    start = call.x[guides(replace(call, target=call.y.argmax(axis=1)))]
+    return np.asarray(call.attack(net_size=size, noise_size=size).generate(call.x, y=call.y, x_tar=start))
+
+
 def guides(call: Call) -> np.ndarray:
     """For every point the nearest one that is predicted as its target, or untargeted as another class than its own.
 
@@ -110,7 +146,7 @@ def guides(call: Call) -> np.ndarray:
     fits = predicted != call.label[:, None] if call.target is None else predicted == call.target[:, None]
     np.fill_diagonal(apart, np.finfo(apart.dtype).max)
     apart[~fits] = np.inf
-    return apart.argmin(axis=1)
+    return np.asarray(apart.argmin(axis=1))
 
 
 def _alone(call: Call) -> dict[str, int]:

@@ -101,7 +101,8 @@ class _Shell(nn.Module):
         x = scale.back(x)
         if problem.low.numel() > 1:  # another range for every feature: never query outside it
             x = torch.minimum(torch.maximum(x, problem.low), problem.high)
-        return self.output(problem.module(x).float()).to(u.device)
+        result: torch.Tensor = self.output(problem.module(x).float())
+        return result.to(u.device)
 
 
 def classifier(problem: Problem, layout: Layout = CHANNELS_FIRST, *, probabilities: bool = False) -> Any:
@@ -157,4 +158,13 @@ def from_view(
     return torch.where(layout.back(same, shape), x, layout.back(points, shape))
 
 
-__all__ = ["CHANNELS_FIRST", "CHANNELS_LAST", "COLUMN", "Layout", "Scale", "classifier", "from_view", "to_view"]
+__all__ = [
+    "CHANNELS_FIRST",
+    "CHANNELS_LAST",
+    "COLUMN",
+    "Layout",
+    "Scale",
+    "classifier",
+    "from_view",
+    "to_view",
+]

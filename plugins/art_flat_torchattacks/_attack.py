@@ -70,7 +70,7 @@ class LibraryAttack(Attack):
         """Return the library's points, in clip units; see `Attack.run`."""
         low = float(problem.low)
         span = float(problem.high) - low
-        view = UnitView(problem.net, widen=self.row.three_channels, positive=self.row.positive_logits)
+        view = UnitView(problem, widen=self.row.three_channels, positive=self.row.positive_logits)
         clean = view.show((problem.x - low) / span)
         start = clean if self.row.begin is None else self.row.begin(clean)
         setup = Setup(problem, view, start, span, self.settings)

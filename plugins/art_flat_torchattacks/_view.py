@@ -5,22 +5,23 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from art_flat.adapters.base import Adapter
+from art_flat.attacks import Problem
 
 
 class UnitView(nn.Module):
     """Images in [0, 1] of the library's shape ↦ logits of the adapted classifier, differentiable.
 
     Args:
-        net: The adapted classifier.
+        problem: What is attacked.
         widen: Show a one-channel classifier as one of three channels that looks at their mean.
         positive: Add a constant per sample so that all logits are at least 1; probabilities do not change.
     """
 
-    def __init__(self, net: Adapter, *, widen: bool = False, positive: bool = False) -> None:
+    def __init__(self, problem: Problem, *, widen: bool = False, positive: bool = False) -> None:
         super().__init__()
-        shape = net.input_shape
-        self.module = net.as_module(unit_range=True)
+        net, shape = problem.net, problem.net.input_shape
+        self.module = problem.module
+        self.low, self.span = float(problem.low), float(problem.high) - float(problem.low)
         self.shape = shape
         self.dtype = net.dtype
         self.image = shape if len(shape) == 3 else (1, 1, int(torch.Size(shape).numel()))
@@ -31,7 +32,8 @@ class UnitView(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits (n, k), float32, of images (n, channels, height, width)."""
-        logits: torch.Tensor = self.module(self.narrow(x).reshape(-1, *self.shape).to(self.dtype)).float()
+        inputs = self.narrow(x).reshape(-1, *self.shape).to(self.dtype) * self.span + self.low
+        logits: torch.Tensor = self.module(inputs).float()
         if self.positive:
             return logits - logits.detach().amin(dim=1, keepdim=True) + 1
         return logits

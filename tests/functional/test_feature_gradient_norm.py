@@ -14,7 +14,9 @@ def test_against_autograd(k):
     rows = logits if k > 1 else torch.cat([torch.zeros_like(logits), logits], 1)
     loss = torch.nn.functional.cross_entropy(rows, labels, reduction="sum")
     expected = torch.autograd.grad(loss, features)[0].norm(dim=1)
-    torch.testing.assert_close(feature_gradient_norm(logits.detach(), weight, labels), expected, rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        feature_gradient_norm(logits.detach(), weight, labels), expected, rtol=1e-10, atol=1e-12
+    )
 
 
 def test_a_certain_model_still_has_a_gradient():

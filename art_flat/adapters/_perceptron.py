@@ -1,0 +1,106 @@
+"""Fully connected layers held as arrays, computed in float64."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ._network import stretch
+from ._preprocessing import Preprocessing
+from .base import Head, Outputs
+
+ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
+    "identity": nn.Identity,
+    "logistic": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "relu": nn.ReLU,
+}
+"""scikit-learn's names of them."""
+
+
+class Layers(NamedTuple):
+    """Hidden layers, the function after each of them, and the head."""
+
+    hidden: Sequence[tuple[Tensor, Tensor]]
+    """Weight (width, inputs) and bias (width,) of each."""
+    activation: str
+    head: Head
+
+    def __call__(self, x: Tensor) -> Outputs:
+        """Logits and features.
+
+        Args:
+            x: Preprocessed inputs, float64, shape (n, inputs).
+
+        Returns:
+            Both, with a graph if there is one.
+        """
+        activation = ACTIVATIONS[self.activation]()
+        for weight, bias in self.hidden:
+            x = activation(x @ weight.T + bias)
+        return Outputs(x @ self.head.weight.T + self.head.bias, x)
+
+    def extractor(self) -> nn.Module:
+        """Everything before the head, from inputs (n, ...) to features (n, d), as ordinary layers."""
+        parts: list[nn.Module] = [nn.Flatten()]
+        for weight, bias in self.hidden:
+            linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+            linear.weight, linear.bias = _fixed(weight), _fixed(bias)
+            parts += [linear, ACTIVATIONS[self.activation]()]
+        return nn.Sequential(*parts)
+
+
+class Perceptron(nn.Module):
+    """From inputs in clip units to logits in float64.
+
+    Args:
+        layers: The layers; they are copied.
+        preprocessing: What comes before them.
+        span: Smallest and largest input, if inputs in [0, 1] are to be stretched to these.
+    """
+
+    def __init__(
+        self, layers: Layers, preprocessing: Preprocessing, span: tuple[Tensor, Tensor] | None
+    ) -> None:
+        super().__init__()
+        self.weights = nn.ParameterList(_fixed(weight) for weight, _ in layers.hidden)
+        self.biases = nn.ParameterList(_fixed(bias) for _, bias in layers.hidden)
+        self.weight, self.bias = _fixed(layers.head.weight), _fixed(layers.head.bias)
+        self.activation, self.name = layers.activation, layers.head.name
+        self.preprocessing, self.span = preprocessing, span
+        self.eval()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits of a batch.
+
+        Args:
+            x: Samples, shape (n, d).
+
+        Returns:
+            Logits, shape (n, k).
+        """
+        hidden = list(zip(self.weights, self.biases, strict=True))
+        layers = Layers(hidden, self.activation, Head(self.weight, self.bias, self.name))
+        return layers(flat(stretch(x, self.span), self.preprocessing)).logits
+
+
+def flat(x: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """Inputs as scikit-learn's models are given them.
+
+    ART preprocesses in the inputs' own type; its standardisation rounds to float32.
+
+    Args:
+        x: Samples in clip units, shape (n, ...).
+        preprocessing: What comes before the model.
+
+    Returns:
+        Rows, float64, shape (n, d).
+    """
+    return preprocessing(x.to(torch.promote_types(x.dtype, torch.float32))).flatten(1).to(torch.float64)
+
+
+def _fixed(tensor: Tensor) -> nn.Parameter:
+    return nn.Parameter(tensor.detach().clone(), requires_grad=False)

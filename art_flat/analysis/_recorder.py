@@ -1,0 +1,211 @@
+"""Records what an attack's own forward passes say of each sample: numbers only, no images and no passes of its own."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from .. import functional as F
+from .._arrays import to_numpy
+from .._types import Definition, Norm
+from ..adapters._network import Network, stretch
+from ..adapters.base import Adapter, Outputs
+from ..functional._logits import squared_row_distances
+from ._matching import Match, Matcher
+from ._view import View
+
+_COLUMNS = ("sample", "loss", "log_kappa", "confidence", "label", "distance")
+_FOREIGN = 2.0
+"""Rows further than so many δ from every sample are no iterates: some attacks send probe images."""
+
+
+class Ridge(NamedTuple):
+    """Where each sample's path first crosses the boundary of its class; NaN for paths that do not."""
+
+    height: torch.Tensor
+    """κ of the paper there, nats, float64 (n,)."""
+    bound: torch.Tensor
+    """‖W‖_F² ‖φ‖²/2 there, the least that κ can be on a decision boundary, float64 (n,)."""
+
+
+class Recorder:
+    """What has been seen of each sample so far.
+
+    Memory grows by six numbers per row seen; beside that it holds the logits and features seen last of each sample,
+    between which the crossing of the boundary is found.
+
+    Args:
+        net: The adapted classifier.
+        x: Clean samples, shape (n, ...), on the device of `net`.
+        y: True labels, int64 (n,).
+        clean: Outputs at `x`.
+        norm: The norm in which distances are measured.
+        reach: Largest distance that an iterate can have, or None.
+        definition: Which κ.
+    """
+
+    def __init__(
+        self,
+        net: Adapter,
+        x: torch.Tensor,
+        y: torch.Tensor,
+        clean: Outputs,
+        norm: Norm,
+        reach: float | None,
+        definition: Definition,
+    ) -> None:
+        low, high = (torch.as_tensor(v, dtype=torch.float64) for v in net.clip_values or (0.0, 1.0))
+        self.range = low, high
+        self.matcher = Matcher(x, norm, float((high - low).max()))
+        self.y, self.reach, self.definition = y, reach, definition
+        self.weight = net.head.weight.double()
+        self.weight_norm = torch.linalg.vector_norm(self.weight)
+        self._distances = squared_row_distances(self.weight) if definition == "neuronwise" else None
+        self._blocks: list[torch.Tensor] = []
+        self.foreign = 0
+        self.sure = torch.ones((), dtype=torch.bool, device=x.device)
+        nothing = torch.full((len(y),), torch.nan, dtype=torch.float64, device=x.device)
+        self.ridge = Ridge(nothing, nothing.clone())
+        self._crossed = torch.zeros(len(y), dtype=torch.bool, device=x.device)
+        self._last = Outputs(clean.logits.double().clone(), clean.features.double().clone())
+        self.everything(clean, torch.zeros_like(nothing))
+
+    @torch.no_grad()
+    def everything(self, outputs: Outputs, distance: torch.Tensor) -> None:
+        """Record one row for every sample, in order."""
+        samples = torch.arange(len(self.y), device=self.y.device)
+        self._record(outputs, Match(samples, distance, torch.ones_like(samples, dtype=torch.bool)))
+
+    @torch.no_grad()
+    def see(self, points: torch.Tensor, outputs: Outputs) -> None:
+        """Record the rows of one forward pass.
+
+        Args:
+            points: What was given to the model, in clip units, shape (m, ...).
+            outputs: What the model made of it.
+        """
+        match = self.matcher(points)
+        if self.reach is not None:
+            own = match.distance <= self.reach
+            if not bool(own.all()):
+                self.foreign += int((~own).sum())
+                match, outputs = Match(*(t[own] for t in match)), Outputs(*(t[own] for t in outputs))
+        self.sure &= match.sure.all()
+        if len(match.samples):
+            self._record(outputs, match)
+
+    def _record(self, outputs: Outputs, match: Match) -> None:
+        logits, features = outputs.logits.double(), outputs.features.double()
+        labels = self.y[match.samples]
+        columns = {
+            "sample": match.samples,
+            "loss": F.cross_entropy(logits, labels),
+            "log_kappa": self._log_kappa(logits, features),
+            "confidence": logits.softmax(dim=1).amax(dim=1),
+            "label": torch.where(torch.isnan(logits).any(dim=1), -1, logits.argmax(dim=1)),
+            "distance": match.distance,
+        }
+        self._blocks.append(torch.stack([columns[c].double() for c in _COLUMNS]))
+        self._follow(logits, features, match.samples, columns["label"] != labels)
+
+    def _log_kappa(self, logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        if self.definition == "neuronwise":
+            return F.log_relative_sharpness(
+                logits, features, self.weight, definition="neuronwise", row_distances=self._distances
+            )
+        power = 2 if self.definition == "paper" else 1
+        value: torch.Tensor = F.log_hessian_trace(logits, features) + power * self.weight_norm.log()
+        return value
+
+    def _follow(
+        self, logits: torch.Tensor, features: torch.Tensor, samples: torch.Tensor, wrong: torch.Tensor
+    ) -> None:
+        # Of a sample that comes several times, the first row is followed.
+        m, n = len(samples), len(self.y)
+        first = torch.full((n,), m, device=samples.device).scatter_reduce(
+            0, samples, torch.arange(m, device=samples.device), "amin"
+        )
+        rows = first[first < m]
+        rows = rows[~self._crossed[samples[rows]]]
+        new = rows[wrong[rows]]
+        if len(new):
+            self._cross(logits[new], features[new], samples[new])
+        ids = samples[rows]
+        self._crossed[ids] = wrong[rows]
+        self._last.logits[ids], self._last.features[ids] = logits[rows], features[rows]
+
+    def _cross(self, logits: torch.Tensor, features: torch.Tensor, samples: torch.Tensor) -> None:
+        # The head is linear: between two points in feature space, the logits lie on a straight line too.
+        before, start = self._last.logits[samples], self._last.features[samples]
+        label = self.y[samples][:, None]
+        lead, later = (z.gather(1, label) - z for z in (before, logits))
+        step = torch.where(later < 0, lead / (lead - later), torch.inf).amin(dim=1, keepdim=True)
+        right = ((lead >= 0).all(dim=1) & torch.isfinite(step[:, 0]))[:, None]
+        step = torch.where(right, step, torch.nan)
+        z, phi = torch.lerp(before, logits, step), torch.lerp(start, features, step)
+        scale = self.weight_norm.square()
+        self.ridge.height[samples] = scale * F.hessian_trace(z, phi)
+        self.ridge.bound[samples] = scale * phi.square().sum(dim=1) / 2
+
+    def frame(self) -> pd.DataFrame:
+        """One row per sample and step, in the order of samples and steps."""
+        block = to_numpy(torch.cat(self._blocks, dim=1))
+        frame = pd.DataFrame(dict(zip(_COLUMNS, block, strict=True)))
+        frame = frame.astype({"sample": "int64", "label": "int64"})
+        frame = frame.sort_values("sample", kind="stable", ignore_index=True)
+        frame.insert(1, "step", frame.groupby("sample").cumcount())
+        frame.insert(3, "kappa", np.exp(frame["log_kappa"].to_numpy()))
+        return frame
+
+
+class Watched(View):
+    """An adapter whose modules tell a recorder what goes through them.
+
+    Args:
+        net: The adapter that is watched.
+        recorder: What is told.
+    """
+
+    def __init__(self, net: Adapter, recorder: Recorder) -> None:
+        super().__init__(net)
+        self.recorder = recorder
+
+    def as_module(self, *, unit_range: bool = False, estimate_gradients: bool = False) -> nn.Module:
+        """The module of the adapter, watched; see `Adapter.as_module`."""
+        module = self.net.as_module(unit_range=unit_range, estimate_gradients=estimate_gradients)
+        return _WatchedModule(module, self.net, self.recorder, unit_range)
+
+
+class _WatchedModule(nn.Module):
+    """The same logits; every pass is recorded."""
+
+    def __init__(self, module: nn.Module, net: Adapter, recorder: Recorder, unit_range: bool) -> None:
+        super().__init__()
+        self.module = module
+        self._outside = (net, recorder, recorder.range if unit_range else None)  # not registered, not copied
+        self.training = False
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits (n, k) of a batch; see `Adapter.as_module`."""
+        net, recorder, span = self._outside
+        points = stretch(x.detach(), span).to(net.device, recorder.matcher.x.dtype)
+        logits: torch.Tensor
+        if isinstance(self.module, Network):
+            logits, features, _ = self.module.run(x)
+        else:  # an adapter whose module does not show its features
+            logits, features = self.module(x), net.forward(points).features
+        recorder.see(points, Outputs(logits.detach(), features.detach()))
+        return logits
+
+    def train(self, mode: bool = True) -> _WatchedModule:
+        """Nothing: the module computes in eval mode."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> _WatchedModule:
+        net, recorder, span = self._outside
+        return _WatchedModule(copy.deepcopy(self.module, memo), net, recorder, span is not None)

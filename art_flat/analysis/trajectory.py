@@ -1,0 +1,325 @@
+"""Where an attack takes each sample, step by step: over the ridge, and into the uncanny valley or not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .._arrays import to_numpy
+from .._checks import (
+    check_definition,
+    check_delta,
+    check_epsilon,
+    check_inputs,
+    check_labels,
+    check_norm,
+    radius_words,
+)
+from .._errors import InputError
+from .._types import Definition
+from ..adapters import Adapter, adapt
+from ..adapters.base import Outputs
+from ..attacks import Attack, AttackResult, load_attack
+from ..functional.bounds import feature_radius
+from ._figure import new_axes
+from ._recorder import _FOREIGN, Recorder, Watched
+
+if TYPE_CHECKING:
+    from .._types import Array
+
+CONFIDENT = 0.9
+"""Probability from which a prediction counts as confident, as in the summary of an evaluation."""
+FLAT_EPSILON = 0.1
+"""Rise of the loss, in nats, that ends a flat region unless told otherwise."""
+
+_SUMMARISED = (
+    "kappa_clean", "kappa_peak", "kappa_end", "end_over_peak", "end_over_clean", "log_kappa_clean",
+    "log_kappa_peak", "log_kappa_end", "peak_step", "flip_step", "valley_steps", "confidence_wrong",
+    "ridge_over_bound", "flat_radius_clean", "flat_radius_end", "distance",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, repr=False)
+class Trajectories:
+    """What `trace_attack` saw; n samples.
+
+    Attributes:
+        result: What the attack found, as without a probe.
+        steps: One row per sample and step; see `frame`.
+        samples: One row per sample; see `valley`.
+        definition: Which relative sharpness κ is.
+        flat_epsilon: Rise of the loss that ends a flat region, nats.
+        matching_exact: Whether every row is known to belong to the sample it was given to: each lies nearer to its
+            clean sample than half of that sample's distance to any other, and δ is below half the smallest
+            distance between two samples. If False, some rows may belong to a neighbour.
+        n_foreign: Rows further than 2 δ from every sample, which were left out: probe images, not iterates.
+    """
+
+    result: AttackResult
+    steps: pd.DataFrame
+    samples: pd.DataFrame
+    definition: Definition
+    flat_epsilon: float
+    matching_exact: bool
+    n_foreign: int
+
+    def __repr__(self) -> str:
+        return (
+            f"<Trajectories of {self.result.attack}: {len(self.samples)} samples, {len(self.steps)} steps, "
+            f"success {self.success:.3g}, matching {'exact' if self.matching_exact else 'not exact'}>"
+        )
+
+    @property
+    def success(self) -> float:
+        """Share of samples that the attack made wrong within δ, among those that were right."""
+        return _share(self.samples["success"], self.samples["right_clean"])
+
+    @property
+    def uncanny_valley_fraction(self) -> float:
+        """Share of successful adversarial points that are flatter than their clean point and confidently wrong.
+
+        Among samples that were right when clean; nan if the attack had no success. Confidently means a probability
+        of at least 0.9.
+        """
+        hit = self.samples["success"] & self.samples["right_clean"]
+        return _share(self.samples["uncanny"], hit)
+
+    def frame(self) -> pd.DataFrame:
+        """Everything seen, one row per sample and step.
+
+        Step 0 is the clean point, the last step the point that the attack returned, and between them lies every
+        pass of the sample through the model, candidates that the attack rejected included.
+
+        Returns:
+            Columns `sample, step, loss` (nats)`, kappa, log_kappa` (nats, in `definition`)`, confidence` (max p)`,
+            label` (predicted)`, distance` (to the clean point, in the attack's norm, clip units).
+        """
+        return self.steps.copy()
+
+    def valley(self) -> pd.DataFrame:
+        """The uncanny valley measured, one row per sample.
+
+        The papers give no definition that could be computed; these are ours. A point lies *in the valley* if its
+        prediction is wrong, its confidence at least 0.9, and its κ below that of the clean point. The *flip* is the
+        first step with a wrong prediction. The *ridge* is where the straight line in feature space between the last
+        right and the first wrong point crosses the boundary of the class; on it the top class has p ≤ ½, hence
+        κ ≥ ‖W‖_F²‖φ‖²/2 there, whatever the model, and `ridge_height` is never below `ridge_bound` (both with the
+        paper's κ). The *flat region* at a point is the ball of features in which the loss of the label predicted
+        there is certain to rise by at most `flat_epsilon`.
+
+        Returns:
+            Columns `sample, true_label, right_clean, success, n_steps, kappa_clean, kappa_peak, kappa_end` and their
+            logarithms, `peak_step, flip_step` (null without a flip)`, end_over_peak, end_over_clean` (of κ)`,
+            confidence_wrong` (confidence at the end where the prediction is wrong, else NaN)`, valley_steps`
+            (number of steps in the valley)`, uncanny` (the end is in the valley)`, ridge_height, ridge_bound,
+            ridge_over_bound, flat_radius_clean, flat_radius_end` (feature units)`, distance`.
+        """
+        return self.samples.copy()
+
+    def summary(self, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
+        """Quantiles of the measures of `valley`, never means: κ is heavy-tailed.
+
+        Over the samples that were right when clean; δ, success and the uncanny valley fraction stand beside every
+        row, because strength decides how deep into the valley an attack gets.
+
+        Args:
+            quantiles: Which, in [0, 1].
+
+        Returns:
+            One row per measure: `attack, norm, delta, n, success, uncanny_valley_fraction, measure, n_known` and
+            one column per quantile, `q10`, `q50`, …
+        """
+        chosen = self.samples[self.samples["right_clean"]]
+        head = {
+            "attack": self.result.attack,
+            "norm": self.result.norm,
+            "delta": np.nan if self.result.delta is None else self.result.delta,
+            "n": len(chosen),
+            "success": self.success,
+            "uncanny_valley_fraction": self.uncanny_valley_fraction,
+        }
+        rows = []
+        for measure in _SUMMARISED:
+            values = chosen[measure].to_numpy(dtype=np.float64, na_value=np.nan)
+            values = values[~np.isnan(values)]
+            found = _quantiles(values, quantiles)
+            rows.append({**head, "measure": measure, "n_known": len(values), **found})
+        return pd.DataFrame(rows)
+
+    def plot(self, quantity: str = "log_kappa", quantiles: tuple[float, float] = (0.1, 0.9)) -> Any:
+        """Median and a band of quantiles of a column of `frame` against the step, over samples right when clean.
+
+        Args:
+            quantity: `"loss"`, `"kappa"`, `"log_kappa"`, `"confidence"` or `"distance"`.
+            quantiles: Lower and upper end of the band.
+
+        Returns:
+            A matplotlib `Figure`.
+
+        Raises:
+            InputError: If there is no such column.
+            ModuleNotFoundError: If matplotlib is not installed.
+        """
+        units = {
+            "loss": "nats",
+            "kappa": "nats",
+            "log_kappa": "log nats",
+            "confidence": "max p",
+            "distance": "",
+        }
+        if quantity not in units:
+            raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(units)}")
+        right = self.samples.loc[self.samples["right_clean"], "sample"]
+        by_step = self.steps[self.steps["sample"].isin(right)].groupby("step")[quantity]
+        figure, axes = new_axes()
+        low, middle, high = (by_step.quantile(q) for q in (quantiles[0], 0.5, quantiles[1]))
+        axes.fill_between(low.index, low, high, alpha=0.3, label=f"{quantiles[0]:.0%} to {quantiles[1]:.0%}")
+        axes.plot(middle.index, middle, label="median")
+        delta = "" if self.result.delta is None else f", δ = {self.result.delta:.4g}"
+        axes.set_title(f"{self.result.attack}, {self.result.norm}{delta}, success {self.success:.0%}")
+        axes.set_xlabel("step (forward passes of the sample)")
+        axes.set_ylabel(f"{quantity} ({units[quantity] or 'clip units, ' + self.result.norm})")
+        axes.legend()
+        return figure
+
+
+@radius_words
+def trace_attack(
+    net: Any,
+    attack: Attack | str,
+    x: Array,
+    y: Array,
+    *,
+    delta: float | None = None,
+    norm: Any = None,
+    target: Array | None = None,
+    seed: int = 0,
+    definition: Definition = "paper",
+    flat_epsilon: float = FLAT_EPSILON,
+) -> Trajectories:
+    """Run any attack and record where it takes each sample, from its own forward passes.
+
+    The attack finds the same points as without the probe. No further pass is made and no image kept: memory grows by
+    six numbers per sample and step. Rows of the attack's batches are told apart by the clean sample that lies nearest,
+    so an attack may drop, reorder or repeat samples; `matching_exact` says whether this is beyond doubt. An attack
+    object that carries its own classifier (`as_attack`) is not seen at work: only its start and end are recorded.
+
+    Args:
+        net: An adapted classifier, or an estimator that `adapt` takes.
+        attack: An attack, or its name as `load_attack` takes it.
+        x: Clean inputs, shape (n, ...), inside the clip range; different from each other.
+        y: True labels, indices (n,) or one-hot (n, k).
+        delta: Radius of the ball in clip units; may be left out for attacks without a fixed budget.
+        norm: Norm of the ball; by default the attack's first one.
+        target: Target labels for a targeted attack.
+        seed: Seed of everything random.
+        definition: Which relative sharpness is recorded.
+        flat_epsilon: Rise of the loss that ends a flat region, nats.
+
+    Returns:
+        The trajectories.
+
+    Raises:
+        InputError: If an argument cannot be used.
+        AttackNotUsableError: If the attack cannot run on this classifier, norm or target.
+
+    Source: the uncanny valley is that of arXiv 2405.16918; relative sharpness as in arXiv 2510.14231.
+    """
+    net, definition, flat_epsilon = adapt(net), check_definition(definition), check_epsilon(flat_epsilon)
+    attack = load_attack(attack) if isinstance(attack, str) else attack
+    norm = attack.info.norms[0] if norm is None else check_norm(norm)
+    delta = None if delta is None else check_delta(delta)
+    inputs = _prepared(net, x)
+    labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
+    clean = net.outputs(inputs)
+    fixed = delta if attack.info.budget == "fixed" else None
+    reach = None if fixed is None else _FOREIGN * fixed
+    recorder = Recorder(net, inputs, labels, clean, norm, reach, definition)
+    result = attack(
+        Watched(net, recorder), x, labels, delta=delta, norm=norm, target=target, seed=seed, clean=clean
+    )
+    recorder.everything(result.outputs, torch.as_tensor(result.distance, dtype=torch.float64).to(net.device))
+    steps = recorder.frame()
+    samples = _measure(net, recorder, labels, clean, result, steps, flat_epsilon)
+    exact = bool(recorder.sure) and (fixed is None or fixed < recorder.matcher.smallest_half)
+    return Trajectories(result, steps, samples, definition, flat_epsilon, exact, recorder.foreign)
+
+
+def _prepared(net: Adapter, x: Array) -> torch.Tensor:
+    # As the attack prepares them: on the device, in the model's type, rounding outside the range clipped away
+    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+    inputs = inputs.detach().to(net.device, net.dtype)
+    if net.clip_values is None:
+        return inputs
+    low, high = (torch.as_tensor(np.asarray(v)).to(inputs) for v in net.clip_values)
+    return torch.minimum(torch.maximum(inputs, low), high)
+
+
+def _measure(
+    net: Adapter,
+    recorder: Recorder,
+    labels: torch.Tensor,
+    clean: Outputs,
+    result: AttackResult,
+    steps: pd.DataFrame,
+    flat_epsilon: float,
+) -> pd.DataFrame:
+    y = to_numpy(labels)
+    groups = steps.groupby("sample")
+    first, last = groups.first(), groups.last()
+    log_kappa = steps["log_kappa"].fillna(-np.inf)
+    peak = steps.loc[log_kappa.groupby(steps["sample"]).idxmax()].set_index("sample")
+    wrong = (steps["label"] != y[steps["sample"]]) & (steps["label"] >= 0)
+    flips = steps[wrong].groupby("sample")["step"].min()
+    flatter = steps["log_kappa"].to_numpy() < first["log_kappa"].to_numpy()[steps["sample"]]
+    inside = wrong & (steps["confidence"] >= CONFIDENT) & flatter
+    wrong_end = (last["label"].to_numpy() != y) & (last["label"].to_numpy() >= 0)
+    ends = {"clean": first["log_kappa"], "peak": peak["log_kappa"], "end": last["log_kappa"]}
+    height, bound = (to_numpy(t) for t in recorder.ridge)
+    right = first["label"].to_numpy() == y
+    samples = pd.DataFrame(
+        {
+            "sample": np.arange(len(y)),
+            "true_label": y,
+            "right_clean": right,
+            "success": to_numpy(result.success),
+            "n_steps": groups.size().to_numpy(),
+            **{f"kappa_{k}": np.exp(v.to_numpy()) for k, v in ends.items()},
+            **{f"log_kappa_{k}": v.to_numpy() for k, v in ends.items()},
+            "peak_step": peak["step"].to_numpy(),
+            "flip_step": flips.reindex(first.index).astype("Int64").to_numpy(dtype=object, na_value=None),
+            "end_over_peak": np.exp((ends["end"] - ends["peak"]).to_numpy()),
+            "end_over_clean": np.exp((ends["end"] - ends["clean"]).to_numpy()),
+            "confidence_wrong": np.where(wrong_end, last["confidence"], np.nan),
+            "valley_steps": inside.groupby(steps["sample"]).sum().to_numpy(),
+            "uncanny": inside.groupby(steps["sample"]).last().to_numpy(),
+            "ridge_height": height,
+            "ridge_bound": bound,
+            "ridge_over_bound": height / bound,
+            "flat_radius_clean": _flat_radius(net, clean, flat_epsilon),
+            "flat_radius_end": _flat_radius(net, result.outputs, flat_epsilon),
+            "distance": last["distance"].to_numpy(),
+        }
+    )
+    return samples.astype({"flip_step": "Int64"})
+
+
+def _flat_radius(net: Adapter, outputs: Outputs, epsilon: float) -> np.ndarray:
+    predicted = outputs.logits.argmax(dim=1)
+    return to_numpy(feature_radius(*outputs, net.head.weight, predicted, epsilon=epsilon))
+
+
+def _quantiles(values: np.ndarray, quantiles: Sequence[float]) -> dict[str, float]:
+    return {
+        f"q{100 * q:g}": float(np.quantile(values, q)) if len(values) else float("nan") for q in quantiles
+    }
+
+
+def _share(hit: pd.Series[bool], among: pd.Series[bool]) -> float:
+    chosen = hit[among]
+    return float(chosen.mean()) if len(chosen) else float("nan")

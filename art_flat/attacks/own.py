@@ -1,0 +1,224 @@
+"""Your own attack without a plugin: a function, or an attack object of ART or torchattacks, as an `Attack`."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from .._arrays import to_numpy
+from .._checks import check_norm
+from .._errors import AttackNotUsableError, InputError, UnknownNameError
+from .._types import NORMS, Norm
+from .base import Access, Attack, AttackInfo, Budget, Problem
+
+_SILENT = {"verbose", "summary_writer", "device", "attack_mode"}
+"""Settings of library objects that do not change what they find, or that are no settings."""
+
+
+def as_attack(
+    obj: Any,
+    *,
+    name: str | None = None,
+    norms: Any = None,
+    budget: Budget = "none",
+    access: Access = "white-box",
+    maximises_loss: bool = False,
+    version: str | None = None,
+) -> Attack:
+    """An attack of your own, kept to the same contract as every other: measured, clipped, seeded, put back.
+
+    A function is called as `obj(module, x, y)` with the differentiable model (inputs in clip units → logits),
+    the inputs and the labels, and returns points of the shape of `x`; with `budget="fixed"` it also gets
+    `delta=` and `norm=`. Without a fixed budget it runs once, and its points are read at every δ: inside the ball
+    or not.
+
+    An attack object of ART or torchattacks keeps the classifier, the radius and the other settings it was made
+    with, and δ does not change them: it too runs once and is read at every δ. Made for another classifier, its
+    points are transferred to the one attacked. `load_attack("art:…")` follows δ instead, and knows what is
+    peculiar to each attack.
+
+    Args:
+        obj: A function, an `art.attacks.EvasionAttack`, an attack of torchattacks, or an `Attack`, which is given
+            back as it is.
+        name: What to call it in the records, as `own:name`; by default the name of the function or class.
+        norms: Norm or norms it is to be run in; by default the object's own norm if it has one, else all four.
+        budget: `"fixed"` for a function that takes δ, `"minimum-norm"` for one that seeks the nearest point.
+        access: What it needs of the model.
+        maximises_loss: Whether it looks for the largest cross-entropy in the ball.
+        version: Anything that changes when its results would. Results folders are resumed by it: by default it is
+            made from the text of the function, not of what that calls.
+
+    Returns:
+        The attack.
+
+    Raises:
+        InputError: If it is none of these, or has no name of its own and none is given.
+        UnknownNameError: If a norm is none.
+
+    >>> as_attack(lambda module, x, y: 1 - x, name="negative")
+    <attack own:negative>
+    """
+    if isinstance(obj, Attack):
+        return obj
+    settings: Mapping[str, Any] | None = None
+    notes: tuple[str, ...] = ()
+    targeted = False
+    run: Callable[[Problem], Any]
+    if _is_instance(obj, "art.attacks.attack", "EvasionAttack"):
+        settings, run = _plain({k: getattr(obj, k, None) for k in obj.attack_params}), _art(obj)
+    elif _is_instance(obj, "torchattacks.attack", "Attack"):
+        settings, run = _plain(vars(obj)), _torchattacks(obj)
+    elif callable(obj) and not isinstance(obj, type):
+        run = _function(obj, budget)
+        version = _digest(obj) if version is None else version
+    else:
+        raise InputError(
+            f"cannot attack with {obj!r}; pass a function (module, x, y) -> x_adv, an attack object of ART or "
+            "torchattacks (an instance, not its class), or a name to load_attack"
+        )
+    if settings is not None:
+        if budget == "fixed":
+            raise InputError(
+                f"{type(obj).__name__} got its radius when it was made, so its budget cannot be fixed by δ; "
+                'leave `budget` out, or use load_attack("library:Name")'
+            )
+        targeted = _wants_target(obj)
+        notes = ("an object with its own classifier and settings; delta does not change what it does",)
+        norms = _own_norm(obj) if norms is None else norms
+    info = AttackInfo(
+        name=f"own:{_name(obj, name)}",
+        build=lambda **params: _Own(info, params, run, must_target=targeted),
+        norms=_norms(norms),
+        access=access,
+        budget=budget,
+        maximises_loss=maximises_loss,
+        targeted=targeted,
+        notes=notes,
+        version=version or "",
+        defaults=settings or {},
+    )
+    return info.build(**info.defaults)
+
+
+class _Own(Attack):
+    """Around what `as_attack` was given."""
+
+    def __init__(
+        self,
+        info: AttackInfo,
+        params: Mapping[str, Any],
+        run: Callable[[Problem], Any],
+        *,
+        must_target: bool,
+    ) -> None:
+        super().__init__(info, params)
+        self._run = run
+        self._must_target = must_target
+
+    def run(self, problem: Problem) -> torch.Tensor:
+        """Run the function or object; see `Attack.run`.
+
+        Returns:
+            What it gave back.
+
+        Raises:
+            AttackNotUsableError: If the object was made for target classes and there are none.
+        """
+        if self._must_target and problem.target is None:
+            raise AttackNotUsableError(f"{self.info.name} was made targeted; give target classes: `target=`")
+        points = self._run(problem)
+        if isinstance(points, np.ndarray):
+            points = torch.from_numpy(points)
+        return points  # type: ignore[no-any-return]
+
+
+def _function(function: Callable[..., Any], budget: Budget) -> Callable[[Problem], Any]:
+    def run(problem: Problem) -> Any:
+        radius = {"delta": problem.delta, "norm": problem.norm} if budget == "fixed" else {}
+        return function(problem.module, problem.x.clone(), problem.y.clone(), **radius)
+
+    return run
+
+
+def _art(attack: Any) -> Callable[[Problem], Any]:
+    """ART takes arrays in clip units and one-hot labels: the true ones, or the targets of a targeted attack."""
+
+    def run(problem: Problem) -> Any:
+        labels = problem.y if problem.target is None else problem.target
+        one_hot = np.eye(problem.net.nb_classes, dtype=np.float32)[to_numpy(labels)]
+        return attack.generate(to_numpy(problem.x).astype(np.float32), y=one_hot)
+
+    return run
+
+
+def _torchattacks(attack: Any) -> Callable[[Problem], Any]:
+    """torchattacks takes float32 tensors in [0, 1] and class indices."""
+
+    def run(problem: Problem) -> Any:
+        labels = problem.y if problem.target is None else problem.target
+        span = problem.high - problem.low
+        unit = ((problem.x - problem.low) / span).float()
+        points = attack(unit, labels).detach()
+        back = points.to(problem.x.dtype) * span + problem.low
+        return torch.where(points == unit, problem.x, back)
+
+    return run
+
+
+def _is_instance(obj: Any, module: str, cls: str) -> bool:
+    """Whether `obj` is of a library's class; the library is not imported, since who has an object has done so."""
+    found = getattr(sys.modules.get(module), cls, None)
+    return found is not None and isinstance(obj, found)
+
+
+def _wants_target(attack: Any) -> bool:
+    """Whether the labels it is given are to be targets; torchattacks can also choose targets by itself."""
+    return bool(attack.targeted) if not hasattr(attack, "attack_mode") else "label" in attack.attack_mode
+
+
+def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that can be part of a name; numbers of NumPy as Python's."""
+    values = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
+    return {
+        k: v
+        for k, v in sorted(values.items())
+        if isinstance(v, (bool, int, float, str)) and not k.startswith("_") and k not in _SILENT | {"attack"}
+    }
+
+
+def _own_norm(attack: Any) -> tuple[Norm, ...] | None:
+    try:
+        return (check_norm(getattr(attack, "norm", None)),)
+    except UnknownNameError:
+        return None
+
+
+def _norms(norms: Any) -> tuple[Norm, ...]:
+    if norms is None:
+        return NORMS
+    return tuple(check_norm(n) for n in ((norms,) if np.ndim(norms) == 0 else norms))
+
+
+def _name(obj: Any, name: str | None) -> str:
+    if name is None:
+        name = getattr(obj, "__name__", type(obj).__name__)
+        if not name.isidentifier() or name in {"partial", "function", "method"}:
+            raise InputError(f'{obj!r} has no name for the records; pass one: as_attack(..., name="mine")')
+    if not name or set(name) & set("()*:, "):
+        raise InputError(f"`name` must be a word without spaces, brackets, colons or stars, got {name!r}")
+    return name
+
+
+def _digest(obj: Any) -> str:
+    """Twelve hexadecimal digits of the text of a function or of an object's class; nothing where there is none."""
+    try:
+        text = inspect.getsource(obj if inspect.isroutine(obj) else type(obj))
+    except (OSError, TypeError):
+        return ""
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

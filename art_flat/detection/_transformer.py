@@ -1,0 +1,173 @@
+"""Inputs → the factors of the relative sharpness, as features for scikit-learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, TransformerMixin
+
+from .. import functional as F
+from .._arrays import to_numpy, to_tensor
+from .._checks import check_definition, check_inputs
+from .._errors import InputError, UnknownNameError
+from .._types import Definition
+from ..adapters import Adapter, adapt
+from ..adapters.base import Outputs
+
+COLUMNS = ("log_feature_norm", "log_gini", "log_weight_norm", "log_kappa")
+"""What `SharpnessTransformer` can give: log‖φ‖, log G, log‖W‖_F and log κ."""
+FLOOR = -1e5
+"""What −inf is raised to, the logarithm of an exact 0; other logarithms of finite logits lie far above it."""
+
+
+class SharpnessTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
+    """Inputs to the logarithms of the factors of κ = ‖φ‖² G ‖W‖_F², and of κ itself.
+
+    It learns nothing: `fit` only checks. The classifier is shared with clones, not copied; pickling pickles it
+    in ART's way, and is refused where an adapter was given.
+
+    Args:
+        classifier: An ART classifier, or an adapted one.
+        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+        columns: Which of `COLUMNS`, in this order; all if None.
+        batch_size: Samples per forward pass; chosen from the sample's size if None.
+
+    >>> import art_flat as af, numpy as np
+    >>> from art_flat.models import as_classifier, fcn
+    >>> classifier = as_classifier(fcn(4, (8,), 3), input_shape=(4,), nb_classes=3)
+    >>> transformer = SharpnessTransformer(classifier)
+    >>> x = np.linspace(0, 1, 20, dtype=np.float32).reshape(5, 4)
+    >>> factors = transformer.fit_transform(x)
+    >>> factors.shape, np.allclose(factors @ [2, 1, 2, -1], 0)   # the factors make up log κ
+    ((5, 4), True)
+    """
+
+    def __init__(
+        self,
+        classifier: Any,
+        *,
+        definition: Definition = "paper",
+        columns: Sequence[str] | None = None,
+        batch_size: int | None = None,
+    ) -> None:
+        self.classifier = classifier
+        self.definition = definition
+        self.columns = columns
+        self.batch_size = batch_size
+
+    def fit(self, X: Any, y: Any = None) -> SharpnessTransformer:
+        """Check that the classifier, the parameters and the samples can be used.
+
+        Args:
+            X: Samples, shape (n, *input_shape), or with each sample as one row.
+            y: Not used.
+
+        Returns:
+            The transformer itself.
+        """
+        check_columns(self.columns)
+        check_definition(self.definition)
+        _samples(X, adapt(self.classifier))
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The factors, one row per sample.
+
+        Args:
+            X: Samples, shape (n, *input_shape), or with each sample as one row.
+
+        Returns:
+            Natural logarithms in the order of `columns`, float64, shape (n, len(columns)), ≥ `FLOOR`; NaN
+            where the classifier gives NaN.
+
+        Raises:
+            InputError: If the samples do not fit the classifier, or a parameter has no such value.
+        """
+        net, columns = adapt(self.classifier), check_columns(self.columns)
+        outputs = net.outputs(_samples(X, net), batch_size=self.batch_size)
+        return factors(net, outputs, self.definition)[:, [COLUMNS.index(c) for c in columns]]
+
+    def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
+        """The names of the columns.
+
+        Args:
+            input_features: Not used.
+
+        Returns:
+            Names, shape (len(columns),).
+        """
+        return np.array(check_columns(self.columns), dtype=object)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True
+
+    def __sklearn_clone__(self) -> SharpnessTransformer:
+        return type(self)(**self.get_params(deep=False))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.requires_fit = False
+        tags.input_tags.two_d_array = True
+        tags.input_tags.three_d_array = True
+        tags.no_validation = True  # the adapter knows which shapes and values are right
+        return tags
+
+
+def check_columns(columns: Sequence[str] | None) -> tuple[str, ...]:
+    """The columns asked for, if they exist.
+
+    Args:
+        columns: Some of `COLUMNS`; all if None.
+
+    Returns:
+        The names.
+
+    Raises:
+        UnknownNameError: If one does not exist.
+        InputError: If there is none.
+    """
+    names = COLUMNS if columns is None else tuple(columns)
+    for name in names:
+        if name not in COLUMNS:
+            raise UnknownNameError("column", name, COLUMNS)
+    if not names:
+        raise InputError(f"`columns` is empty; name at least one of {', '.join(COLUMNS)}")
+    return names
+
+
+def factors(net: Adapter, outputs: Outputs, definition: Definition) -> np.ndarray:
+    """All `COLUMNS` from the outputs of a forward pass.
+
+    Args:
+        net: The adapted classifier.
+        outputs: Logits (n, k) and features (n, d).
+        definition: Which κ.
+
+    Returns:
+        Natural logarithms, float64, shape (n, 4), ≥ `FLOOR`.
+    """
+    logits, features = (tensor.double() for tensor in outputs)
+    weight = net.head.weight.double()
+    weight_norm = torch.linalg.vector_norm(weight)
+    table = torch.stack(
+        [
+            torch.linalg.vector_norm(features, dim=1).log(),
+            F.log_gini_impurity(logits),
+            weight_norm.log().expand(len(logits)),
+            F.log_relative_sharpness(logits, features, weight, definition=definition),
+        ],
+        dim=1,
+    )
+    return to_numpy(table.clamp(min=FLOOR))
+
+
+def _samples(X: Any, net: Adapter) -> Any:
+    # Rows of a flat table, as scikit-learn has them, in the shape that the classifier takes
+    x = to_tensor(X)
+    if x.ndim == 2 and len(net.input_shape) != 1 and x.shape[1] == math.prod(net.input_shape):
+        x = x.reshape(-1, *net.input_shape)
+    return check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)

@@ -1,0 +1,97 @@
+"""The certified side: how much the loss can rise in a ball, whatever the attack.
+
+Features move by at most t = L δ in a ball of radius δ, and the loss by at most the bound at t. What is certified is
+the network in real arithmetic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import functional as F
+from .._arrays import to_numpy
+from .._errors import ArtFlatError
+from .._types import Norm
+from ..adapters import Adapter
+from ..adapters.base import Outputs
+from .grid import Deltas
+from .records import make_frame
+
+KIND: F.BoundKind = "best"
+"""The bound that certifies: the smallest of the sound ones."""
+
+
+def lipschitz_constants(
+    net: Adapter, norms: Mapping[Norm, Any], given: float | None
+) -> tuple[dict[Norm, F.LipschitzBound], dict[str, str]]:
+    """The feature extractor's sound Lipschitz constants, and why there is none where there is none.
+
+    Args:
+        net: The adapted model.
+        norms: Norms of the balls; there is no constant for L0.
+        given: The user's constant from L2 in clip units to features; derived from the layers if None.
+
+    Returns:
+        Norm → constant, and norm → reason.
+    """
+    constants: dict[Norm, F.LipschitzBound] = {}
+    missing: dict[str, str] = {}
+    for norm in norms:
+        try:
+            if given is None:
+                constants[norm] = net.lipschitz(norm)
+            else:
+                # ‖·‖₂ ≤ √n ‖·‖_∞, and ‖·‖₂ ≤ ‖·‖₁
+                factor = np.sqrt(np.prod(net.input_shape)) if norm == "Linf" else 1.0
+                constants[norm] = net.lipschitz(norm, kind="given", value=float(given) * float(factor))
+        except ArtFlatError as error:
+            missing[norm] = str(error)
+    return constants, missing
+
+
+def certified_rows(
+    name: str,
+    net: Adapter,
+    outputs: Outputs,
+    labels: torch.Tensor,
+    samples: np.ndarray,
+    deltas: Deltas,
+    constants: Mapping[Norm, F.LipschitzBound],
+) -> pd.DataFrame:
+    """Rows of the `certified` table: the bound on the loss increase at every norm and δ with a constant.
+
+    Args:
+        name: The model's name.
+        net: The adapted model.
+        outputs: Its logits and features at the clean points.
+        labels: True labels, int64 (n,).
+        samples: Sample ids (n,).
+        deltas: Norm → radii.
+        constants: Norm → Lipschitz constant.
+
+    Returns:
+        One row per sample, norm and δ.
+    """
+    logits, features = outputs.logits.double(), outputs.features.double()
+    weight, labels = net.head.weight.double(), labels.to(logits.device)
+    frames = []
+    for norm, constant in constants.items():
+        for delta in deltas[norm]:
+            radius = float(np.nextafter(constant.value * delta, np.inf))
+            bound = F.loss_increase_bound(logits, features, weight, labels, radius=radius, kind=KIND)
+            columns = {
+                "model": name,
+                "sample": samples,
+                "norm": norm,
+                "delta": delta,
+                "kind": KIND,
+                "lipschitz": constant.kind,
+                "loss_increase_bound": to_numpy(bound),
+            }
+            frames.append(make_frame("certified", columns, len(samples)))
+    return pd.concat(frames, ignore_index=True) if frames else make_frame("certified", {}, 0)

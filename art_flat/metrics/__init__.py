@@ -1,0 +1,32 @@
+"""ART-style metrics: `metric(classifier, x, y, ...)` for a raw ART classifier or an adapted one.
+
+All metrics share these rules. Adversarial points are given by `x_adv` (an array of the shape of `x`, or a list of
+such arrays) or made by `attack` (a name, a suite, an attack of art_flat, of ART or of torchattacks, a function, or
+a list of these). With several, the worst point of each sample counts; attacks of a fixed budget that do not know
+`norm` are left out. The clean point lies in the ball too. Points of an attack that lie outside the ball stand for
+the clean point; given points outside it are an error. Where an attack failed, the sample is NaN and left out. What
+attacks find are upper estimates of robustness; `certified_loss_change_robustness` is the lower one.
+
+`reduction` is `"mean"`, `"quantile"` (an order statistic, never a mean of two values), or `"none"` for one number
+per sample, in the kind of array that `x` is.
+"""
+
+from ._case import OutsideBallWarning as OutsideBallWarning
+from .certified import certified_loss_change_robustness as certified_loss_change_robustness
+from .flatness import adversarial_flatness as adversarial_flatness
+from .flatness import relative_sharpness as relative_sharpness
+from .robustness import loss_change_robustness as loss_change_robustness
+from .robustness import loss_increase as loss_increase
+from .robustness import minimum_loss_increase as minimum_loss_increase
+from .robustness import prediction_change_robustness as prediction_change_robustness
+
+__all__ = [
+    "OutsideBallWarning",
+    "adversarial_flatness",
+    "certified_loss_change_robustness",
+    "loss_change_robustness",
+    "loss_increase",
+    "minimum_loss_increase",
+    "prediction_change_robustness",
+    "relative_sharpness",
+]

@@ -1,0 +1,202 @@
+"""What a metric is called with, as clean and adversarial points of an adapted classifier."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .._arrays import to_numpy
+from .._checks import check_delta, check_inputs, check_labels, check_norm
+from .._errors import BudgetError, InputError
+from .._types import Norm
+from ..adapters import Adapter, Outputs, adapt
+from ..attacks import Attack, load_attacks
+from ..attacks.base import _ROUNDING
+from ..functional import distance, project
+from ..scores._points import Points, check_points
+from ..scores._reduce import Bools, loss_change_at
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+
+class OutsideBallWarning(UserWarning):
+    """Points of an attack lie outside the ball and stand for the clean point."""
+
+
+class Tried(NamedTuple):
+    """One set of adversarial points, one per sample."""
+
+    outputs: Outputs
+    admissible: Bools
+    failed: Bools
+
+
+@dataclass(frozen=True)
+class Case:
+    """Clean points and m sets of adversarial points of the same n samples."""
+
+    net: Adapter
+    clean: Points
+    adv: Points
+    """Shape (m, n); NaN losses where the attack failed."""
+    admissible: Bools
+    """Which adversarial points lie in the ball, shape (m, n)."""
+    outputs: tuple[Outputs, ...]
+    """Logits and features at the clean points, then at every set of adversarial points."""
+
+    def worst(self) -> npt.NDArray[np.int64]:
+        """Which adversarial point in the ball has the largest loss, whether or not that exceeds the clean one.
+
+        Returns:
+            Shape (n,): j for the j-th set of points, 0 (the clean point) where none lies in the ball, −1 where
+            every loss is NaN.
+        """
+        change = loss_change_at(self.clean.loss, self.adv.loss)
+        known = ~np.isnan(change)
+        inside = known & self.admissible
+        largest = np.where(inside, change, -np.inf).argmax(axis=0) + 1
+        return np.where(inside.any(axis=0), largest, np.where(known.any(axis=0), 0, -1))
+
+    def outputs_at(self, index: npt.NDArray[np.int64]) -> Outputs:
+        """Logits and features, float64, at the points numbered as in `worst`; NaN where the number is −1."""
+        rows = torch.arange(len(index))
+        unknown = torch.from_numpy(index < 0)[:, None]
+        columns = zip(*self.outputs, strict=True)
+        chosen = (torch.stack([t.cpu() for t in c])[torch.from_numpy(index), rows].double() for c in columns)
+        return Outputs(*(t.masked_fill(unknown, torch.nan) for t in chosen))
+
+
+def make_case(
+    classifier: Any, x: Any, y: Any, *, x_adv: Any, attack: Any, delta: Any, norm: Any, seed: int
+) -> Case:
+    """Check what a metric was called with, and run the attacks if there are any.
+
+    Args:
+        classifier: An ART classifier or an adapted one.
+        x: Clean inputs, (n, ...).
+        y: True labels, (n,) or one-hot (n, k).
+        x_adv: Adversarial points already computed, an array or a list of arrays; or None.
+        attack: One or several attacks; or None.
+        delta: Radius of the ball in clip units, or None.
+        norm: Norm of the ball; "Linf", or what the attacks have in common, if None.
+        seed: Seed of the attacks.
+
+    Returns:
+        The points, seen by the classifier.
+
+    Raises:
+        InputError: If an argument cannot be used, or not just one of `x_adv` and `attack` is given.
+        BudgetError: If points of `x_adv` lie outside the ball.
+    """
+    if (x_adv is None) == (attack is None):
+        came = "neither" if x_adv is None else "both"
+        raise InputError(
+            f"got {came} of `x_adv` and `attack`; pass adversarial points already computed as x_adv=, or what "
+            'makes them as attack=, such as attack="art_flat:APGD"'
+        )
+    net = adapt(classifier)
+    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values).detach()
+    labels = check_labels(y, len(inputs), net.nb_classes).cpu()
+    radius = None if delta is None else check_delta(delta)
+    clean = net.outputs(inputs)
+    if attack is None:
+        tried = list(_given(net, inputs, x_adv, radius, check_norm("Linf" if norm is None else norm)))
+    else:
+        attacks, ball = _chosen(load_attacks(attack), radius, norm)
+        tried = [_attacked(a, net, inputs, labels, clean, radius, ball, seed) for a in attacks]
+    failed = torch.from_numpy(np.stack([t.failed for t in tried]))[..., None]
+    logits_adv = torch.stack([t.outputs.logits.cpu() for t in tried]).masked_fill(failed, torch.nan)
+    points = check_points(labels, clean.logits)
+    return Case(
+        net=net,
+        clean=points,
+        adv=check_points(labels, logits_adv, adversarial=True, clean=points),
+        admissible=np.stack([t.admissible for t in tried]),
+        outputs=(clean, *(t.outputs for t in tried)),
+    )
+
+
+def _given(net: Adapter, x: torch.Tensor, x_adv: Any, delta: float | None, norm: Norm) -> Iterator[Tried]:
+    many = isinstance(x_adv, (list, tuple))
+    if many and not x_adv:
+        raise InputError("`x_adv` is an empty list; pass at least one array of adversarial points")
+    for number, given in enumerate(x_adv if many else [x_adv]):
+        name = f"x_adv[{number}]" if many else "x_adv"
+        points = check_inputs(given, input_shape=net.input_shape, clip_values=net.clip_values, name=name)
+        if points.shape != x.shape:
+            raise InputError(
+                f"`{name}` has {len(points)} points for {len(x)} samples; pass one for each, in the order of `x`"
+            )
+        points = _inside(x, points.detach().to(x.device), delta, norm, name)
+        none = np.zeros(len(x), dtype=bool)
+        yield Tried(net.outputs(points), ~none, none)
+
+
+def _inside(
+    x: torch.Tensor, points: torch.Tensor, delta: float | None, norm: Norm, name: str
+) -> torch.Tensor:
+    """The points freed of rounding errors over δ."""
+    if delta is None:
+        return points
+    length = distance(x, points, norm)
+    outside = length > delta * (1 + _ROUNDING[norm])
+    if bool(outside.any()):
+        first = int(outside.nonzero()[0, 0])
+        raise BudgetError(
+            f"{int(outside.sum())} of {len(x)} points of `{name}` lie outside the {norm} ball of radius "
+            f"{delta:g}, by up to {float(length.max()) - delta:.3g} (sample {first}: {float(length[first]):.6g}); "
+            "pass the radius and norm that they were made with, or leave `delta` out"
+        )
+    dtype = torch.promote_types(x.dtype, points.dtype)
+    return project(x.to(dtype), points.to(dtype), delta, norm)
+
+
+def _chosen(attacks: list[Attack], delta: float | None, norm: Any) -> tuple[list[Attack], Norm | None]:
+    """The attacks that can be run in one ball, and its norm; None where there is no ball."""
+    if norm is None:
+        firsts = sorted({a.info.norms[0] for a in attacks})
+        if len(firsts) > 1 and delta is not None:
+            raise InputError(
+                f"the attacks have several norms ({', '.join(firsts)}); say in which the ball of radius "
+                f'{delta:g} is: norm="{firsts[-1]}"'
+            )
+        return attacks, firsts[0] if len(firsts) == 1 else None
+    ball = check_norm(norm)
+    usable = [a for a in attacks if a.info.budget != "fixed" or ball in a.info.norms]
+    return usable or attacks, ball
+
+
+def _attacked(
+    attack: Attack,
+    net: Adapter,
+    x: torch.Tensor,
+    labels: torch.Tensor,
+    clean: Outputs,
+    delta: float | None,
+    norm: Norm | None,
+    seed: int,
+) -> Tried:
+    foreign = norm not in attack.info.norms and attack.info.budget != "fixed"
+    result = attack(
+        net, x, labels, clean=clean, seed=seed,
+        norm=None if foreign else norm, delta=None if foreign else delta,
+    )  # fmt: skip
+    inside = to_numpy(result.within_budget)
+    if foreign and norm is not None and delta is not None:
+        inside = result.distances[norm] <= delta
+    failed = result.status == "failed"
+    outside = ~inside & ~failed
+    if outside.any() and attack.info.budget != "minimum-norm" and norm is not None:
+        warnings.warn(
+            f"{outside.sum()} of {len(x)} points of {attack.name} lie outside the {norm} ball of radius {delta:g} "
+            f"(up to {result.distances[norm][outside].max():.4g}) and count as the clean point",
+            OutsideBallWarning,
+            stacklevel=5,
+        )
+    return Tried(result.outputs, inside, failed)

@@ -1,0 +1,92 @@
+"""The certified side: which samples are (δ,ε)-robust whatever the attack."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import functional
+from .._checks import (
+    check_delta,
+    check_epsilon,
+    check_inputs,
+    check_labels,
+    check_norm,
+    check_number,
+    radius_words,
+)
+from .._errors import InputError, UnknownNameError
+from ..adapters import adapt
+from ..evaluation.certificates import lipschitz_constants
+from ..functional import SOUND_BOUND_KINDS, BoundKind
+from ._reduction import Reduction, check_reduction, reduced
+
+if TYPE_CHECKING:
+    from .._types import Array, Norm
+
+
+@radius_words
+def certified_loss_change_robustness(
+    classifier: Any,
+    x: Array,
+    y: Array,
+    *,
+    delta: float,
+    epsilon: float,
+    norm: Norm = "Linf",
+    lipschitz: float | None = None,
+    kind: BoundKind = "best",
+    reduction: Reduction = "mean",
+) -> float | Array:
+    """Share of samples whose loss provably rises by at most ε in the whole ball: a lower bound, no attack is run.
+
+    In a ball of radius δ the features move by at most L δ, and the loss by at most
+    `functional.loss_increase_bound` at that radius. True (δ,ε)-robustness lies between this share and
+    `loss_change_robustness`, up to the rounding of the network's own arithmetic.
+
+    Args:
+        classifier: An ART classifier or an adapted one.
+        x: Clean inputs, (n, ...).
+        y: True labels, (n,) or one-hot (n, k).
+        delta: Radius of the ball in clip units.
+        epsilon: Tolerated loss change ε ≥ 0, nats.
+        norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word; derived
+            from the layers if None.
+        kind: Which sound bound; see `art_flat.functional.loss_increase_bound`.
+        reduction: `"mean"` or `"none"`.
+
+    Returns:
+        The certified share, in [0, 1]; or 1 (certified), 0 (not) or NaN (NaN logits) each, float64 (n,).
+
+    Raises:
+        InputError: If an argument cannot be used, or there is no Lipschitz constant.
+        UnknownNameError: If there is no such norm or sound bound.
+
+    >>> import numpy as np, torch
+    >>> from art_flat.models import as_classifier
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
+    >>> _ = torch.nn.init.eye_(model[1].weight)
+    >>> classifier = as_classifier(model, input_shape=(2,), nb_classes=2)
+    >>> x = np.array([[0.6, 0.4], [0.9, 0.1]])
+    >>> certified_loss_change_robustness(classifier, x, [0, 0], delta=0.1, epsilon=0.08)
+    0.5
+    """
+    check_reduction(reduction, ("mean", "none"))
+    delta, epsilon, norm = check_delta(delta), check_epsilon(epsilon), check_norm(norm)
+    if kind not in SOUND_BOUND_KINDS:
+        raise UnknownNameError("sound bound", kind, SOUND_BOUND_KINDS)
+    if lipschitz is not None:
+        lipschitz = check_number(lipschitz, "lipschitz", "feature units per clip unit", above=0.0)
+    net = adapt(classifier)
+    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+    labels = check_labels(y, len(inputs), net.nb_classes).cpu()
+    constants, missing = lipschitz_constants(net, {norm: [delta]}, lipschitz)
+    if missing:
+        raise InputError(f"no Lipschitz constant in {norm}: {missing[norm]}")
+    logits, features = (t.cpu().double() for t in net.outputs(inputs))
+    weight = net.head.weight.detach().cpu().double()
+    radius = float(np.nextafter(constants[norm].value * delta, np.inf))
+    bound = functional.loss_increase_bound(logits, features, weight, labels, radius=radius, kind=kind).numpy()
+    return reduced(np.where(np.isnan(bound), np.nan, bound <= epsilon), reduction, x)

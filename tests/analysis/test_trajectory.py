@@ -1,0 +1,377 @@
+"""What the probe records, against the model asked again at the points that were passed through it."""
+
+import copy
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+import art_flat as af
+from art_flat._errors import InputError, ParameterError, UnknownNameError
+from art_flat.analysis import trace_attack
+from art_flat.attacks import Attack, AttackInfo, load_attack
+from art_flat.models import as_classifier
+
+COLUMNS = ["sample", "step", "loss", "kappa", "log_kappa", "confidence", "label", "distance"]
+
+
+class Scripted(Attack):
+    """An attack that does what its test says."""
+
+    def run(self, problem):
+        return self.info.defaults["run"](problem)
+
+
+def scripted(run, **facts):
+    facts = {"norms": ("Linf",), **facts}
+    return AttackInfo("test:Scripted", build=lambda: Scripted(info_of[0]), defaults={"run": run}, **facts)
+
+
+info_of = []
+
+
+def make(run, **facts):
+    info_of[:] = [scripted(run, **facts)]
+    return info_of[0].build()
+
+
+def asked_again(net, points, y):
+    """Loss, κ, confidence, label at points, from logits and features, in float64 and without art_flat."""
+    z, phi = (t.double() for t in net.outputs(torch.as_tensor(points)))
+    p = torch.exp(z - z.logsumexp(1, keepdim=True))
+    weight = net.head.weight.double()
+    others = torch.stack([p.sum(1) - p[:, j] for j in range(p.shape[1])], 1)
+    kappa = (weight**2).sum() * (phi**2).sum(1) * (p * others).sum(1)
+    loss = -torch.log(p[range(len(y)), torch.as_tensor(y)])
+    return {"loss": loss, "kappa": kappa, "confidence": p.amax(1), "label": z.argmax(1)}
+
+
+@pytest.fixture(scope="module")
+def wide(digits):
+    """The digits net in float64, so that a batch's size changes nothing that a test can see."""
+    net, x, y = digits
+    model = copy.deepcopy(net.estimator.model).double()
+    net = af.adapt(as_classifier(model, input_shape=(1, 8, 8), nb_classes=10))
+    return net, x[:12].astype(np.float64), y[:12]
+
+
+@pytest.mark.parametrize("name", ["art_flat:PGD(steps=6)", "torchattacks:PGD(steps=6)"])
+def test_equals_a_loop_over_stored_iterates(wide, name):
+    if name.startswith("torchattacks"):
+        pytest.importorskip("torchattacks", reason="torchattacks is not installed")
+    net, x, y = wide
+    attack = load_attack(name)
+    stored = []
+    first = next(m for m in net.estimator.model.modules() if isinstance(m, nn.Conv2d))
+    handle = first.register_forward_pre_hook(lambda module, args: stored.append(args[0].detach().clone()))
+    try:
+        result = attack(net, x, y, delta=0.2, seed=3)
+    finally:
+        handle.remove()
+    iterates = [s.double() for s in stored[1:-1]]  # between the passes of the clean and of the final points
+    traced = trace_attack(net, attack, x, y, delta=0.2, seed=3)
+    np.testing.assert_array_equal(traced.result.x, result.x)
+    frame = traced.frame()
+    assert list(frame.columns) == COLUMNS
+    assert len(iterates) >= 6
+    for step, points in enumerate([x, *iterates, result.x]):
+        rows = frame[frame["step"] == step].sort_values("sample")
+        np.testing.assert_array_equal(rows["sample"], range(12))
+        for column, values in asked_again(net, points, y).items():
+            np.testing.assert_allclose(rows[column], values, rtol=1e-6, atol=1e-12, err_msg=column)
+        np.testing.assert_allclose(rows["log_kappa"], np.log(rows["kappa"]), rtol=1e-9, atol=1e-9)
+        length = np.abs(np.asarray(points) - x).reshape(12, -1).max(1)
+        np.testing.assert_allclose(rows["distance"], length, rtol=1e-5, atol=1e-7)
+    assert frame["step"].max() == len(iterates) + 1
+
+
+@pytest.mark.parametrize("library", ["torchattacks", "art"])
+@pytest.mark.parametrize("attack", ["PGD", "APGD", "CW", "DeepFool", "Square"])
+def test_attacks_of_both_libraries(digits, library, attack):
+    if library == "torchattacks":
+        pytest.importorskip("torchattacks", reason="torchattacks is not installed")
+        name = {"CW": "CW(steps=15, lr=0.1, c=5)", "PGD": "PGD(steps=5)"}.get(attack, attack)
+    else:
+        name = {
+            "PGD": "ProjectedGradientDescent(max_iter=5)",
+            "APGD": "AutoProjectedGradientDescent(max_iter=5, nb_random_init=1)",
+            "CW": "CarliniL2Method(max_iter=3, binary_search_steps=2)",
+            "DeepFool": "DeepFool(max_iter=10)",
+            "Square": "SquareAttack(max_iter=20)",
+        }[attack]
+    net, x, y = digits
+    x, y = x[:8], y[:8]
+    attack = load_attack(f"{library}:{name}")
+    delta = 0.2 if attack.info.budget == "fixed" else 1.0
+    plain = attack(net, x, y, delta=delta)
+    traced = trace_attack(net, attack, x, y, delta=delta)
+    np.testing.assert_array_equal(traced.result.x, plain.x)
+    frame, samples = traced.frame(), traced.valley()
+    seen = len(frame) - 2 * len(x) + traced.n_foreign
+    assert seen == round(plain.forwards * len(x)) > 0
+    assert (frame.groupby("sample")["step"].max() + 1 == samples["n_steps"].to_numpy()).all()
+    end = frame.groupby("sample").last()
+    for column, values in asked_again(net, plain.x, y).items():
+        np.testing.assert_allclose(end[column], values, rtol=2e-4, atol=1e-7, err_msg=column)
+    np.testing.assert_allclose(end["distance"], plain.distance, rtol=1e-12)
+    np.testing.assert_array_equal(samples["success"], plain.success)
+    if attack.info.budget == "fixed":
+        assert traced.matching_exact
+        assert (frame["distance"] <= 2 * delta).all()
+    flipped = samples["right_clean"] & samples["flip_step"].notna()
+    assert flipped.any() or library == "art"
+    np.testing.assert_array_equal(samples["ridge_height"].notna(), flipped)
+    assert (samples["ridge_over_bound"][flipped] >= 1 - 1e-9).all()
+    assert traced.summary().shape[0] > 5
+
+
+def shuffled(problem, passes):
+    for rows in passes:
+        noise = (torch.rand(len(rows), *problem.x.shape[1:], dtype=problem.x.dtype) - 0.5) * problem.delta
+        problem.module(torch.clamp(problem.x[rows] + noise, 0, 1))
+    return problem.x
+
+
+def test_rows_are_found_where_they_are_dropped_reordered_and_repeated(wide):
+    net, x, y = wide
+    passes = [[3, 1, 2], [0], [5, 5, 4, 5], list(range(11, -1, -1)), [7, 9], [7, 9], [0] * 12]
+    seen = []
+
+    def run(problem):
+        handle = problem.module.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+        try:
+            return shuffled(problem, passes)
+        finally:
+            handle.remove()
+
+    traced = trace_attack(net, make(run, budget="fixed"), x, y, delta=0.2)
+    assert traced.matching_exact
+    assert traced.n_foreign == 0
+    expected = {i: [] for i in range(12)}
+    for rows, points in zip(passes, seen, strict=True):
+        for row, loss in zip(rows, asked_again(net, points, y[rows])["loss"], strict=True):
+            expected[row].append(float(loss))
+    for sample, part in traced.frame().groupby("sample"):
+        np.testing.assert_array_equal(part["step"], range(len(part)))
+        np.testing.assert_allclose(part["loss"].iloc[1:-1], expected[sample], rtol=1e-6, atol=1e-9)
+
+
+def test_matching_that_cannot_be_exact_says_so(wide):
+    net, x, y = wide
+    near = np.concatenate([x[:3], np.clip(x[:1] + 0.01, 0, 1)])
+    labels = np.concatenate([y[:3], y[:1]])
+    still = make(lambda problem: shuffled(problem, [[0, 1]]), budget="fixed")
+    assert not trace_attack(net, still, near, labels, delta=0.2).matching_exact
+    assert trace_attack(net, still, near[:3], labels[:3], delta=0.2).matching_exact
+    twins = np.concatenate([x[:2], x[:1]])
+    traced = trace_attack(
+        net, make(lambda p: shuffled(p, [[0, 1, 2]]), budget="fixed"), twins, y[[0, 1, 0]], delta=0.2
+    )
+    assert not traced.matching_exact
+    assert (traced.valley()["n_steps"] == 3).all()  # a whole batch is taken to be in order
+
+
+def test_probe_images_are_left_out(wide):
+    net, x, y = wide
+
+    def run(problem):
+        problem.module(torch.ones_like(problem.x[:1]))
+        problem.module(problem.x)
+        return problem.x
+
+    traced = trace_attack(net, make(run, budget="fixed"), x, y, delta=0.1)
+    assert traced.n_foreign == 1
+    assert (traced.valley()["n_steps"] == 3).all()
+
+
+def test_valley_of_a_path_known_in_advance(linear):
+    net = linear([[-4.0, 0.0], [4.0, 0.0]], bias=[2.0, -2.0])  # logits ±(4 x₀ − 2), boundary at x₀ = ½
+    x, y = np.array([[0.25, 0.5], [0.375, 0.25]], dtype=np.float32), np.array([0, 0])
+    stops = [0.45, 0.6, 0.95, 1.0]
+
+    def run(problem):
+        for stop in stops:
+            points = problem.x.clone()
+            points[:, 0] = stop
+            problem.module(points)
+        points[1, 0] = 0.55
+        return points
+
+    traced = trace_attack(net, make(run, budget="fixed"), x, y, delta=0.8, flat_epsilon=0.2)
+    samples = traced.valley()
+    np.testing.assert_array_equal(samples["flip_step"], [2, 2])
+    np.testing.assert_array_equal(samples["peak_step"], [2, 2])
+    wanted = 32 * (0.5**2 + np.array([0.5, 0.25]) ** 2) / 2  # two classes: the bound is attained
+    np.testing.assert_allclose(samples["ridge_bound"], wanted, rtol=1e-5)
+    np.testing.assert_allclose(samples["ridge_height"], wanted, rtol=1e-5)
+
+    def kappa(x0, x1):
+        p = 1 / (1 + math.exp(8 * x0 - 4))
+        return 32 * (x0**2 + x1**2) * 2 * p * (1 - p)
+
+    np.testing.assert_allclose(samples["kappa_clean"], [kappa(0.25, 0.5), kappa(0.375, 0.25)], rtol=1e-5)
+    np.testing.assert_allclose(samples["kappa_peak"], [kappa(0.6, 0.5), kappa(0.6, 0.25)], rtol=1e-5)
+    np.testing.assert_allclose(samples["kappa_end"], [kappa(1.0, 0.5), kappa(0.55, 0.25)], rtol=1e-5)
+    np.testing.assert_allclose(samples["end_over_clean"], samples["kappa_end"] / samples["kappa_clean"])
+    confident = [1 / (1 + math.exp(-8 * s + 4)) for s in stops]
+    flat = [[kappa(s, x1) < kappa(*x0) for s in stops] for x0, x1 in ((x[0], 0.5), (x[1], 0.25))]
+    steps = [sum(c >= 0.9 and f for c, f in zip(confident, row, strict=True)) for row in flat]
+    np.testing.assert_array_equal(
+        samples["valley_steps"], [steps[0] + 1, steps[1]]
+    )  # one ends at 1.0, one leaves
+    np.testing.assert_array_equal(samples["uncanny"], [True, False])
+    assert traced.uncanny_valley_fraction == 0.5
+    assert traced.success == 1
+    p = 1 / (1 + math.exp(2))  # two classes: log(1 − p + p exp(8t)) = ε
+    np.testing.assert_allclose(
+        samples["flat_radius_clean"].iloc[0], math.log((math.exp(0.2) - 1 + p) / p) / 8, rtol=1e-5
+    )
+    summary = traced.summary((0.5,)).set_index("measure")
+    assert summary.loc["kappa_clean", "q50"] == pytest.approx(samples["kappa_clean"].median())
+    assert set(summary["delta"]) == {0.8}
+    assert set(summary["success"]) == {1.0}
+
+
+def test_wrong_clean_points_have_no_ridge_and_do_not_count(linear):
+    net = linear([[-4.0, 0.0], [4.0, 0.0]], bias=[2.0, -2.0])
+    x, y = np.array([[0.9, 0.5]], dtype=np.float32), np.array([0])
+    traced = trace_attack(net, "art_flat:PGD(steps=2)", x, y, delta=0.1)
+    samples = traced.valley()
+    assert samples["ridge_height"].isna().all()
+    assert not samples["right_clean"].any()
+    assert math.isnan(traced.uncanny_valley_fraction)
+    assert math.isnan(traced.success)
+    assert traced.summary()["n"].eq(0).all()
+
+
+@pytest.mark.parametrize("definition", ["neuronwise", "unsquared"])
+def test_definitions(wide, definition):
+    net, x, y = wide
+    traced = trace_attack(net, "art_flat:PGD(steps=2)", x, y, delta=0.2, definition=definition)
+    frame = traced.frame()
+    ends = frame.groupby("sample").last()["kappa"]
+    np.testing.assert_allclose(
+        ends, net.relative_sharpness(traced.result.x, definition=definition), rtol=1e-9, atol=1e-300
+    )
+
+
+def test_norms_and_ranges_are_in_clip_units(digits):
+    net, x, y = digits
+
+    class Shrunk(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = net.estimator.model
+
+        def forward(self, inputs):
+            return self.inner(inputs / 255)
+
+    big = af.adapt(as_classifier(Shrunk(), input_shape=(1, 8, 8), nb_classes=10, clip_values=(0.0, 255.0)))
+    for name in ("art:ProjectedGradientDescent(max_iter=3)", "art_flat:PGD(steps=3)"):
+        small = trace_attack(net, name, x[:6], y[:6], delta=0.2).frame()
+        large = trace_attack(big, name, 255 * x[:6], y[:6], delta=51.0).frame()
+        np.testing.assert_allclose(large["distance"], 255 * small["distance"], rtol=1e-3, atol=1e-2)
+        assert large["distance"].max() > 40
+    l2 = trace_attack(net, "art_flat:PGD(steps=3)", x[:6], y[:6], delta=0.5, norm=2)
+    assert l2.result.norm == "L2"
+    assert 0.4 < l2.frame()["distance"].max() <= 0.5 + 1e-6
+
+
+def test_nothing_is_left_on_the_model_and_no_pass_is_added(digits):
+    net, x, y = digits
+    model = net.estimator.model
+
+    def hooks():
+        return [len(m._forward_hooks) + len(m._forward_pre_hooks) for m in model.modules()]
+
+    before, attack = hooks(), load_attack("art_flat:PGD(steps=4)")
+    with net.counting() as plain:
+        attack(net, x, y, delta=0.1)
+    with net.counting() as traced:
+        trace_attack(net, attack, x, y, delta=0.1)
+    assert traced.forwards == plain.forwards
+    assert traced.backwards == plain.backwards
+    assert hooks() == before
+
+    def fail(problem):
+        problem.module(problem.x)
+        raise RuntimeError("planted")
+
+    with pytest.raises(RuntimeError, match="planted"):
+        trace_attack(net, make(fail), x, y, delta=0.1)
+    assert hooks() == before
+
+
+def test_memory_grows_by_numbers_not_by_images(wide):
+    from art_flat.analysis._recorder import Recorder
+
+    net, x, y = wide
+    inputs, labels = torch.as_tensor(x), torch.as_tensor(y)
+    recorder = Recorder(net, inputs, labels, net.outputs(x), "Linf", None, "paper")
+
+    def held():
+        return sum(b.numel() for b in recorder._blocks)
+
+    for step in range(1, 40):
+        recorder.see(inputs, net.outputs(x))
+        assert held() == 6 * 12 * (step + 1)
+        assert not any(b.requires_grad or b._base is not None for b in recorder._blocks)
+    tensors = [v for v in vars(recorder).values() if isinstance(v, torch.Tensor)]
+    assert sum(t.numel() for t in tensors) < 12 * 10 + net.head.weight.numel() + 100
+
+
+def test_a_logistic_regression_is_traced_too(digits):
+    from art.estimators.classification import SklearnClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    _, x, y = digits
+    flat = x.reshape(len(x), -1).astype(np.float64)
+    model = LogisticRegression(max_iter=500).fit(flat, y % 2)
+    net = af.adapt(SklearnClassifier(model, clip_values=(0, 1)))
+    traced = trace_attack(net, "art_flat:PGD(steps=3)", flat, y % 2, delta=0.2)
+    end = traced.frame().groupby("sample").last()
+    np.testing.assert_allclose(end["kappa"], net.relative_sharpness(traced.result.x), rtol=1e-9)
+    np.testing.assert_allclose(traced.valley()["ridge_over_bound"].dropna(), 1, rtol=1e-9)
+
+
+def test_one_sample_torch_and_estimators(digits):
+    net, x, y = digits
+    traced = trace_attack(
+        net.estimator, "art_flat:PGD(steps=2)", torch.as_tensor(x[:1]), torch.as_tensor(y[:1]), delta=0.1
+    )
+    assert isinstance(traced.result.x, torch.Tensor)
+    assert traced.matching_exact
+    assert isinstance(traced.frame(), pd.DataFrame)
+    assert "1 samples" in repr(traced)
+
+
+def test_words_of_errors(digits):
+    net, x, y = digits
+    with pytest.raises(UnknownNameError, match="paper"):
+        trace_attack(net, "art_flat:PGD", x, y, delta=0.1, definition="papper")
+    with pytest.raises(ParameterError, match="the radius is `delta`"):
+        trace_attack(net, "art_flat:PGD", x, y, eps=0.1)
+    traced = trace_attack(net, "art_flat:PGD(steps=1)", x, y, delta=0.1)
+    with pytest.raises(InputError, match="cannot plot 'kapa'; choose one of loss"):
+        traced.plot("kapa")
+
+
+def test_plot(digits):
+    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    net, x, y = digits
+    figure = trace_attack(net, "art_flat:PGD(steps=3)", x, y, delta=0.1).plot()
+    (axes,) = figure.axes
+    assert "δ = 0.1" in axes.get_title()
+    assert len(axes.lines[0].get_xdata()) == 3 + 4
+
+
+def test_strength_decides_how_deep_into_the_valley(digits):
+    net, x, y = digits
+    weak, strong = (trace_attack(net, "art_flat:PGD(steps=20)", x, y, delta=d) for d in (0.05, 0.3))
+    assert strong.success > weak.success
+    end, top = (strong.valley()[c].median() for c in ("log_kappa_end", "log_kappa_peak"))
+    assert end < top - 1
+    assert strong.uncanny_valley_fraction > 0.2

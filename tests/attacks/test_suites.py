@@ -1,0 +1,90 @@
+"""What is in the suites of the package, and what a suite file may say."""
+
+import tomllib
+from importlib.resources import files
+
+import pytest
+
+import art_flat as af
+from art_flat._errors import ConfigError
+from art_flat.attacks import SUITES, SuiteWarning, load_suite
+
+
+def specs(name):
+    return tomllib.loads((files("art_flat.attacks") / "suites" / f"{name}.toml").read_text("utf-8"))[
+        "attacks"
+    ]
+
+
+def test_the_package_has_these_suites():
+    assert set(SUITES) == {
+        "all", "black-box", "fast", "l0", "l1", "l2", "linf", "noise", "paper", "standard",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SUITES)
+def test_nothing_in_a_suite_is_misspelt_refused_or_said_twice(name):
+    """With every plugin installed nothing is left out: a warning would be an error here."""
+    pytest.importorskip("torchattacks")
+    attacks = load_suite(name)
+    assert all(a.info.usability != "refused" for a in attacks)
+    if "*" not in specs(name):
+        assert len(attacks) == len(set(specs(name)))
+
+
+@pytest.mark.parametrize(("name", "norm"), [("linf", "Linf"), ("l2", "L2"), ("l1", "L1"), ("l0", "L0")])
+def test_every_attack_of_a_norm_suite_has_that_norm(name, norm):
+    pytest.importorskip("torchattacks")
+    assert all(norm in a.info.norms for a in load_suite(name))
+
+
+@pytest.mark.parametrize("name", ["fast", "paper", "standard", "linf", "l2", "all"])
+def test_our_maximiser_is_in_every_linf_and_l2_suite(name):
+    pytest.importorskip("torchattacks")
+    assert {"art_flat:PGD", "art_flat:APGD"} & {a.info.name for a in load_suite(name)}
+
+
+@pytest.mark.parametrize("name", ["black-box", "noise"])
+def test_no_gradients_in_black_box_suites(name):
+    pytest.importorskip("torchattacks")
+    allowed = {"noise": {"none"}, "black-box": {"none", "black-box"}}[name]
+    assert {a.info.access for a in load_suite(name)} <= allowed
+
+
+def test_standard_is_autoattacks_version():
+    """APGD-CE, APGD-T, FAB-T with nine targets and 100 steps each, and Square with 5000 queries."""
+    pytest.importorskip("torchattacks")
+    given = {a.info.name.split(":")[1]: {**a.info.defaults, **a.params} for a in load_suite("standard")}
+    assert {"APGD", "APGDT", "FAB", "Square"} <= given.keys()
+    assert [given[n]["steps"] for n in ("APGD", "APGDT", "FAB")] == [100] * 3
+    assert [given[n]["n_classes"] for n in ("APGDT", "FAB")] == [10, 10]
+    assert given["FAB"]["multi_targeted"]
+    assert given["Square"]["n_queries"] == 5000
+
+
+def test_all_is_everything_that_is_not_refused():
+    known = {n for n, info in af.list_attacks().items() if info.usability != "refused"}
+    assert {a.name for a in load_suite("all")} == known
+
+
+def own(folder, *attacks):
+    path = folder / "mine.toml"
+    path.write_text(f"attacks = {list(attacks)}")
+    return str(path)
+
+
+def test_a_star_stands_for_several(tmp_path):
+    names = [a.name for a in load_suite(own(tmp_path, "art_flat:PGD", "art_flat:*"))]
+    ours = [n for n, info in af.list_attacks("art_flat").items() if info.usability != "refused"]
+    assert sorted(names) == sorted(ours)
+    with pytest.raises(ConfigError, match=r"none of its attacks can be used here: nothing:\*"):
+        load_suite(own(tmp_path, "nothing:*"))
+
+
+def test_refused_attacks_are_left_out_with_their_reason(tmp_path):
+    refused = [info for info in af.list_attacks().values() if info.usability == "refused"]
+    assert refused
+    with pytest.warns(SuiteWarning, match=f"left out {refused[0].name} \\(refused: ") as said:
+        attacks = load_suite(own(tmp_path, "art_flat:PGD", refused[0].name))
+    assert [a.name for a in attacks] == ["art_flat:PGD"]
+    assert refused[0].reason in str(said[0].message)
