@@ -144,7 +144,10 @@ class Recorder:
         before, start = self._last.logits[samples], self._last.features[samples]
         label = self.y[samples][:, None]
         lead, later = (z.gather(1, label) - z for z in (before, logits))
-        step = torch.where(later < 0, lead / (lead - later), torch.inf).amin(dim=1, keepdim=True)
+        share = lead / (lead - later).clamp_min(torch.finfo(lead.dtype).tiny)
+        step = (
+            torch.where(later <= 0, share, torch.inf).scatter(1, label, torch.inf).amin(dim=1, keepdim=True)
+        )
         right = ((lead >= 0).all(dim=1) & torch.isfinite(step[:, 0]))[:, None]
         step = torch.where(right, step, torch.nan)
         z, phi = torch.lerp(before, logits, step), torch.lerp(start, features, step)

@@ -88,9 +88,10 @@ class LibraryAttack(Attack):
     def library_attack(self, setup: Setup) -> Any:
         """Return the library's object with δ, norm, seed, step size and parameters set."""
         row, settings = self.row, {k: v for k, v in setup.params.items() if k in self.row.signature}
-        if row.step is not None and settings[row.step.parameter] is None:
-            steps = setup.params[row.step.steps] if row.step.steps else 1
-            settings[row.step.parameter] = row.step.factor * (setup.radius or 0.0) / steps
+        if row.step is not None:
+            given, steps = settings[row.step.parameter], setup.params[row.step.steps] if row.step.steps else 1
+            default = row.step.factor * (setup.radius or 0.0) / steps
+            settings[row.step.parameter] = default if given is None else given / setup.span
         if row.radius is not None and setup.radius is not None:
             settings[row.radius] = setup.radius
         ours = {"norm": setup.problem.norm, "seed": setup.problem.seed}

@@ -185,5 +185,5 @@ class Row:
         many = f" / {self.step.steps}" if self.step.steps else ""
         return (
             f"{self.step.parameter} is {self.step.factor} delta{many} unless given; "
-            "given values are in the library's unit range [0, 1]",
+            "given values are in units of clip_values, as delta is",
         )

@@ -12,6 +12,7 @@ import torch
 from art import config
 from art.estimators.classification import PyTorchClassifier, SklearnClassifier
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from torch import nn
 
 import art_flat as af
@@ -50,6 +51,13 @@ def sklearn_classifier(k=3):
     return SklearnClassifier(LogisticRegression(C=50).fit(x, y), clip_values=(0, 1))
 
 
+def mlp_classifier(k=3):
+    x = np.random.default_rng(1).random((50, D))
+    y = ((x - 0.5) @ np.random.default_rng(2).normal(size=(D, k))).argmax(axis=1)
+    model = MLPClassifier((8, 5), activation="tanh", solver="lbfgs", max_iter=5000, random_state=0)
+    return SklearnClassifier(model.fit(x, y), clip_values=(0, 1))
+
+
 CASES = {
     "torch": torch_classifier,
     "torch, mean/std": lambda: torch_classifier(preprocessing=(0.4, 0.2)),
@@ -58,6 +66,8 @@ CASES = {
     "torch, binary": lambda: torch_classifier(1, nn.BCEWithLogitsLoss()),
     "scikit-learn": sklearn_classifier,
     "scikit-learn, binary": lambda: sklearn_classifier(2),
+    "scikit-learn, MLP": mlp_classifier,
+    "scikit-learn, binary MLP": lambda: mlp_classifier(2),
 }
 
 

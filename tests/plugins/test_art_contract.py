@@ -65,7 +65,7 @@ FAST: list[Case] = [
 ]
 SLOW: list[Case] = [
     ("AutoAttack", "Linf", 0.4, 0.9, {}),
-    ("UniversalPerturbation", "L2", 3.0, 0.2, {"max_iter": 2, "attacker_params": {"max_iter": 5}}),
+    ("UniversalPerturbation", "L2", 4.0, 0.1, {"max_iter": 3, "attacker_params": {"max_iter": 5, "epsilon": 0.5}}),
     (
         "UniversalPerturbation",
         "Linf",

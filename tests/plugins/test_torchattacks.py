@@ -182,6 +182,11 @@ def test_radius_and_images_are_rescaled_to_the_unit_range():
     assert found["labels"].dtype == torch.int64
 
 
+def test_given_steps_are_in_clip_units_like_delta():
+    given = seen("torchattacks:PGD(alpha=25.5)", *in_range(0.0, 255.0), delta=51.0, seed=0)["attack"]
+    assert given.alpha == pytest.approx(0.1)
+
+
 def test_autoattack_runs_the_published_number_of_steps():
     inside = seen("torchattacks:AutoAttack", *few(), delta=0.2, seed=5)["attack"]._autoattack.attacks
     assert [type(a).__name__ for a in inside] == ["APGD", "APGDT", "FAB", "Square"]
