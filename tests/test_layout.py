@@ -32,6 +32,7 @@ PUBLIC = [
         f"art_flat.{m}"
         for m in (
             "adapters",
+            "analysis",
             "attacks",
             "datasets",
             "evaluation",

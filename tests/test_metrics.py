@@ -118,6 +118,16 @@ def test_loss_change_robustness(digits, points, reference, epsilon):
     assert each.mean() == pytest.approx(share)
 
 
+def test_an_increase_of_just_epsilon_is_tolerated(digits, points):
+    net, x, y = digits
+    each = metrics.loss_increase(net, x, y, x_adv=points, reduction="none")
+    largest = float(each.max())
+    assert metrics.loss_change_robustness(net, x, y, x_adv=points, epsilon=largest) == 1
+    below = metrics.loss_change_robustness(net, x, y, x_adv=points, epsilon=largest * (1 - 1e-9))
+    assert below == pytest.approx(23 / 24)
+    assert metrics.loss_change_robustness(net, x, y, x_adv=x, epsilon=0) == 1
+
+
 def test_prediction_change_robustness(digits, points, reference):
     net, x, y = digits
     share = metrics.prediction_change_robustness(net.estimator, x, y, x_adv=points)
@@ -332,6 +342,11 @@ def test_points_of_an_attack_outside_the_ball_count_as_clean(digits):
     ):
         each = metrics.loss_increase(net, x, y, attack=strong, delta=0.1, reduction="none")
     assert (each == 0).all()
+    with pytest.warns(metrics.OutsideBallWarning):
+        assert metrics.prediction_change_robustness(net, x, y, attack=strong, delta=0.1) == 1
+    with pytest.warns(metrics.OutsideBallWarning):
+        smallest = metrics.minimum_loss_increase(net, x, y, attack=strong, delta=0.1, reduction="none")
+    assert np.isinf(smallest[np.asarray(net.predict(x)) == y]).all()
 
 
 def test_minimum_norm_attack_in_another_norm(digits):
@@ -451,7 +466,7 @@ def test_points_outside_the_ball(digits, metric):
     )
     with pytest.raises(BudgetError, match=words):
         call(metric, net, x, y, x_adv=x_adv, delta=0.1)
-    with pytest.raises(BudgetError, match="1 of 24 points of `x_adv.1.` lie outside the L2 ball"):
+    with pytest.raises(BudgetError, match=r"1 of 24 points of `x_adv\[1\]` lie outside the L2 ball"):
         call(metric, net, x, y, x_adv=[x, x_adv], delta=0.2, norm="L2", reduction="none")
     call(metric, net, x, y, x_adv=x_adv, delta=0.25, norm="L2", reduction="none")
 
@@ -466,7 +481,7 @@ def test_rounding_is_no_reason_to_refuse(digits):
 
 
 def test_classifier_and_random_state_are_left_alone(digits):
-    net, x, y = digits
+    _, x, y = digits
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 10))
     classifier = PyTorchClassifier(
         model, nn.CrossEntropyLoss(), (1, 8, 8), nb_classes=10, clip_values=(0, 1), device_type="cpu"

@@ -234,8 +234,8 @@ def _not_called(title: str, name: str | None, calls: list[Call]) -> str:
         return f"{title} does not call the layer {name!r} in a forward pass; {called}"
     if not calls:
         return (
-            f"no linear head in {title}: no layer with weights was seen to be called; a compiled or scripted "
-            "model hides its layers, so give the classifier the plain module"
+            f"no linear head in {title}: no layer with weights was seen to be called; a scripted model (or, "
+            "before torch 2.6, a compiled one) hides its layers, so give the classifier the plain module"
         )
     last, layer = calls[-1][:2]
     packed = callable(getattr(layer, "weight", None))

@@ -47,6 +47,47 @@ def evaluating(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def uncompiled(model: nn.Module) -> Iterator[None]:
+    """Compiled modules run as they were written, so that hooks on their layers are called.
+
+    Args:
+        model: Any module.
+
+    Yields:
+        None
+    """
+    compiled = any(
+        hasattr(module, "_orig_mod") or vars(module).get("_compiled_call_impl") is not None
+        for module in model.modules()
+    )
+    # torch before 2.6 has no stances; there, the head of a compiled model is not found.
+    set_stance = getattr(torch.compiler, "set_stance", None) if compiled else None
+    with contextlib.nullcontext() if set_stance is None else set_stance("force_eager"):
+        yield
+
+
+@contextlib.contextmanager
+def on_one_device(model: nn.Module) -> Iterator[None]:
+    """`nn.DataParallel` runs on its first device alone, so that one call of a layer sees the whole batch.
+
+    Args:
+        model: Any module.
+
+    Yields:
+        None
+    """
+    parallel = [m for m in model.modules() if isinstance(m, nn.DataParallel)]
+    devices = [module.device_ids for module in parallel]
+    try:
+        for module in parallel:
+            module.device_ids = module.device_ids[:1]
+        yield
+    finally:
+        for module, ids in zip(parallel, devices, strict=True):
+            module.device_ids = ids
+
+
+@contextlib.contextmanager
 def preserved(model: nn.Module) -> Iterator[None]:
     """Put modes, gradients, `requires_grad`, hooks and buffers of a model back as they were, in any case.
 

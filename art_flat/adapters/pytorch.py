@@ -16,7 +16,7 @@ from .._random import forked
 from ._art import ArtAdapter
 from ._head import find_head
 from ._network import Network, prepare
-from ._state import evaluating
+from ._state import evaluating, on_one_device, uncompiled
 from ._support import check_loss, check_loss_fits, check_placement
 from .base import Head, Outputs, Passes
 
@@ -26,6 +26,9 @@ _OWN = ("predict", "_apply_preprocessing", "_apply_postprocessing")
 
 class PyTorchAdapter(ArtAdapter):
     """ART's `PyTorchClassifier`, or a subclass of it that predicts in the same way.
+
+    Compiled models are run as they were written, and `nn.DataParallel` on its first device, wherever art_flat
+    calls them; ART's own calls are left as they are.
 
     Args:
         estimator: The classifier; its model is left as it is.
@@ -105,7 +108,8 @@ class PyTorchAdapter(ArtAdapter):
 
         handle = self._network.found.layer.register_forward_hook(count)
         try:
-            yield passes
+            with uncompiled(self._changeable()):
+                yield passes
         finally:
             handle.remove()
 
@@ -118,7 +122,8 @@ class PyTorchAdapter(ArtAdapter):
         return wrapper
 
     def _extractor(self) -> tuple[nn.Module, str | None]:
-        return self.estimator.model, self._network.found.name
+        name = self._network.found.name  # none if the model is the head itself
+        return (self.estimator.model, name) if name else (nn.Identity(), None)
 
     def _weights(self) -> Mapping[str, Any]:
         state: Mapping[str, Any] = self.estimator.model.state_dict()
@@ -127,7 +132,7 @@ class PyTorchAdapter(ArtAdapter):
     def _find(self, name: str | None) -> Network:
         wrapper, model = self._changeable(), self.estimator.model
         try:
-            with evaluating(wrapper), torch.no_grad():
+            with uncompiled(wrapper), on_one_device(wrapper), evaluating(wrapper), torch.no_grad():
                 probe = prepare(self._probe(), self.preprocessing, self.dtype)
                 found = find_head(model, lambda x: wrapper(x)[-1], probe, self.nb_classes, name)
         except ArtFlatError:

@@ -322,13 +322,27 @@ def _repair(points: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch
     finite = torch.isfinite(points).flatten(1).all(dim=1)
     points = torch.where(finite.view(-1, *[1] * (x.ndim - 1)), points, x)
     points = torch.minimum(torch.maximum(points, problem.low), problem.high)
-    if delta is not None:
-        excess = distance(x, points, problem.norm) / delta
-        rounded = (excess > 1) & (excess <= 1 + _ROUNDING[problem.norm])
-        if bool(rounded.any()):
-            points = points.clone()
-            points[rounded] = project(x[rounded], points[rounded], delta, problem.norm)
-    return points, finite
+    return points if delta is None else without_rounding(x, points, delta, problem.norm), finite
+
+
+def without_rounding(x: torch.Tensor, points: torch.Tensor, delta: float, norm: Norm) -> torch.Tensor:
+    """Points whose distance exceeds δ by no more than float32 arithmetic explains, pulled back into the ball.
+
+    Args:
+        x: Clean inputs, shape (n, ...).
+        points: Points of the same shape.
+        delta: Radius.
+        norm: Norm of the ball.
+
+    Returns:
+        The points; those inside, and those farther out, are as they were.
+    """
+    excess = distance(x, points, norm) / delta
+    rounded = (excess > 1) & (excess <= 1 + _ROUNDING[norm])
+    if bool(rounded.any()):
+        points = points.clone()
+        points[rounded] = project(x[rounded], points[rounded], delta, norm)
+    return points
 
 
 def _fooled(logits: torch.Tensor, problem: Problem) -> torch.Tensor:

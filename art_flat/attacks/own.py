@@ -15,7 +15,7 @@ from .._arrays import to_numpy
 from .._checks import check_norm
 from .._errors import AttackNotUsableError, InputError, UnknownNameError
 from .._types import NORMS, Norm
-from .base import Access, Attack, AttackInfo, Budget, Problem
+from .base import Access, Attack, AttackInfo, Budget, Problem, without_rounding
 
 _SILENT = {"verbose", "summary_writer", "device", "attack_mode"}
 """Settings of library objects that do not change what they find, or that are no settings."""
@@ -152,7 +152,8 @@ def _art(attack: Any) -> Callable[[Problem], Any]:
     def run(problem: Problem) -> Any:
         labels = problem.y if problem.target is None else problem.target
         one_hot = np.eye(problem.net.nb_classes, dtype=np.float32)[to_numpy(labels)]
-        return attack.generate(to_numpy(problem.x).astype(np.float32), y=one_hot)
+        points = torch.from_numpy(attack.generate(to_numpy(problem.x).astype(np.float32), y=one_hot))
+        return _within_own_radius(attack, points.to(problem.x), problem)
 
     return run
 
@@ -166,9 +167,20 @@ def _torchattacks(attack: Any) -> Callable[[Problem], Any]:
         unit = ((problem.x - problem.low) / span).float()
         points = attack(unit, labels).detach()
         back = points.to(problem.x.dtype) * span + problem.low
-        return torch.where(points == unit, problem.x, back)
+        points = torch.where(points == unit, problem.x, back)
+        return _within_own_radius(attack, points, problem, float(span.max()))
 
     return run
+
+
+def _within_own_radius(
+    attack: Any, points: torch.Tensor, problem: Problem, span: float = 1.0
+) -> torch.Tensor:
+    """Points freed of rounding errors over the radius the object was made with, so that they count at that δ."""
+    radius = getattr(attack, "eps", None)
+    if not isinstance(radius, (int, float, np.number)) or not radius > 0 or points.shape != problem.x.shape:
+        return points
+    return without_rounding(problem.x, points, float(radius) * span, problem.norm)
 
 
 def _is_instance(obj: Any, module: str, cls: str) -> bool:

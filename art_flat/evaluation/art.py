@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from art.evaluations import Evaluation
+from art.evaluations.evaluation import Evaluation
 
 from .._checks import check_delta, check_epsilon, check_norm, radius_words
 from .._errors import InputError
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
     """The security curve and the (δ, ε) robustness surface of a classifier, from one run.
 
-    It goes wherever `art.evaluations.SecurityCurve` does: the same `evaluate(classifier, x, y)`, the same return,
+    It goes wherever ART's `SecurityCurve` does: the same `evaluate(classifier, x, y)`, the same return,
     `plot()` and `detected_obfuscating_gradients`. What that calls eps is δ (`deltas`) here; ε is the tolerated loss
     change. Everything else is read from `results`.
 
@@ -172,6 +172,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
             from matplotlib import pyplot as plt
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError('plot() needs matplotlib: pip install "art-flat[plot]"') from error
+        figure: Figure
         figure, (curve, surface) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
         curve.axhline(self.accuracy, linestyle="--", color="grey", label="accuracy, clean")
         curve.plot(self.delta_list, self.accuracy_adv_list, "k-o", label="robust accuracy")

@@ -11,6 +11,7 @@ import pandas as pd
 
 from .._checks import check_definition, check_epsilon, radius_words
 from .._types import Definition
+from .diagnostics import Finding, diagnose
 from .optimality import optimality
 from .records import ADVERSARIAL, CLEAN, TABLES
 from .store import Store
@@ -143,6 +144,16 @@ class Results:
         bad = self.adversarial[self.adversarial["status"].isin(["failed", "skipped"])]
         keys = ["model", "attack", "norm", "delta", "status", "error"]
         return bad.groupby(keys, dropna=False, sort=False).size().rename("n").reset_index()
+
+    def findings(self) -> list[Finding]:
+        """What a reader should know before believing the numbers, the most severe first; from the records alone.
+
+        `art_flat.evaluation.diagnose` lists what is looked for, and can also ask the models.
+
+        Returns:
+            The findings; empty if nothing is suspicious.
+        """
+        return diagnose(self)
 
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the tables, the environment and the summary into a new folder.

@@ -216,3 +216,15 @@ def test_no_library_is_imported_to_find_out(monkeypatch):
     for module in ("art", "art.attacks", "art.attacks.attack", "torchattacks", "torchattacks.attack"):
         monkeypatch.setitem(sys.modules, module, None)  # an import of it would raise now
     assert as_attack(sign_step).name == "own:sign_step"
+
+
+def test_an_object_counts_at_the_radius_it_was_made_with(digits):
+    """Its points leave the ball by rounding errors of float32, which do not put them outside."""
+    from art.attacks.evasion import ProjectedGradientDescent
+
+    net, x, y = digits
+    for eps in (0.3, 8 / 255):
+        attack = ProjectedGradientDescent(
+            net.estimator, eps=eps, eps_step=eps / 4, max_iter=10, verbose=False
+        )
+        assert (as_attack(attack, norms="Linf")(net, x, y).distance <= eps).all()

@@ -129,3 +129,9 @@ def test_scikit_learn_is_certified_too():
     assert (summary["certified@0.1"] > 0.5).any()
     assert results.facts["certificates"]["model"]["lipschitz"]["L2"] == pytest.approx(1.0)
     assert results.facts["certificates"]["model"]["lipschitz"]["Linf"] == pytest.approx(8.0)
+
+
+def test_a_model_that_is_its_own_head():
+    model = torch.nn.Linear(6, 3)
+    net = af.adapt(as_classifier(model, input_shape=(6,), nb_classes=3))
+    assert net.lipschitz("L2").value == pytest.approx(1.0)

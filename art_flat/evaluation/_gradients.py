@@ -1,0 +1,61 @@
+"""Input gradients that are exactly zero: in the arithmetic that attacks see, and in truth."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from ..adapters.base import Adapter
+
+_BATCH = 128
+
+
+class ZeroGradients(NamedTuple):
+    """Which samples have an input gradient of the loss that is zero in every element."""
+
+    own: torch.Tensor
+    """In the model's dtype, as an attack computes it, bool (n,)."""
+    float64: torch.Tensor
+    """With the residual p − e_y in float64, brought to size one before it is sent back, bool (n,)."""
+
+
+def zero_gradients(net: Adapter, x: torch.Tensor, y: torch.Tensor) -> ZeroGradients:
+    """Whether the gradient of the cross-entropy in the input is exactly zero.
+
+    The gradient is Jᵀ(p − e_y). On a confident model p − e_y underflows in the model's dtype: an attack then sees
+    nothing, although the loss is not flat in truth. In float64 it underflows only at a lead of 745 nats.
+
+    Args:
+        net: The adapted classifier.
+        x: Samples on the device and in the dtype of `net`, shape (n, ...).
+        y: Labels, int64 (n,).
+
+    Returns:
+        Two masks.
+    """
+    module = net.as_module()
+    own, wide = [], []
+    with net.guard(), torch.enable_grad():
+        for rows, labels in zip(torch.split(x, _BATCH), torch.split(y, _BATCH), strict=True):
+            inputs = rows.detach().clone().requires_grad_(True)
+            logits = module(inputs)
+            loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
+            (gradient,) = torch.autograd.grad(loss, inputs, retain_graph=True)
+            own.append(_is_zero(gradient))
+            residual = _residual(logits.detach().double(), labels)
+            size = residual.abs().amax(dim=1, keepdim=True)
+            unit = torch.where(size > 0, residual / size, 0.0)
+            (gradient,) = torch.autograd.grad((logits * unit.to(logits.dtype)).sum(), inputs)
+            wide.append(_is_zero(gradient))
+    return ZeroGradients(torch.cat(own), torch.cat(wide))
+
+
+def _residual(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    # p − e_y; the entry of the label is minus the sum of the others, so that nothing cancels
+    others = logits.softmax(dim=1).scatter(1, labels[:, None], 0.0)
+    return others.scatter(1, labels[:, None], -others.sum(dim=1, keepdim=True))
+
+
+def _is_zero(gradient: torch.Tensor) -> torch.Tensor:
+    return (gradient == 0).flatten(1).all(dim=1)

@@ -1,0 +1,145 @@
+"""What else can be wrong with a run, told from its records; `diagnostics` says what each finding means."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from ._findings import MANY, Finding, Run, Severity, ids, percent, softmaxed, unstable
+from .summary import CONFIDENT
+
+
+def unstable_losses(run: Run) -> Iterator[Finding]:
+    """Clean points that came back unchanged with another loss: predictions are random or depend on history."""
+    rows = run.rows[run.rows["measured"] & (run.rows["linf"] == 0)]
+    gap = (rows["loss_adv"] - rows["loss_clean"]).abs()
+    moved = rows[gap > 1e-3 * (1 + rows["loss_clean"].abs())]
+    for model, part in moved.groupby("model", sort=False):
+        yield unstable(str(model), part["sample"], "the same inputs had different losses at two times")
+
+
+def probabilities(run: Run) -> Iterator[Finding]:
+    """Logits that all lie within one of each other although predictions are good: a softmax comes before them."""
+    for model, part in run.clean.groupby("model", sort=False):
+        k = int(run.models.loc[model, "nb_classes"])
+        rows = run.rows[(run.rows["model"] == model) & run.rows["measured"]]
+        confidence = max(part["confidence"].max(), rows["confidence_adv"].max())
+        margin = max(part["margin"].abs().max(), rows["margin_adv"].abs().max())
+        accuracy = float((part["pred"] == part["label"]).mean())
+        if margin <= 1 + 1e-6 and confidence <= math.e / (math.e + k - 1) + 1e-6 and accuracy >= 1.5 / k:
+            yield softmaxed(
+                str(model), "warning", f"no logit leads by more than 1, yet accuracy is {percent(accuracy)}"
+            )
+
+
+def suspicious_radii(run: Run) -> Iterator[Finding]:
+    """Radii that do not fit the range of the inputs."""
+    for model, row in run.models.iterrows():
+        span = float(row["clip_high"]) - float(row["clip_low"])
+        for norm in ("Linf", "L2"):
+            for delta in run.facts["deltas"].get(norm, ()):
+                if norm == "Linf" and delta >= span / 2:
+                    what = "every input of the ball can be turned into one grey image, so no model is robust"
+                elif delta < span / 510:
+                    what = "that is less than half of one grey level in 256"
+                else:
+                    continue
+                yield Finding(
+                    "suspicious-radius",
+                    "warning",
+                    f"{model}, {norm}: δ = {delta:.4g} in a range of {span:.4g}: {what}",
+                    (),
+                    "δ is in units of the classifier's clip_values: 8/255 for inputs in [0, 1], 8 for inputs in "
+                    "[0, 255].",
+                )
+
+
+def suspicious_tolerances(run: Run) -> Iterator[Finding]:
+    """Tolerances that even a guess keeps."""
+    for model, row in run.models.iterrows():
+        limit = math.log(int(row["nb_classes"]))
+        large = [e for e in run.facts["epsilons"] if e >= limit]
+        if large:
+            yield Finding(
+                "suspicious-tolerance",
+                "warning",
+                f"{model}: ε = {', '.join(f'{e:.4g}' for e in large)} nats, but a guess among "
+                f"{int(row['nb_classes'])} classes costs {limit:.3g} nats",
+                (),
+                "At such an ε a rise of the loss from certain to guessing counts as robust; choose ε below log k, "
+                "and below log 2 where robust is to imply a right prediction.",
+            )
+
+
+def outside(run: Run) -> Iterator[Finding]:
+    """Points outside their ball or further away than the range is wide."""
+    span = run.models["clip_high"] - run.models["clip_low"]
+    rows = run.rows[run.rows["measured"]]
+    within = rows["within_budget"].astype("boolean").fillna(True).astype(bool)
+    far = rows["linf"].to_numpy() > rows["model"].map(span).to_numpy(float) * (1 + 1e-6)
+    cases: tuple[tuple[str, Severity, Any, str, str], ...] = (
+        (
+            "outside-budget", "warning", ~within & rows["delta"].notna() & rows["own"],
+            "points lie outside the ball that the attack was given",
+            "They do not count as found. The attack does not keep δ: do not read its success from its own report.",
+        ),
+        (
+            "outside-range", "error", far, "points moved further than the whole range of the inputs",
+            "The clip range of the classifier and the data disagree; check clip_values.",
+        ),
+    )  # fmt: skip
+    for id_, severity, chosen, what, advice in cases:
+        for (model, attack), part in rows[chosen].groupby(["model", "attack"], sort=False):
+            yield Finding(
+                id_, severity, f"{model}, {attack}: {len(part)} {what}", ids(part["sample"]), advice
+            )
+
+
+def not_run(run: Run) -> Iterator[Finding]:
+    """Units that failed or were skipped."""
+    bad = run.rows[run.rows["status"].isin(["failed", "skipped"])]
+    keys = ["model", "attack", "norm", "status", "error"]
+    for (model, attack, norm, status, error), part in bad.groupby(keys, sort=False, dropna=False):
+        where = f"{model}, {attack}, {norm}: {error}"
+        if status == "failed":
+            yield Finding(
+                "failed-units", "error", f"{len(part)} points failed; {where}", ids(part["sample"]),
+                "They are left out of the scores, never counted as robust. Repair the cause and run again: only "
+                "what failed is computed anew.",
+            )  # fmt: skip
+        elif "classes" in str(error):
+            yield Finding(
+                "too-few-classes", "info", f"skipped; {where}", (),
+                "The attack's loss needs more classes than the model has; choose another attack or another of its "
+                'losses, such as loss="ce".',
+            )  # fmt: skip
+        else:
+            yield Finding(
+                "skipped-attacks", "info", f"skipped; {where}", (), "Leave the attack out, or meet what it asks for."
+            )  # fmt: skip
+
+
+def flat_but_wrong(run: Run) -> Iterator[Finding]:
+    """Adversarial points in the uncanny valley: confidently wrong and flatter than their clean point."""
+    worst: dict[str, tuple[float, Finding]] = {}
+    for model, norm, delta, rows in run.radii():
+        right = set(rows["sample"][rows["right"] & rows["measured"]])
+        valley = rows["hit"] & (rows["confidence_adv"] >= CONFIDENT)
+        valley &= rows["log_kappa_adv"] < rows["log_kappa_clean"]
+        found = set(rows["sample"][valley])
+        share = len(found) / max(1, len(right))
+        if share >= MANY and share > worst.get(model, (0.0,))[0]:
+            worst[model] = (
+                share,
+                Finding(
+                    "flat-but-wrong",
+                    "warning",
+                    f"{model}, {norm}, δ = {delta:.4g}: {percent(share)} of the samples right when clean have an "
+                    f"adversarial point that is wrong with confidence ≥ {CONFIDENT:g} and flatter than the clean one",
+                    ids(found),
+                    "Flatness does not show robustness here, and low κ at a point does not vouch for its label; "
+                    "trace_attack shows the way into the valley.",
+                ),
+            )
+    yield from (finding for _, finding in worst.values())

@@ -1,0 +1,176 @@
+"""What a reader should know before believing a run's numbers, as named findings instead of log lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from .._arrays import to_numpy
+from .._checks import check_inputs, check_labels
+from .._errors import InputError
+from ..adapters import Adapter, adapt
+from . import _masking, _sanity
+from ._findings import MANY, SEVERITIES, SHARE, Run, softmaxed, unstable
+from ._findings import Finding as Finding
+from ._findings import Severity as Severity
+from ._gradients import zero_gradients
+
+if TYPE_CHECKING:
+    from .results import Results
+
+_CHECKS = (
+    _masking.vanishing_gradients,
+    _masking.stronger_without_gradients,
+    _masking.one_step_beats_many,
+    _masking.larger_radius_weaker,
+    _sanity.unstable_losses,
+    _sanity.probabilities,
+    _sanity.suspicious_radii,
+    _sanity.suspicious_tolerances,
+    _sanity.outside,
+    _sanity.not_run,
+    _sanity.flat_but_wrong,
+)
+_LOOKED_AT = 32
+"""Samples on which predictions are repeated."""
+
+
+def diagnose(
+    results: Results,
+    nets: Mapping[str, Any] | None = None,
+    x: Any = None,
+    y: Any = None,
+    *,
+    sweeps: Mapping[str, pd.DataFrame] | None = None,
+) -> list[Finding]:
+    """Everything suspicious about a run, the most severe first.
+
+    ============================= ======== ========================================================================
+    id                            severity fires when
+    ============================= ======== ========================================================================
+    `vanishing-gradients`         warning  10 % of the clean losses have gradients that underflow float32
+    `zero-gradients`              error    5 % of the input gradients are exactly zero (needs `nets`)
+    `masked-by-scale`             error    at some head scale, points found at scale 1 fool 10 % more samples than
+                                           the attack run there (needs `sweeps`)
+    `black-box-beats-white-box`   error    a black-box attack or noise fools 5 % that no white-box attack fools
+    `transfer-beats-white-box`    error    points found on another model do so
+    `one-step-beats-many`         error    one gradient step fools 5 % more than five or more
+    `larger-radius-weaker`        warning  an attack's success falls by 5 % at a larger δ
+    `unstable-predictions`        error    equal inputs have different outputs: randomised or stateful (in records
+                                           where an attack gave back clean points, and with `nets`)
+    `outputs-are-probabilities`   warning  no logit leads by more than 1 although the model is accurate; with
+                                           `nets` also where outputs sum to one (error if they are the logits)
+    `suspicious-radius`           warning  δ is at least half the clip range (L∞), or below half a grey level
+    `suspicious-tolerance`        warning  ε is at least log k, the loss of a guess
+    `outside-budget`              warning  points lie outside their ball
+    `outside-range`               error    points moved further than the clip range is wide
+    `failed-units`                error    an attack raised an error or gave back NaN
+    `too-few-classes`             info     an attack was skipped because it needs more classes
+    `skipped-attacks`             info     an attack was skipped for another reason
+    `flat-but-wrong`              warning  10 % have a confidently wrong point flatter than the clean one
+    ============================= ======== ========================================================================
+
+    Shares are of the samples that are right when clean, except for gradients (all samples). No finding is no proof
+    that nothing is wrong.
+
+    Args:
+        results: The records of a run.
+        nets: Estimators or adapted ones by the names of the run, for checks that ask the model; needs `x` and `y`.
+        x: Clean inputs of the run, or some of them, shape (n, ...).
+        y: Their labels.
+        sweeps: Model name → `scale_sweep(...).frame()`.
+
+    Returns:
+        The findings; an empty list if there is none.
+
+    Raises:
+        InputError: If `nets` is given without `x` and `y`.
+    """
+    run = Run(results)
+    found = [finding for check in _CHECKS for finding in check(run)]
+    for name, table in (sweeps or {}).items():
+        found += _masked_by_scale(name, table)
+    if nets is not None:
+        if x is None or y is None:
+            raise InputError(
+                "checks of `nets` need inputs; pass x and y as well: diagnose(results, nets, x, y)"
+            )
+        samples = _samples(results, len(x))
+        for name, net in nets.items():
+            found += _ask(str(name), adapt(net), x, y, samples)
+    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def _samples(results: Results, n: int) -> np.ndarray:
+    # The ids of the run where x is all of it, else positions
+    ids = results.clean["sample"].drop_duplicates().to_numpy(np.int64)
+    return ids if len(ids) == n else np.arange(n)
+
+
+def _masked_by_scale(name: str, table: pd.DataFrame) -> Iterator[Finding]:
+    own = 1 - table["robust_accuracy"] / table["accuracy"]
+    gap = table["transfer_success"] - own
+    if not (gap >= MANY).any():
+        return
+    row = table.loc[gap.idxmax()]
+    yield Finding(
+        "masked-by-scale",
+        "error",
+        f"{name}, {row['attack']}, head scaled by {row['scale']:g}: the attack fools {100 * own[gap.idxmax()]:.1f} %, "
+        f"the points found at scale 1 {100 * row['transfer_success']:.1f} %; {100 * row['zero_gradients']:.1f} % of "
+        "the input gradients are exactly zero",
+        (),
+        "The scale of the head changes no prediction, so the attack is blinded by it and its robust accuracy means "
+        "nothing at such a scale. Use an attack whose direction does not underflow, such as art_flat:PGD.",
+    )
+
+
+def _ask(name: str, net: Adapter, x: Any, y: Any, samples: np.ndarray) -> Iterator[Finding]:
+    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+    inputs = inputs.detach().to(net.device, net.dtype)
+    labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
+    zero = zero_gradients(net, inputs, labels)
+    share = float(zero.own.double().mean())
+    if share >= SHARE:
+        truly = float(zero.float64.double().mean())
+        yield Finding(
+            "zero-gradients",
+            "error",
+            f"{name}: {100 * share:.1f} % of the input gradients of the loss are exactly zero in {net.dtype}, "
+            f"{100 * truly:.1f} % in float64",
+            tuple(samples[to_numpy(zero.own)].tolist()),
+            "Where only the model's dtype gives zero, the gradient underflows and the loss is not flat: use "
+            "art_flat:PGD. Where float64 does too, the model blocks gradients: use black-box attacks.",
+        )
+    few = inputs[:_LOOKED_AT]
+    first, again = net.outputs(few).logits.double(), net.outputs(few).logits.double()
+    moved = ~torch.isclose(first, again, rtol=1e-3, atol=1e-3, equal_nan=True).all(dim=1)
+    if bool(moved.any()):
+        changed = samples[: len(few)][to_numpy(moved)].tolist()
+        yield unstable(name, changed, "two passes over the same inputs gave different logits")
+    elif _on_simplex(to_numpy(first)):
+        yield softmaxed(name, "error", "the outputs of its last layer are nonnegative and sum to one")
+    elif _on_simplex(_predicted(net, few)):
+        yield softmaxed(name, "warning", "the estimator's predict returns rows that sum to one")
+
+
+def _predicted(net: Adapter, x: torch.Tensor) -> np.ndarray | None:
+    predict = getattr(net.estimator, "predict", None)
+    if predict is None or not isinstance(getattr(net.estimator, "model", None), nn.Module):
+        return None
+    with net.guard():
+        return to_numpy(predict(to_numpy(x.float())))
+
+
+def _on_simplex(rows: np.ndarray | None) -> bool:
+    if rows is None or rows.ndim != 2 or rows.shape[1] < 2:
+        return False
+    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-4))
+
+
+__all__ = ["Finding", "Severity", "diagnose"]
