@@ -99,10 +99,12 @@ class PyTorchAdapter(ArtAdapter):
         passes = Passes()
 
         def count(module: nn.Module, args: object, output: Tensor) -> None:
-            def count_back(gradient: Tensor) -> None:
-                passes.backwards += len(output)
+            n = len(output)  # a hook that held the output itself would keep its whole graph alive for ever
 
-            passes.forwards += len(output)
+            def count_back(gradient: Tensor) -> None:
+                passes.backwards += n
+
+            passes.forwards += n
             if output.requires_grad:
                 output.register_hook(count_back)  # type: ignore[no-untyped-call]
 
