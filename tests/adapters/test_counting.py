@@ -18,7 +18,7 @@ def test_graphs_are_freed():
         with net.counting() as passes:
             for _ in range(3):
                 x = torch.rand(5, 4, requires_grad=True)
-                torch.autograd.grad(net.as_module()(x).sum(), x)
+                torch.autograd.grad(net.as_module()(x).sum(), x, retain_graph=True)
     finally:
         watch.remove()
     gc.collect()
