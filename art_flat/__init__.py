@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .adapters import Adapter as Adapter
     from .adapters import adapt as adapt
+    from .analysis import radial_profile as radial_profile
+    from .analysis import scale_sweep as scale_sweep
+    from .analysis import trace_attack as trace_attack
     from .attacks import Attack as Attack
     from .attacks import list_attacks as list_attacks
     from .attacks import load_attack as load_attack
@@ -24,6 +27,9 @@ __version__ = "0.1.0"
 _HOME = {
     "Adapter": "adapters",
     "adapt": "adapters",
+    "radial_profile": "analysis",
+    "scale_sweep": "analysis",
+    "trace_attack": "analysis",
     "Attack": "attacks",
     "list_attacks": "attacks",
     "load_attack": "attacks",
@@ -34,13 +40,18 @@ _HOME = {
 }
 _MODULES = (
     "adapters",
+    "analysis",
     "attacks",
     "datasets",
+    "detection",
     "evaluation",
     "functional",
     "metrics",
     "models",
+    "regularization",
+    "scorers",
     "scores",
+    "torchmetrics",
     "training",
 )
 
@@ -55,6 +66,9 @@ __all__ = [
     "load_attack",
     "load_dataset",
     "load_suite",
+    "radial_profile",
+    "scale_sweep",
+    "trace_attack",
 ]
 
 

@@ -51,6 +51,19 @@ class DataConfig(_Section):
     channels_last: bool = False
 
 
+class AnalysesConfig(_Section):
+    """`[analyses]`: what else is looked at; tables go into the folder `analyses` of the results."""
+
+    trajectories: list[str] = []
+    """Attacks whose way is traced, see `art_flat.trace_attack`."""
+    scale_sweep: bool | list[str] = False
+    """Attacks of the scale sweep; true: those of `trajectories`, or ART's PGD."""
+    radial_profile: bool = False
+    """Loss and curvature along rays."""
+    n: int | None = Field(default=200, ge=1)
+    """How many samples, the first of the run."""
+
+
 class RunConfig(_Section):
     """A whole run; the words are those of `art_flat.evaluate`."""
 
@@ -63,6 +76,7 @@ class RunConfig(_Section):
     shard_size: int = Field(default=500, ge=1)
     transfer: bool = False
     estimate_gradients: bool = False
+    analyses: AnalysesConfig | None = None
 
 
 def read_config(path: str | Path) -> tuple[RunConfig, Path]:
@@ -111,7 +125,11 @@ def _fault(error: Any) -> str:
     place = [str(p) for p in error["loc"] if not str(p).startswith(("list[", "dict[", "float", "function-"))]
     key = ".".join(place)
     if error["type"] == "extra_forbidden":
-        sections: dict[str, type[BaseModel]] = {"models": ModelConfig, "data": DataConfig}
+        sections: dict[str, type[BaseModel]] = {
+            "models": ModelConfig,
+            "data": DataConfig,
+            "analyses": AnalysesConfig,
+        }
         known = (sections.get(place[0], RunConfig) if len(place) > 1 else RunConfig).model_fields
         near = closest(place[-1], known, n=1)
         return f"  {key}: unknown key; " + (
@@ -129,7 +147,7 @@ def carry_out(
     progress: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Results:
-    """Load data and models as configured, and evaluate them.
+    """Load data and models as configured, evaluate them, and write the tables of `[analyses]`.
 
     Args:
         config: What to do.
@@ -149,13 +167,37 @@ def carry_out(
     data = load_data(config.data, folder)
     say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
     models = {name: load_model(model, data, folder, name) for name, model in config.models.items()}
-    given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-    return evaluate(
+    given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
+    results = evaluate(
         models, data.x, data.y, deltas=config.deltas, attacks=config.attacks, out=out, seed=config.seed,
         epsilons=config.epsilons, samples=data.sample_ids, shard_size=config.shard_size, transfer=config.transfer,
         estimate_gradients=config.estimate_gradients,
         progress=progress, config=given,
     )  # fmt: skip
+    if config.analyses is not None and out is not None:
+        _analyse(config.analyses, results, models, data, Path(out), say)
+    return results
+
+
+def _analyse(
+    config: AnalysesConfig,
+    results: Results,
+    models: Mapping[str, Any],
+    data: Dataset,
+    out: Path,
+    say: Callable[[str], None],
+) -> None:
+    from .analysis._tables import DEFAULT_SWEEP, write_analyses
+
+    sweeps = config.scale_sweep
+    if isinstance(sweeps, bool):
+        sweeps = (config.trajectories or [DEFAULT_SWEEP]) if sweeps else []
+    written = write_analyses(
+        results, models, data.x[: config.n], data.y[: config.n], out / "analyses",
+        trajectories=config.trajectories, sweeps=sweeps, profile=config.radial_profile,
+        samples=data.sample_ids[: config.n], say=say,
+    )  # fmt: skip
+    say(f"analyses: {', '.join(sorted(written))} in {out / 'analyses'}")
 
 
 def load_data(config: DataConfig, folder: Path) -> Dataset:

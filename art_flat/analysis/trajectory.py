@@ -15,7 +15,6 @@ from .._checks import (
     check_definition,
     check_delta,
     check_epsilon,
-    check_inputs,
     check_labels,
     check_norm,
     radius_words,
@@ -27,6 +26,7 @@ from ..adapters.base import Outputs
 from ..attacks import Attack, AttackResult, load_attack
 from ..functional.bounds import feature_radius
 from ._figure import new_axes
+from ._inputs import prepared
 from ._recorder import _FOREIGN, Recorder, Watched
 
 if TYPE_CHECKING:
@@ -234,7 +234,7 @@ def trace_attack(
     attack = load_attack(attack) if isinstance(attack, str) else attack
     norm = attack.info.norms[0] if norm is None else check_norm(norm)
     delta = None if delta is None else check_delta(delta)
-    inputs = _prepared(net, x)
+    inputs = prepared(net, x)
     labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
     clean = net.outputs(inputs)
     fixed = delta if attack.info.budget == "fixed" else None
@@ -248,16 +248,6 @@ def trace_attack(
     samples = _measure(net, recorder, labels, clean, result, steps, flat_epsilon)
     exact = bool(recorder.sure) and (fixed is None or fixed < recorder.matcher.smallest_half)
     return Trajectories(result, steps, samples, definition, flat_epsilon, exact, recorder.foreign)
-
-
-def _prepared(net: Adapter, x: Array) -> torch.Tensor:
-    # As the attack prepares them: on the device, in the model's type, rounding outside the range clipped away
-    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
-    inputs = inputs.detach().to(net.device, net.dtype)
-    if net.clip_values is None:
-        return inputs
-    low, high = (torch.as_tensor(np.asarray(v)).to(inputs) for v in net.clip_values)
-    return torch.minimum(torch.maximum(inputs, low), high)
 
 
 def _measure(

@@ -227,11 +227,14 @@ class Attack(ABC):
         norm = self.info.norms[0] if norm is None else check_norm(norm)
         self._check_call(net, norm, delta, target)
         inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
-        inputs = inputs.detach().to(net.device, net.dtype)
+        dtype = torch.promote_types(
+            net.dtype, torch.float32
+        )  # in half precision points would round out of the ball
+        inputs = inputs.detach().to(net.device, dtype)
         n = inputs.shape[0]
         labels = check_labels(y, n, net.nb_classes).to(net.device)
         targets = None if target is None else check_labels(target, n, net.nb_classes, "target").to(net.device)
-        low, high = (torch.as_tensor(np.asarray(v), dtype=net.dtype, device=net.device) for v in _clip(net))
+        low, high = (torch.as_tensor(np.asarray(v), dtype=dtype, device=net.device) for v in _clip(net))
         inputs = torch.minimum(torch.maximum(inputs, low), high)
         delta = None if delta is None else check_delta(delta)
         if clean is None:

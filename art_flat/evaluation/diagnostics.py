@@ -81,7 +81,7 @@ def diagnose(
     Args:
         results: The records of a run.
         nets: Estimators or adapted ones by the names of the run, for checks that ask the model; needs `x` and `y`.
-        x: Clean inputs of the run, or some of them, shape (n, ...).
+        x: Clean inputs of the run, or the first of them, shape (n, ...).
         y: Their labels.
         sweeps: Model name → `scale_sweep(...).frame()`.
 
@@ -89,7 +89,7 @@ def diagnose(
         The findings; an empty list if there is none.
 
     Raises:
-        InputError: If `nets` is given without `x` and `y`.
+        InputError: If `nets` is given without `x` and `y`, or these are not of the run.
     """
     run = Run(results)
     found = [finding for check in _CHECKS for finding in check(run)]
@@ -107,9 +107,10 @@ def diagnose(
 
 
 def _samples(results: Results, n: int) -> np.ndarray:
-    # The ids of the run where x is all of it, else positions
-    ids = results.clean["sample"].drop_duplicates().to_numpy(np.int64)
-    return ids if len(ids) == n else np.arange(n)
+    ids: np.ndarray = results.clean["sample"].drop_duplicates().to_numpy(np.int64)
+    if n > len(ids):
+        raise InputError(f"`x` has {n} samples, the run {len(ids)}; pass the inputs of the run")
+    return ids[:n]
 
 
 def _masked_by_scale(name: str, table: pd.DataFrame) -> Iterator[Finding]:

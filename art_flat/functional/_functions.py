@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._layers import LinearMap, Unknown, identity, layer, multiplication, nonnegative, wide
+from ._layers import LinearMap, Slope, Unknown, identity, layer, multiplication, nonnegative, wide
 
 Target = Callable[..., Any] | str
 """A function, or the name of a method."""
@@ -46,7 +46,7 @@ _NONNEGATIVE: Targets = (VIEWS - _CASTS) | {
 
 def function_layer(
     name: str, target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
-) -> LinearMap | float:
+) -> LinearMap | Slope:
     """What is known of a function or method of one tensor and constants.
 
     Args:
@@ -58,7 +58,7 @@ def function_layer(
         result: What it returned.
 
     Returns:
-        The map of a linear one, the Lipschitz factor of another.
+        The map of a linear one, the slope of another.
 
     Raises:
         Unknown: If nothing is known of it, or of it with these arguments.
@@ -83,7 +83,7 @@ def function_layer(
     if target not in _LAYERS:
         raise Unknown("it is a function of no known kind")
     found = _LAYERS[target](*args[1:], **kwargs)
-    return found if isinstance(found, float) else layer(name, found, x.shape)
+    return found if isinstance(found, Slope) else layer(name, found, x.shape)
 
 
 def _multiply(
@@ -164,10 +164,11 @@ def _batch_norm(
     return _with(empty, weight=weight, running_mean=running_mean, running_var=running_var)
 
 
-_LAYERS: dict[Target, Callable[..., nn.Module | float]] = {
+_LAYERS: dict[Target, Callable[..., nn.Module | Slope]] = {
+    **dict.fromkeys((torch.abs, "abs"), lambda: Slope(1.0)),
     **dict.fromkeys(
-        (torch.abs, "abs", torch.clamp, torch.clip, "clamp", "clip", "clamp_", "clip_", F.hardtanh),
-        lambda *_, **__: 1.0,
+        (torch.clamp, torch.clip, "clamp", "clip", "clamp_", "clip_", F.hardtanh),
+        lambda *_, **__: Slope(1.0, monotone=True),
     ),
     **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), _plain(nn.ReLU)),
     **dict.fromkeys((F.tanh, torch.tanh, "tanh", "tanh_"), _plain(nn.Tanh)),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
@@ -35,6 +35,15 @@ class LinearMap:
     """The layer followed by one factor per output channel, where that is again such a layer."""
     factors: torch.Tensor | None = None
     """Its factors per channel, if that is all it does."""
+
+
+class Slope(NamedTuple):
+    """A nonlinear layer."""
+
+    steepest: float
+    """Its Lipschitz factor."""
+    monotone: bool = False
+    """Whether it acts on each element by itself, and never falls."""
 
 
 class Unknown(Exception):
@@ -103,7 +112,7 @@ _FACTORS: dict[type[nn.Module], float | Callable[[Any, Shape], float]] = {
     nn.Tanhshrink: 1.0,
     nn.LogSigmoid: 1.0,
     nn.Sigmoid: 0.25,
-    nn.Hardsigmoid: 1 / 6 * SAFETY,
+    nn.Hardsigmoid: 0.1666667,
     nn.SiLU: 1.099840,
     nn.Mish: 1.088500,
     nn.Hardswish: 1.5,
@@ -118,6 +127,23 @@ _FACTORS: dict[type[nn.Module], float | Callable[[Any, Shape], float]] = {
     **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _max_pool),
     **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _adaptive_max_pool),
 }
+
+
+_MONOTONE: frozenset[type[nn.Module]] = frozenset({
+    *(nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softshrink, nn.Tanhshrink, nn.LogSigmoid),
+    *(nn.Sigmoid, nn.Hardsigmoid, nn.SELU, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.PReLU, nn.CELU, nn.Softplus),
+})  # fmt: skip
+
+
+def _falls(module: Any) -> bool:
+    """Whether a slope that the user chose is negative.
+
+    Returns:
+        True if one is; False for layers without such slopes.
+    """
+    if isinstance(module, nn.PReLU):
+        return bool((module.weight < 0).any())
+    return any(getattr(module, name, 0) < 0 for name in ("negative_slope", "alpha", "lower", "upper"))
 
 
 # Linear layers
@@ -243,7 +269,7 @@ _REASONS: dict[type[nn.Module], str] = {
 }
 
 
-def layer(name: str, module: nn.Module, shape: Shape) -> LinearMap | float:
+def layer(name: str, module: nn.Module, shape: Shape) -> LinearMap | Slope:
     """What is known of a layer.
 
     Args:
@@ -252,7 +278,7 @@ def layer(name: str, module: nn.Module, shape: Shape) -> LinearMap | float:
         shape: Shape of its input, with a leading axis of 1.
 
     Returns:
-        The map of a linear layer, the Lipschitz factor of another.
+        The map of a linear layer, the slope of another.
 
     Raises:
         Unknown: If nothing is known of it.
@@ -264,7 +290,8 @@ def layer(name: str, module: nn.Module, shape: Shape) -> LinearMap | float:
         raise Unknown(_REASONS[known])
     if known in _FACTORS:
         factor = _FACTORS[known]
-        return factor if isinstance(factor, float) else factor(module, shape)
+        steepest = factor if isinstance(factor, float) else factor(module, shape)
+        return Slope(steepest, known in _MONOTONE and not _falls(module))
     return _LINEAR[known](name, module, shape)
 
 

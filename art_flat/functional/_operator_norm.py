@@ -19,7 +19,7 @@ SAFETY = 1 + 1e-9
 _DENSE_ENTRIES = 1 << 24
 _DENSE_SIDE = 2048
 _FREQUENCY_ENTRIES = 1 << 22
-_SCALINGS = 10
+_SCALINGS, _POWER_STEPS = 30, 30
 _DECOMPOSE = 1 << 23
 _SUBSPACE_STEPS = 20
 
@@ -35,7 +35,7 @@ def spectral_norm(matrix: torch.Tensor) -> float:
     """
     rows, columns = matrix.shape
     gram = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
-    return math.sqrt(_largest_eigenvalue(gram[None])) * SAFETY
+    return math.sqrt(largest_eigenvalue(gram[None])) * SAFETY
 
 
 def column_norm(matrix: torch.Tensor) -> float:
@@ -66,15 +66,16 @@ def infinity_norm(matrix: torch.Tensor) -> float:
     gram = matrix.T @ matrix
     d = gram.abs().sum(dim=1)
     used = d > 0  # inputs without influence need no share
-    gram, d = gram[used][:, used], d[used]
-    best = math.inf
+    gram, d = gram[used][:, used], d[used] / d.sum()
+    if len(d) == 0:
+        return 0.0
+    top = torch.ones(len(d), 1, dtype=d.dtype)
     for step in range(_SCALINGS):
-        d = d / d.sum()
-        scale = d.rsqrt()
-        values, vectors = torch.linalg.eigh(gram * scale[:, None] * scale)
-        best = min(best, math.sqrt(max(0.0, float(values[-1]))))
-        d = d + (vectors[:, -1].square() - d) / (step + 2)
-    return best * SAFETY if len(d) else 0.0
+        scaled = gram * d.rsqrt()[:, None] * d.rsqrt()
+        for _ in range(_POWER_STEPS):
+            top = torch.nn.functional.normalize(scaled @ top, dim=0)
+        d = d + (top[:, 0].square() - d) / (step + 2)
+    return math.sqrt(largest_eigenvalue((gram * d.rsqrt()[:, None] * d.rsqrt())[None])) * SAFETY
 
 
 def dense_matrix(linear: Linear, shape: Sequence[int]) -> torch.Tensor | None:
@@ -181,11 +182,11 @@ def _largest_singular_value(batches: Iterable[torch.Tensor]) -> float:
     best = 0.0
     for batch in batches:
         rows, columns = batch.shape[1:]
-        best = _largest_eigenvalue(batch @ batch.mH if rows <= columns else batch.mH @ batch, best)
+        best = largest_eigenvalue(batch @ batch.mH if rows <= columns else batch.mH @ batch, best)
     return math.sqrt(best)
 
 
-def _largest_eigenvalue(grams: torch.Tensor, at_least: float = 0.0) -> float:
+def largest_eigenvalue(grams: torch.Tensor, at_least: float = 0.0) -> float:
     """A bound on the largest eigenvalue of positive semidefinite matrices, and on `at_least`.
 
     Small ones are decomposed. For others, subspace iteration proposes a value μ from below, which is raised

@@ -8,16 +8,17 @@ something nonlinear begins or branches meet.
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import fx, nn
 
-from .._errors import UnsupportedLayerError
+from .._errors import InputError, UnsupportedLayerError
 from .._types import Norm
 from . import _functions
 from ._functions import function_layer
-from ._layers import LinearMap, Unknown, layer, multiplication
+from ._layers import LinearMap, Slope, Unknown, layer, multiplication
 from ._segment import LayerBound, Segment
 
 
@@ -31,6 +32,9 @@ class Propagation(fx.Interpreter):
         self.table: list[LayerBound] = []
         self._segments: dict[fx.Node, Segment | None] = {}  # None: does not depend on the input
         self._needed = _ancestors(net)
+        inputs = [n for n in net.graph.nodes if n.op == "placeholder" and not n.args]
+        for n in inputs[1:]:
+            raise self._unsupported(n, "the net takes more than one input")
         for n in _shared_writes(net):
             raise self._unsupported(n, "it overwrites a tensor that is used again; pass inplace=False")
 
@@ -57,9 +61,15 @@ class Propagation(fx.Interpreter):
             What the node computes.
 
         Raises:
-            UnsupportedLayerError: If nothing is known of the node.
+            InputError: If the node fails.
+            UnsupportedLayerError: If nothing is known of it.
         """
-        result = super().run_node(n)
+        try:
+            result = super().run_node(n)
+        except Exception as error:  # whatever a layer raises
+            raise InputError(
+                f"{self._describe(n)} fails in a pass of one sample; check `input_shape`: {error}"
+            ) from error
         if n in self._needed:
             try:
                 self._segments[n] = self._segment(n, result)
@@ -69,7 +79,7 @@ class Propagation(fx.Interpreter):
 
     def _segment(self, n: fx.Node, result: Any) -> Segment | None:
         if n.op == "placeholder":
-            return self._input(n, result)
+            return None if n.args else self._input(result)
         sources = [a for a in n.all_input_nodes if self._segments[a] is not None]
         if not sources or (n.op == "call_method" and n.target in _functions.SHAPES):
             return None
@@ -88,11 +98,7 @@ class Propagation(fx.Interpreter):
             raise Unknown("several of its arguments depend on the input")
         return self._single(n, sources[0], result)
 
-    def _input(self, n: fx.Node, x: Any) -> Segment | None:
-        if n.args:  # an argument with a default
-            return None
-        if any(s is not None for s in self._segments.values()):
-            raise Unknown("the net takes more than one input")
+    def _input(self, x: torch.Tensor) -> Segment:
         return Segment(math.sqrt(x.numel()) if self.norm == "Linf" else 1.0, tuple(x.shape), self.norm)
 
     def _sum(self, n: fx.Node, result: torch.Tensor) -> Segment:
@@ -119,7 +125,7 @@ class Propagation(fx.Interpreter):
         if n.op == "call_module":
             module = self.fetch_attr(str(n.target))
             _refuse_hooks(module, x, result)
-            found: LinearMap | float = layer(str(n.target), module, tuple(x.shape))
+            found: LinearMap | Slope = layer(str(n.target), module, tuple(x.shape))
         elif n.target in _functions.SPLIT:
             return Segment(self._total(segment), ())
         elif isinstance(x, (tuple, list)):
@@ -129,8 +135,12 @@ class Propagation(fx.Interpreter):
             found = function_layer(n.name, n.target, x, args, kwargs, result)
         if isinstance(found, LinearMap):
             return segment.then(found)
-        before = self._total(segment)
-        return self._start(n, before * found, before, "slope", result)
+        if not found.monotone:
+            before = self._total(segment)
+            return self._start(n, before * found.steepest, before, "slope", result)
+        before = self._note(segment.end).total if segment.maps else segment.start
+        start = self._start(n, before * found.steepest, before, "slope", result)
+        return replace(start, before=segment, slope=found.steepest)
 
     def _known(self, n: fx.Node) -> Segment:
         segment = self._segments[n]
@@ -138,11 +148,14 @@ class Propagation(fx.Interpreter):
         return segment
 
     def _total(self, segment: Segment) -> float:
-        if not segment.maps:
-            return segment.start
-        if segment.end.name and segment.end not in self.table:
-            self.table.append(segment.end)
-        return segment.end.total
+        if segment.maps:
+            self._note(segment.end)
+        return self._note(segment.constant).total
+
+    def _note(self, row: LayerBound) -> LayerBound:
+        if row.name and row not in self.table:
+            self.table.append(row)
+        return row
 
     def _start(self, n: fx.Node, total: float, before: float, how: str, result: torch.Tensor) -> Segment:
         name = str(n.target) if n.op == "call_module" else n.name
@@ -150,16 +163,17 @@ class Propagation(fx.Interpreter):
         return Segment(total, tuple(result.shape))
 
     def _unsupported(self, n: fx.Node, reason: str) -> UnsupportedLayerError:
-        if n.op == "call_module":
-            what = f"{str(n.target)!r} ({type(self.fetch_attr(str(n.target))).__name__})"
-        elif n.op in {"call_function", "call_method"}:
-            what = f"{n.name!r} ({getattr(n.target, '__name__', n.target)})"
-        else:
-            what = f"the net's {'input' if n.op == 'placeholder' else n.op} {n.name!r}"
         return UnsupportedLayerError(
-            f"no Lipschitz constant for {what}: {reason}. Replace it, or pass a constant you know: "
+            f"no Lipschitz constant for {self._describe(n)}: {reason}. Replace it, or pass a constant you know: "
             'kind="given", value=...'
         )
+
+    def _describe(self, n: fx.Node) -> str:
+        if n.op == "call_module":
+            return f"{str(n.target)!r} ({type(self.fetch_attr(str(n.target))).__name__})"
+        if n.op in {"call_function", "call_method"}:
+            return f"{n.name!r} ({getattr(n.target, '__name__', n.target)})"
+        return f"the net's {'input' if n.op == 'placeholder' else n.op} {n.name!r}"
 
 
 def _ancestors(net: fx.GraphModule) -> set[fx.Node]:

@@ -31,6 +31,8 @@ LipschitzKind = Literal["spectral", "given", "empirical"]
 """How a Lipschitz constant was found."""
 LIPSCHITZ_KINDS: tuple[LipschitzKind, ...] = get_args(LipschitzKind)
 
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+"""Their mode changes nothing; slicing an nn.Sequential leaves it in training mode."""
 _UNIT = "feature units per input unit"
 
 
@@ -104,7 +106,7 @@ def lipschitz_constant(
             raise InputError(f'`{name}` is for kind="{of}" and needed there; the kind is {kind!r}')
     if kind == "given":
         return LipschitzBound(check_number(value, "value", _UNIT, above=0.0), kind, norm, sound=True)
-    if any(m.training for m in module.modules()):
+    if any(m.training for m in module.modules() if type(m) not in _CONTAINERS):
         raise InputError(
             f"{type(module).__name__} is in training mode, in which dropout and batch normalisation are random "
             "or depend on the batch; call eval() on it first"
@@ -116,13 +118,8 @@ def lipschitz_constant(
     first = next(
         (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), torch.zeros(())
     )
-    try:
-        with torch.no_grad():
-            constant = propagation.constant(first.new_zeros(1, *input_shape))
-    except RuntimeError as error:
-        raise InputError(
-            f"an input of shape {tuple(input_shape)} does not pass through {type(module).__name__}: {error}"
-        ) from error
+    with torch.no_grad():
+        constant = propagation.constant(first.new_zeros(1, *input_shape))
     return LipschitzBound(constant, kind, norm, sound=True, layers=tuple(propagation.table))
 
 

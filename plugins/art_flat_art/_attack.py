@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -40,6 +40,7 @@ class Call:
         y: Labels for `generate`, one-hot float32: true ones, wrong ones or targets, as the row says.
         target: Target classes (n,), or None.
         label: True classes (n,).
+        pool: Every clean point of the batch, those included that are not attacked.
         delta: Radius in the attack's units, or None.
         norm: The norm as ART writes it.
         params: What the attack's user may set, defaults included.
@@ -52,6 +53,7 @@ class Call:
     y: np.ndarray
     target: np.ndarray | None
     label: np.ndarray
+    pool: np.ndarray
     delta: float | None
     norm: float
     params: Mapping[str, Any]
@@ -60,9 +62,10 @@ class Call:
         """A new attack object; ART's keep state, so none is used twice."""
         return self.build(self.view, **{**self.arguments, **more})
 
-    def predictions(self) -> np.ndarray:
-        """Predicted classes of the clean points, (n,)."""
-        return np.asarray(self.view.predict(self.x, batch_size=SHARD).argmax(axis=1))
+    def some(self, rows: np.ndarray) -> Call:
+        """The same for some of the points, chosen by a mask (n,)."""
+        target = None if self.target is None else self.target[rows]
+        return replace(self, x=self.x[rows], y=self.y[rows], label=self.label[rows], target=target)
 
 
 def whole(call: Call) -> np.ndarray:
@@ -187,7 +190,9 @@ class ArtAttack(Attack):
         for key in unknown:
             if key in given_by_call:
                 instead = given_by_call[key]
-                raise ParameterError(f"{info.name}: `{key}` follows from `{instead}=` of the call; leave it out")
+                raise ParameterError(
+                    f"{info.name}: `{key}` follows from `{instead}=` of the call; leave it out"
+                )
         super().__init__(info, params)
         self.row = row
 
@@ -226,6 +231,7 @@ class ArtAttack(Attack):
             y=np.eye(problem.net.nb_classes, dtype=np.float32)[classes],
             target=None if problem.target is None else problem.target[todo].cpu().numpy(),
             label=problem.y[todo].cpu().numpy(),
+            pool=to_view(problem.x, scale, row.layout),
             delta=radius,
             norm=_ORDER[problem.norm],
             params=self._all_params,

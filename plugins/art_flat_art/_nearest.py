@@ -11,6 +11,7 @@ from ._compat import quiet_seeded_states, seeded_states
 from ._view import COLUMN
 
 _NEAREST = Row("", ("L2",), budget="minimum-norm")
+_START = "starts from an image of the batch where no random image has another class, and always if there is a target"
 _DECISION = replace(_NEAREST, access="black-box", predicted=True)
 
 NEAREST: tuple[Row, ...] = (
@@ -67,7 +68,7 @@ NEAREST: tuple[Row, ...] = (
         norms=("L2", "Linf"),
         run=runs.from_images,
         around=seeded_states,
-        notes=(rules.FLEES, "targeted, it starts from an image of the batch that has the target class"),
+        notes=(rules.FLEES, _START),
     ),
     replace(
         _DECISION,
@@ -77,19 +78,19 @@ NEAREST: tuple[Row, ...] = (
         notes=(
             rules.FLEES,
             rules.UNTARGETED,
-            "targeted, it starts from an image of the batch that has the target class",
+            _START,
         ),
     ),
     replace(
         _DECISION,
         name="SignOPTAttack",
         classes=3,
-        run=runs.from_pool,
+        targeted=False,
         hidden=("eval_perform",),
         notes=(
             rules.FLEES,
-            rules.UNTARGETED,
-            "targeted, it looks for its first direction among the images of the batch",
+            "its targeted search takes the wrong half of the line (sign_opt.py:274), so it is not offered; untargeted "
+            "whatever ART's default",
         ),
     ),
     replace(

@@ -11,16 +11,6 @@ from ._compat import old_numpy
 from ._view import CHANNELS_LAST
 
 _OTHER = Row("", rules.ANY, budget="none", images=True)
-_GRAPHITE = replace(
-    _OTHER,
-    targeted=True,
-    labels="wrong",
-    hidden=("net_size", "noise_size"),
-    usability="degraded",
-    reason="searches a sticker that survives a hundred transformations: minutes per image",
-    notes=(rules.WRONG_CLASS, "gives back the clean point where no sticker survives"),
-)
-
 OTHER: tuple[Row, ...] = (
     replace(
         _OTHER,
@@ -115,19 +105,21 @@ OTHER: tuple[Row, ...] = (
             rules.UNIT,
         ),
     ),
-    replace(_GRAPHITE, name="GRAPHITEWhiteboxPyTorch", needs="cv2", run=runs.sticker),
-    replace(
-        _GRAPHITE, name="GRAPHITEBlackbox", needs="cv2", access="black-box", run=runs.sticker_from_guides
-    ),
 )
 """One row per attack."""
 
 _VARIANT = "is a part of art:{}, which uses it where it fits"
 _PATCH = "use art:AdversarialPatchPyTorch; "
 
+_STICKER = "plans stickers for a photographed object, for which it needs the package cv2; "
+
 REFUSED: dict[str, str] = {
     "GeoDA": "np.mat, removed in NumPy 2 (geometric_decision_based_attack.py:160); it also writes a file into the "
     "working directory and may search its first point without end",
+    "GRAPHITEWhiteboxPyTorch": _STICKER
+    + "on small images it does not end: it goes on removing stickers after the "
+    "last one, and keeps the graph of every step in memory",
+    "GRAPHITEBlackbox": _STICKER + "it also needs the image of another object",
     "AdversarialPatchNumpy": _PATCH + "its first patch is never made on NumPy 2, where a float32 is no float "
     "(adversarial_patch_numpy.py:619)",
     "AdversarialPatch": _PATCH + "it only chooses between the others",

@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
 from art.attacks import evasion
 from art.attacks.evasion.laser_attack.laser_attack import LaserBeamAttack
 
-from ._attack import Call
+from ._attack import SHARD, Call
 
 STEP_ATTACKS = ("fgsm", "bim", "pgd")
 
@@ -67,20 +68,21 @@ def universal_targeted(call: Call) -> np.ndarray:
 
 
 def from_images(call: Call) -> np.ndarray:
-    """Targeted, start from an image of the batch that has the target class; random images seldom have it."""
-    start = None if call.target is None else call.x[guides(call)]
-    return np.asarray(call.attack().generate(call.x, y=call.y, x_adv_init=start))
-
-
-def from_pool(call: Call) -> np.ndarray:
-    """Targeted, search for a first direction among the images of the batch."""
-    pool = None if call.target is None else call.x
-    return np.asarray(call.attack().generate(call.x, y=call.y, x_init=pool))
+    """Start from an image of the batch: where random images have led nowhere, or all do if there is a target."""
+    found = np.array(call.x)
+    stuck = np.ones(len(found), dtype=bool)
+    if call.target is None:
+        found = np.asarray(call.attack().generate(call.x, y=call.y))
+        stuck = (found == call.x).reshape(len(found), -1).all(axis=1)
+    if stuck.any():
+        rest = call.some(stuck)
+        found[stuck] = rest.attack().generate(rest.x, y=rest.y, x_adv_init=guides(rest))
+    return found
 
 
 def towards_guides(call: Call) -> np.ndarray:
     """Approach the outputs of another image of the batch, the nearest one of another class (or of the target)."""
-    return np.asarray(call.attack().generate(call.x, y=call.x[guides(call)]))
+    return np.asarray(call.attack().generate(call.x, y=guides(call)))
 
 
 def frame_by_frame(call: Call) -> np.ndarray:
@@ -121,32 +123,23 @@ def laser(call: Call) -> np.ndarray:
     return np.asarray(attack.generate(call.x, y=call.label))
 
 
-def sticker(call: Call) -> np.ndarray:
-    """Images in their own size."""
-    size = (call.x.shape[3], call.x.shape[2])
-    return np.asarray(call.attack(net_size=size).generate(call.x, y=call.y))
-
-
-def sticker_from_guides(call: Call) -> np.ndarray:
-    """Images in their own size; the sticker is cut from an image of the batch that has the wanted class."""
-    size = (call.x.shape[3], call.x.shape[2])
-    start = call.x[guides(replace(call, target=call.y.argmax(axis=1)))]
-    return np.asarray(call.attack(net_size=size, noise_size=size).generate(call.x, y=call.y, x_tar=start))
-
-
 def guides(call: Call) -> np.ndarray:
-    """For every point the nearest one that is predicted as its target, or untargeted as another class than its own.
+    """For every point the nearest of the batch that is predicted as its target, or as another class than its own.
+
+    Args:
+        call: What is attacked.
 
     Returns:
-        Indices (n,); a point without any is its own guide.
+        Images of the shape of `call.x`; a point for which there is none gets itself.
     """
-    predicted = call.predictions()
-    flat = call.x.reshape(len(call.x), -1)
-    apart = ((flat[:, None] - flat[None]) ** 2).sum(axis=2)
+    predicted = np.asarray(call.view.predict(call.pool, batch_size=SHARD).argmax(axis=1))
     fits = predicted != call.label[:, None] if call.target is None else predicted == call.target[:, None]
-    np.fill_diagonal(apart, np.finfo(apart.dtype).max)
-    apart[~fits] = np.inf
-    return np.asarray(apart.argmin(axis=1))
+    points, pool = (torch.from_numpy(a.reshape(len(a), -1)) for a in (call.x, call.pool))
+    apart = torch.cdist(points, pool, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    apart[~fits | (apart == 0)] = np.inf
+    nearest = call.pool[apart.argmin(axis=1)]
+    nearest[np.isinf(apart).all(axis=1)] = call.x[np.isinf(apart).all(axis=1)]
+    return np.asarray(nearest)
 
 
 def _alone(call: Call) -> dict[str, int]:

@@ -54,7 +54,7 @@ def sklearn_classifier(k=3):
 def mlp_classifier(k=3):
     x = np.random.default_rng(1).random((50, D))
     y = ((x - 0.5) @ np.random.default_rng(2).normal(size=(D, k))).argmax(axis=1)
-    model = MLPClassifier((8, 5), activation="tanh", solver="lbfgs", max_iter=5000, random_state=0)
+    model = MLPClassifier((8, 5), activation="tanh", learning_rate_init=0.1, tol=1e9, random_state=0)
     return SklearnClassifier(model.fit(x, y), clip_values=(0, 1))
 
 

@@ -427,7 +427,7 @@ class TestRefused:
 
     @pytest.mark.parametrize("thing", [None, "model", 3.0, JpegCompression])
     def test_something_else(self, thing):
-        known = "PyTorchClassifier, ScikitlearnLogisticRegression"
+        known = "PyTorchClassifier, ScikitlearnClassifier, ScikitlearnLogisticRegression"
         with pytest.raises(UnsupportedEstimatorError, match=rf"no adapter for .*{known}.*adapt.register\("):
             af.adapt(thing)
 

@@ -1,0 +1,35 @@
+"""Inputs as attacks prepare them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from .._checks import check_inputs
+from ..adapters.base import Adapter
+
+if TYPE_CHECKING:
+    from .._types import Array
+
+
+def prepared(net: Adapter, x: Array) -> torch.Tensor:
+    """Inputs on the device, in the model's type, what rounding put outside the range clipped away.
+
+    Args:
+        net: The adapted classifier.
+        x: Samples, shape (n, ...).
+
+    Returns:
+        The samples.
+
+    Raises:
+        InputError: If `x` has another shape, NaN, or lies outside `clip_values`.
+    """
+    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+    inputs = inputs.detach().to(net.device, net.dtype)
+    if net.clip_values is None:
+        return inputs
+    low, high = (torch.as_tensor(np.asarray(v)).to(inputs) for v in net.clip_values)
+    return torch.minimum(torch.maximum(inputs, low), high)

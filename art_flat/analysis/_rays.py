@@ -1,0 +1,104 @@
+"""Directions in which a sample can be left: unit vectors in L2, one per sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from .._errors import InputError
+from ..adapters.base import Adapter
+
+
+class Place(NamedTuple):
+    """Where rays start, flattened and in float64 where it is arithmetic."""
+
+    net: Adapter
+    x: Tensor
+    """Samples, shape (n, ...), as the model takes them."""
+    y: Tensor
+    rows: Tensor
+    """The samples flattened, float64 (n, d)."""
+    apart: Tensor
+    """L2 distances between them, float64 (n, n), infinite on the diagonal."""
+    neighbours: int
+    generator: torch.Generator
+    towards: Tensor | None
+    """Points to walk towards in the adversarial direction, float64 (n, d), or None."""
+
+    @classmethod
+    def of(
+        cls, net: Adapter, x: Tensor, y: Tensor, neighbours: int, seed: int, towards: Tensor | None
+    ) -> Place:
+        """The place of some samples."""
+        rows = x.flatten(1).double()
+        apart = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        apart.fill_diagonal_(torch.inf)
+        generator = torch.Generator().manual_seed(seed)
+        return cls(net, x, y, rows, apart, neighbours, generator, towards)
+
+    def basis(self) -> Tensor:
+        """Orthonormal rows that span the differences to each sample's nearest neighbours, (n, m, d); 0 where fewer."""
+        m = min(self.neighbours, len(self.rows) - 1)
+        if m < 1:
+            raise InputError("the manifold is told from nearest neighbours; pass at least two samples")
+        nearest = self.apart.topk(m, dim=1, largest=False).indices
+        _, size, rows = torch.linalg.svd(self.rows[nearest] - self.rows[:, None], full_matrices=False)
+        known = size > 1e-9 * size[:, :1].clamp_min(1e-300)
+        basis: Tensor = rows * known[:, :, None]
+        return basis
+
+    def normal(self, *shape: int) -> Tensor:
+        """Standard normal numbers, float64, the same on every device."""
+        return torch.randn(shape, generator=self.generator, dtype=torch.float64).to(self.rows.device)
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows of length one; zero where they are zero."""
+    length = torch.linalg.vector_norm(rows, dim=1, keepdim=True)
+    return torch.where(length > 0, rows / length, 0.0)
+
+
+def _adversarial(place: Place) -> Tensor:
+    # Towards given points, or along the gradient of log Σ_{j≠y} exp z_j − z_y, that of the loss without underflow
+    if place.towards is not None:
+        return place.towards - place.rows
+    label = place.y[:, None]
+    with place.net.guard(), torch.enable_grad():
+        inputs = place.x.detach().clone().requires_grad_(True)
+        logits = place.net.as_module()(inputs).double()
+        odds = logits.scatter(1, label, -torch.inf).logsumexp(dim=1) - logits.gather(1, label)[:, 0]
+        (gradient,) = torch.autograd.grad(odds.sum(), inputs)
+    return gradient.flatten(1).double()
+
+
+def _random(place: Place) -> Tensor:
+    # Normal, with what lies in the span of the nearest neighbours taken away
+    draw = place.normal(*place.rows.shape)
+    basis = place.basis()
+    return draw - torch.einsum("nm,nmd->nd", torch.einsum("nmd,nd->nm", basis, draw), basis)
+
+
+def _class(place: Place) -> Tensor:
+    other = torch.where(place.y[:, None] == place.y[None], torch.inf, place.apart)
+    if not bool(torch.isfinite(other).any(dim=1).all()):
+        raise InputError(
+            'the direction "class" leads to a sample of another class; pass samples of two classes'
+        )
+    return place.rows[other.argmin(dim=1)] - place.rows
+
+
+def _manifold(place: Place) -> Tensor:
+    basis = place.basis()
+    return torch.einsum("nm,nmd->nd", place.normal(*basis.shape[:2]), basis)
+
+
+DIRECTIONS: Mapping[str, Callable[[Place], Tensor]] = {
+    "adversarial": _adversarial,
+    "random": _random,
+    "class": _class,
+    "manifold": _manifold,
+}
+"""How each direction is found; not yet of length one."""

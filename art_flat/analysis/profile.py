@@ -1,0 +1,244 @@
+"""How the loss bends along rays from a sample: away from the data, and among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import functional as F
+from .._arrays import to_numpy
+from .._checks import check_definition, check_labels, check_number
+from .._errors import InputError, UnknownNameError
+from .._types import Definition
+from ..adapters import Adapter, adapt
+from ..adapters.base import Outputs
+from ._figure import new_axes
+from ._inputs import prepared
+from ._rays import DIRECTIONS, Place, unit
+
+if TYPE_CHECKING:
+    from .._types import Array
+
+ON_MANIFOLD = ("manifold",)
+OFF_MANIFOLD = ("adversarial", "random")
+_STEPS = 20
+_BATCH = 512
+
+
+@dataclass(frozen=True, repr=False)
+class RadialProfile:
+    """What `radial_profile` found.
+
+    Attributes:
+        rays: One row per sample, direction and radius; see `frame`.
+        definition: Which relative sharpness κ is.
+    """
+
+    rays: pd.DataFrame
+    definition: Definition
+
+    def __repr__(self) -> str:
+        directions = ", ".join(self.rays["direction"].unique())
+        return f"<RadialProfile of {self.rays['sample'].nunique()} samples along {directions}>"
+
+    def frame(self) -> pd.DataFrame:
+        """One row per sample, direction and radius.
+
+        Returns:
+            Columns `sample, true_label, direction, radius` (L2, clip units)`, loss` (nats)`, kappa, log_kappa,
+            confidence, label, curvature` (second derivative of the loss along the ray, nats per squared clip unit;
+            NaN at both ends)`, inside` (whether the point lies in the clip range; rays are straight and may leave it).
+        """
+        return self.rays.copy()
+
+    def conditions(self) -> pd.DataFrame:
+        """Whether the loss bends more away from the data manifold than along it, one row per sample.
+
+        The paper's sentence, and no more: to stay robust beyond a local neighbourhood, the loss must curve sharply
+        away from the data manifold. It is a necessary condition. Where it holds nothing follows; where it fails,
+        robustness beyond the neighbourhood is not to be expected. The manifold is known only through the nearest
+        neighbours given, so this is a measurement and no proof.
+
+        Returns:
+            Columns `sample, curvature_<direction>` (mean of |second derivative| over the radii)`, curvature_off`
+            (mean over "adversarial" and "random")`, curvature_on` ("manifold")`, off_over_on, holds` (off_over_on
+            above 1; null where either side is missing)`, label_kept` (whether the true label is predicted at every
+            radius of every off-manifold ray).
+        """
+        bent = self.rays.assign(size=self.rays["curvature"].abs())
+        table = bent.pivot_table(index="sample", columns="direction", values="size", aggfunc="mean")
+        table = table.reindex(columns=list(dict.fromkeys(self.rays["direction"])))
+        off, on = (
+            table.reindex(columns=[d for d in names if d in table]).mean(axis=1)
+            for names in (OFF_MANIFOLD, ON_MANIFOLD)
+        )
+        away = self.rays[self.rays["direction"].isin(OFF_MANIFOLD)]
+        kept = (away["label"] == away["true_label"]).groupby(away["sample"]).all()
+        table = table.add_prefix("curvature_").rename_axis(columns=None)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = pd.Series(off.to_numpy() / on.to_numpy(), index=table.index)
+        table["curvature_off"], table["curvature_on"], table["off_over_on"] = off, on, ratio
+        table["holds"] = (ratio > 1).astype("boolean").mask(ratio.isna())
+        table["label_kept"] = kept.reindex(table.index).astype("boolean")
+        return table.reset_index()
+
+    def plot(self, quantity: str = "loss") -> Any:
+        """Median of a column of `frame` against the radius, one line per direction.
+
+        Args:
+            quantity: `"loss"`, `"kappa"`, `"log_kappa"`, `"confidence"` or `"curvature"`.
+
+        Returns:
+            A matplotlib `Figure`.
+
+        Raises:
+            InputError: If there is no such column.
+            ModuleNotFoundError: If matplotlib is not installed.
+        """
+        units = {
+            "loss": "nats", "kappa": "nats", "log_kappa": "log nats", "confidence": "max p",
+            "curvature": "nats per squared clip unit",
+        }  # fmt: skip
+        if quantity not in units:
+            raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(units)}")
+        figure, axes = new_axes()
+        for direction, part in self.rays.groupby("direction", sort=False):
+            line = part.groupby("radius")[quantity].median()
+            axes.plot(line.index, line, label=direction)
+        axes.set_xlabel("radius (clip units, L2)")
+        axes.set_ylabel(f"{quantity} ({units[quantity]}), median")
+        axes.legend()
+        return figure
+
+
+def radial_profile(
+    net: Any,
+    x: Array,
+    y: Array,
+    *,
+    directions: Sequence[str] = ("adversarial", "random", "class", "manifold"),
+    radii: Sequence[float] | None = None,
+    neighbours: int = 8,
+    adversarial: Array | None = None,
+    seed: int = 0,
+    definition: Definition = "paper",
+) -> RadialProfile:
+    """Loss, κ, confidence and the curvature of the loss along straight rays from each sample.
+
+    ============= ===============================================================================================
+    direction     where it leads
+    ============= ===============================================================================================
+    `adversarial` up the gradient of the loss (of log Σ_{j≠y} exp z_j − z_y, which points the same way and does not
+                  underflow), or towards the points given as `adversarial`; off the manifold
+    `random`      a random direction orthogonal to the span of the nearest neighbours; off the manifold
+    `class`       towards the nearest sample of another class
+    `manifold`    a random direction within the span of the differences to the nearest neighbours; on the manifold,
+                  as far as these tell
+    ============= ===============================================================================================
+
+    The curvature is the second difference of the loss, in float64, over the radii as they are given. Networks of
+    ReLUs are piecewise linear, so it is the mean curvature between neighbouring radii, kinks included.
+
+    Args:
+        net: An adapted classifier, or an estimator that `adapt` takes.
+        x: Samples, shape (n, ...); they are also the neighbours of each other.
+        y: True labels, indices (n,) or one-hot (n, k).
+        directions: Which directions.
+        radii: Increasing lengths ≥ 0 in L2, clip units, at least two; 0 is added. If None, 20 equal steps up to the
+            median distance between a sample and the nearest other.
+        neighbours: How many nearest neighbours span the manifold.
+        adversarial: Points that the adversarial rays lead to, shape of `x`.
+        seed: Seed of the random directions.
+        definition: Which relative sharpness.
+
+    Returns:
+        The profile.
+
+    Raises:
+        InputError: If an argument cannot be used.
+        UnknownNameError: If there is no such direction.
+
+    Source: arXiv 2510.14231, on curvature away from the data manifold.
+    """
+    net, definition = adapt(net), check_definition(definition)
+    inputs = prepared(net, x)
+    labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
+    towards = None if adversarial is None else prepared(net, adversarial).flatten(1).double()
+    if towards is not None and towards.shape[0] != len(inputs):
+        raise InputError(f"`adversarial` has {len(towards)} points for {len(inputs)} samples; pass one each")
+    unknown = [d for d in directions if d not in DIRECTIONS]
+    if unknown or not directions:
+        raise UnknownNameError("direction", unknown[0] if unknown else directions, DIRECTIONS)
+    count = int(check_number(neighbours, "neighbours", "samples", at_least=1))
+    place = Place.of(net, inputs, labels, count, seed, towards)
+    lengths = _radii(radii, place.apart)
+    weight = net.head.weight.double()
+    parts = []
+    for name in dict.fromkeys(directions):
+        ray = unit(DIRECTIONS[name](place))
+        seen = [_at(net, place, weight, ray, radius, definition) for radius in lengths]
+        loss = torch.stack([columns["loss"] for columns in seen], dim=1)
+        bends = _second_derivative(loss, torch.tensor(lengths, dtype=torch.float64, device=loss.device))
+        for step, (radius, columns) in enumerate(zip(lengths, seen, strict=True)):
+            head = {"sample": np.arange(len(inputs)), "true_label": to_numpy(labels), "direction": name}
+            values = {k: to_numpy(v) for k, v in {**columns, "curvature": bends[:, step]}.items()}
+            parts.append(pd.DataFrame({**head, "radius": radius, **values}))
+    frame = pd.concat(parts, ignore_index=True).sort_values(
+        ["sample", "direction", "radius"],
+        key=lambda c: c.map(list(directions).index) if c.name == "direction" else c,
+        ignore_index=True,
+    )
+    order = ["loss", "kappa", "log_kappa", "confidence", "label", "curvature", "inside"]
+    return RadialProfile(frame[["sample", "true_label", "direction", "radius", *order]], definition)
+
+
+def _radii(radii: Sequence[float] | None, apart: torch.Tensor) -> list[float]:
+    if radii is None:
+        end = float(apart.amin(dim=1).median())
+        if not 0 < end < np.inf:
+            raise InputError("`radii` follow from the distances between samples; pass them, or other samples")
+        return [end * i / _STEPS for i in range(_STEPS + 1)]
+    lengths = [check_number(r, "radii", "units of the classifier's clip_values", at_least=0.0) for r in radii]
+    if lengths != sorted(set(lengths)):
+        raise InputError("`radii` must increase; sort them and leave out repetitions")
+    lengths = lengths if lengths and lengths[0] == 0 else [0.0, *lengths]
+    if len(lengths) < 3:
+        raise InputError("`radii` needs at least two radii above 0, or there is no curvature to see")
+    return lengths
+
+
+def _at(
+    net: Adapter,
+    place: Place,
+    weight: torch.Tensor,
+    ray: torch.Tensor,
+    radius: float,
+    definition: Definition,
+) -> dict[str, torch.Tensor]:
+    points = (place.rows + radius * ray).to(place.x.dtype).reshape(place.x.shape)
+    pieces = [net.forward(part) for part in torch.split(points, _BATCH)]
+    outputs = Outputs(*(torch.cat(c).double() for c in zip(*pieces, strict=True)))
+    log_kappa = F.log_relative_sharpness(*outputs, weight, definition=definition)
+    low, high = (torch.as_tensor(np.asarray(v)).to(points) for v in net.clip_values or (-np.inf, np.inf))
+    return {
+        "loss": F.cross_entropy(outputs.logits, place.y),
+        "kappa": log_kappa.exp(),
+        "log_kappa": log_kappa,
+        "confidence": outputs.logits.softmax(dim=1).amax(dim=1),
+        "label": outputs.logits.argmax(dim=1),
+        "inside": ((points >= low) & (points <= high)).flatten(1).all(dim=1),
+    }
+
+
+def _second_derivative(values: torch.Tensor, radii: torch.Tensor) -> torch.Tensor:
+    # Three-point differences on any increasing radii, exact for parabolas; NaN at both ends
+    step = radii.diff()
+    slope = values.diff(dim=1) / step
+    inner = 2 * slope.diff(dim=1) / (step[1:] + step[:-1])
+    ends = torch.full_like(values[:, :1], torch.nan)
+    return torch.cat([ends, inner, ends], dim=1)

@@ -1,0 +1,267 @@
+"""Head scaling: how a larger last layer hides adversarial points without removing one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from .. import functional as F
+from .._arrays import to_numpy
+from .._checks import check_definition, check_labels, check_number, radius_words
+from .._errors import InputError
+from .._types import Definition
+from ..adapters import Adapter, adapt
+from ..adapters.base import Head, Outputs
+from ..attacks import Attack, AttackResult, load_attack
+from ..evaluation._gradients import zero_gradients
+from ._figure import new_axes
+from ._inputs import prepared
+from ._view import View
+
+if TYPE_CHECKING:
+    from .._types import Array
+
+DEFAULT_SCALES = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 50.0, 100.0)
+_QUANTILES = (0.1, 0.5, 0.9)
+_SHOWN = ("log_kappa_clean", "log_kappa_adv", "loss_increase", "loss_increase_transfer")
+
+
+class ScaledHead(View):
+    """An adapted classifier with the head s·W, s·b: the same predictions, other losses; the model is not changed.
+
+    Args:
+        net: The adapted classifier.
+        scale: s > 0.
+
+    Raises:
+        InputError: If `scale` is not positive.
+    """
+
+    def __init__(self, net: Adapter, scale: float) -> None:
+        super().__init__(net)
+        self.scale = check_number(scale, "scale", "no unit", above=0.0)
+
+    @property
+    def head(self) -> Head:
+        """The scaled head."""
+        head = self.net.head
+        return Head(head.weight * self.scale, head.bias * self.scale, head.name, head.scale * self.scale)
+
+    def forward(self, x: Tensor) -> Outputs:
+        """Scaled logits and the same features; see `Adapter.forward`."""
+        return self.scaled(self.net.forward(x))
+
+    def scaled(self, outputs: Outputs) -> Outputs:
+        """What this net makes of a point, from what the unscaled one makes of it."""
+        return Outputs(outputs.logits * self.scale, outputs.features)
+
+    def as_module(self, *, unit_range: bool = False, estimate_gradients: bool = False) -> nn.Module:
+        """The scaled net as a module; see `Adapter.as_module`."""
+        module = self.net.as_module(unit_range=unit_range, estimate_gradients=estimate_gradients)
+        return _Scaled(module, self.scale)
+
+    def identity(self) -> dict[str, str]:
+        """Which model this is; see `Adapter.identity`."""
+        identity = self.net.identity()
+        return {**identity, "sha256": f"{identity['sha256']}*{self.scale!r}"}
+
+
+class _Scaled(nn.Module):
+    def __init__(self, module: nn.Module, scale: float) -> None:
+        super().__init__()
+        self.module, self.scale = module, scale
+        self.training = False
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.module(x) * self.scale
+        return logits
+
+    def train(self, mode: bool = True) -> _Scaled:
+        return self
+
+
+@dataclass(frozen=True, repr=False)
+class ScaleSweep:
+    """What `scale_sweep` found.
+
+    Attributes:
+        table: One row per scale; see `frame`.
+        samples: One row per scale and sample: `scale, sample, right_clean, success, transfer, log_kappa_clean,
+            log_kappa_adv, loss_increase, loss_increase_transfer` (nats)`, zero_gradient, zero_gradient_float64`.
+        definition: Which relative sharpness κ is.
+    """
+
+    table: pd.DataFrame
+    samples: pd.DataFrame
+    definition: Definition
+
+    def __repr__(self) -> str:
+        row = self.table.iloc[-1]
+        return (
+            f"<ScaleSweep of {row['attack']}: robust accuracy {row['robust_accuracy']:.3g} at scale "
+            f"{row['scale']:g}, transfer success {row['transfer_success']:.3g}>"
+        )
+
+    def frame(self) -> pd.DataFrame:
+        """One row per scale.
+
+        Predictions do not depend on the scale, so neither does accuracy, nor which points are adversarial. Robust
+        accuracy that rises with the scale while `transfer_success` stays is gradient masking: the attack no longer
+        finds the points that are still there. κ is heavy-tailed, and scaling up lowers its median while its mean
+        may rise; log κ is the column to plot, because κ itself underflows.
+
+        Returns:
+            Columns `attack, norm, delta, scale, n, accuracy, robust_accuracy` (under the attack run at this
+            scale)`, transfer_success` (share of samples right when clean that the points found at scale 1 turn
+            wrong here)`, zero_gradients` (share of clean points whose input gradient is exactly zero in the model's
+            dtype)`, zero_gradients_float64, kappa_mean` (clean)`, and of log_kappa_clean, log_kappa_adv,
+            loss_increase, loss_increase_transfer` (nats; `transfer`: of the points found at scale 1) `_q10, _q50,
+            _q90` each.
+        """
+        return self.table.copy()
+
+    def plot(self) -> Any:
+        """Robust accuracy, transfer success and zero gradients, and quantiles of log κ, against the scale.
+
+        Returns:
+            A matplotlib `Figure`.
+
+        Raises:
+            ModuleNotFoundError: If matplotlib is not installed.
+        """
+        figure, (left, right) = new_axes(ncols=2)
+        scale = self.table["scale"]
+        for column in ("accuracy", "robust_accuracy", "transfer_success", "zero_gradients"):
+            left.plot(scale, self.table[column], marker="o", label=column.replace("_", " "))
+        left.set_ylabel("share")
+        for points in ("clean", "adv"):
+            low, middle, high = (self.table[f"log_kappa_{points}_q{q}"] for q in (10, 50, 90))
+            right.fill_between(scale, low, high, alpha=0.3)
+            right.plot(scale, middle, marker="o", label=f"log κ {points}, 10 to 90 %")
+        right.set_ylabel("log κ (log nats)")
+        row = self.table.iloc[0]
+        figure.suptitle(f"{row['attack']}, {row['norm']}, δ = {row['delta']:.4g}")
+        for axes in (left, right):
+            axes.set_xscale("log")
+            axes.set_xlabel("scale of the head")
+            axes.legend()
+        return figure
+
+
+@radius_words
+def scale_sweep(
+    net: Any,
+    attack: Attack | str,
+    x: Array,
+    y: Array,
+    *,
+    delta: float,
+    norm: Any = None,
+    scales: Iterable[float] = DEFAULT_SCALES,
+    seed: int = 0,
+    definition: Definition = "paper",
+) -> ScaleSweep:
+    """Multiply the last layer, weights and bias, by s and attack the classifier again at every s.
+
+    Args:
+        net: An adapted classifier, or an estimator that `adapt` takes; it is never changed.
+        attack: An attack, or its name as `load_attack` takes it. `art_flat:PGD` walks along a direction that does
+            not underflow and is not fooled by scaling; attacks of the libraries are.
+        x: Clean inputs, shape (n, ...), inside the clip range.
+        y: True labels, indices (n,) or one-hot (n, k).
+        delta: Radius of the ball in clip units.
+        norm: Norm of the ball; by default the attack's first one.
+        scales: The factors s > 0.
+        seed: Seed of everything random, the same at every scale.
+        definition: Which relative sharpness.
+
+    Returns:
+        The sweep.
+
+    Raises:
+        InputError: If an argument cannot be used.
+        AttackNotUsableError: If the attack cannot run on this classifier or norm.
+
+    Source: arXiv 2510.14231, scaling the last layer.
+    """
+    net, definition = adapt(net), check_definition(definition)
+    attack = load_attack(attack) if isinstance(attack, str) else attack
+    factors = sorted({check_number(s, "scales", "no unit", above=0.0) for s in scales})
+    if not factors:
+        raise InputError("`scales` is empty; pass at least one factor, such as scales=[1, 10, 100]")
+    inputs = prepared(net, x)
+    labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
+    clean = net.outputs(inputs)
+
+    def attacked(view: ScaledHead) -> AttackResult:
+        return attack(view, inputs, labels, delta=delta, norm=norm, seed=seed, clean=view.scaled(clean))
+
+    found = attacked(ScaledHead(net, 1.0))
+    rows, samples = [], []
+    for factor in factors:
+        view = ScaledHead(net, factor)
+        result = found if factor == 1 else attacked(view)
+        part = _seen(view, inputs, labels, clean, result, found, definition)
+        head = {"attack": attack.name, "norm": result.norm, "delta": result.delta, "scale": factor}
+        rows.append({**head, **_reduced(part)})
+        part.insert(0, "scale", factor)
+        samples.append(part)
+    return ScaleSweep(pd.DataFrame(rows), pd.concat(samples, ignore_index=True), definition)
+
+
+def _seen(
+    view: ScaledHead,
+    x: Tensor,
+    y: Tensor,
+    clean: Outputs,
+    result: AttackResult,
+    found: AttackResult,
+    definition: Definition,
+) -> pd.DataFrame:
+    weight = view.head.weight.double()
+
+    def log_kappa(outputs: Outputs) -> Tensor:
+        z, phi = outputs.logits.double(), outputs.features.double()
+        return F.log_relative_sharpness(z, phi, weight, definition=definition)
+
+    clean, moved = view.scaled(clean), view.scaled(found.outputs)
+    zero = zero_gradients(view, x, y)
+    inside = torch.as_tensor(found.within_budget).to(y.device)
+    columns = {
+        "sample": torch.arange(len(y)),
+        "right_clean": clean.logits.argmax(dim=1) == y,
+        "success": torch.as_tensor(result.success),
+        "transfer": (moved.logits.argmax(dim=1) != y) & inside,
+        "log_kappa_clean": log_kappa(clean),
+        "log_kappa_adv": log_kappa(result.outputs),
+        "loss_increase": F.loss_change(clean.logits, result.outputs.logits, y),
+        "loss_increase_transfer": F.loss_change(clean.logits, moved.logits, y),
+        "zero_gradient": zero.own,
+        "zero_gradient_float64": zero.float64,
+    }
+    return pd.DataFrame({name: to_numpy(column) for name, column in columns.items()})
+
+
+def _reduced(part: pd.DataFrame) -> dict[str, Any]:
+    right = part["right_clean"]
+    quantiles = {
+        f"{column}_q{100 * q:g}": float(np.nanquantile(part[column], q))
+        for column in _SHOWN
+        for q in _QUANTILES
+    }
+    return {
+        "n": len(part),
+        "accuracy": float(right.mean()),
+        "robust_accuracy": float((right & ~part["success"]).mean()),
+        "transfer_success": float(part["transfer"][right].mean()) if right.any() else float("nan"),
+        "zero_gradients": float(part["zero_gradient"].mean()),
+        "zero_gradients_float64": float(part["zero_gradient_float64"].mean()),
+        "kappa_mean": float(np.exp(part["log_kappa_clean"]).mean()),
+        **quantiles,
+    }

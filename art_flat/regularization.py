@@ -1,0 +1,110 @@
+"""Relative sharpness as a penalty in a training loop."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any
+
+from torch import Tensor, nn
+
+from ._checks import check_definition, check_number
+from ._errors import HeadNotFoundError, InputError
+from ._types import Definition
+from .functional import relative_sharpness
+
+
+class FlatnessRegularizer:
+    """λ times the mean κ of a batch, from the very forward pass that gave the logits.
+
+    A hook on the last linear layer keeps that layer's input and output until the penalty is asked for: no
+    second forward pass, and no second derivative, since κ has a closed form. Gradients flow through the
+    logits, the features and the weight's norm. The hook is there inside the `with` block only.
+
+    Args:
+        model: Network whose output is that of its last linear layer.
+        strength: λ ≥ 0, loss per nat of κ.
+        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+        head: Name of the last linear layer; the last `nn.Linear` of the model if None.
+
+    Raises:
+        HeadNotFoundError: If there is no such layer.
+        InputError: If λ or the definition cannot be used.
+
+    Source: the penalty of Adilova et al., FAM: Relative Flatness Aware Minimization (2023); κ in closed form.
+
+    >>> import torch
+    >>> from art_flat.models import fcn
+    >>> model, x, y = fcn(4, (8,), 3), torch.rand(5, 4), torch.tensor([0, 1, 2, 0, 1])
+    >>> with FlatnessRegularizer(model, 0.01) as penalty:
+    ...     logits = model(x)
+    ...     loss = nn.functional.cross_entropy(logits, y) + penalty(logits)
+    ...     loss.backward()
+    >>> model.head.weight.grad.shape
+    torch.Size([3, 8])
+    """
+
+    def __init__(
+        self, model: nn.Module, strength: float, *, definition: Definition = "paper", head: str | None = None
+    ) -> None:
+        self.strength = check_number(strength, "strength", "loss per nat of κ", at_least=0.0)
+        self.definition = check_definition(definition)
+        self.name, self.layer = _head(model, head)
+        self._handle: Any = None
+        self._seen: tuple[Tensor, Tensor] | None = None
+
+    def __enter__(self) -> FlatnessRegularizer:
+        if self._handle is not None:
+            raise InputError("this FlatnessRegularizer is already in use; make another one")
+        self._handle = self.layer.register_forward_hook(self._see)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._handle.remove()
+        self._handle = self._seen = None
+
+    def __call__(self, logits: Tensor) -> Tensor:
+        """The penalty of the batch that the model was called on last; once per forward pass.
+
+        Args:
+            logits: What the model returned, shape (n, k), or (n,) of a logistic model.
+
+        Returns:
+            λ · mean κ, a number in nats with a graph, in at least float32.
+
+        Raises:
+            InputError: If the model was not called since, or `logits` is not what its head gave.
+        """
+        if self._handle is None or self._seen is None:
+            raise InputError(
+                "there is no forward pass to penalise; inside `with FlatnessRegularizer(model, ...) as penalty:` "
+                "call the model, then penalty(logits) once"
+            )
+        (features, output), self._seen = self._seen, None
+        # The same memory: the output itself, or a view of it
+        if logits.numel() != output.numel() or logits.data_ptr() != output.data_ptr():
+            raise InputError(
+                f"`logits` is not the output of the layer {self.name!r}; pass what the model returned, and if "
+                'another layer gives it, head="name"'
+            )
+        kappa = relative_sharpness(
+            output.flatten(0, -2), features.flatten(0, -2), self.layer.weight, definition=self.definition
+        )
+        return self.strength * kappa.mean()
+
+    def _see(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+        self._seen = args[0], output
+
+
+def _head(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
+    linear = {n: m for n, m in model.named_modules() if isinstance(m, nn.Linear)}
+    title = type(model).__name__
+    if not linear:
+        raise HeadNotFoundError(f"{title} has no nn.Linear, whose sharpness could be penalised")
+    name = list(linear)[-1] if name is None else name
+    if name not in linear:
+        raise HeadNotFoundError(
+            f"{title} has no nn.Linear called {name!r}; it has {', '.join(map(repr, list(linear)[-5:]))}"
+        )
+    return name, linear[name]

@@ -1,0 +1,168 @@
+"""Flatness and loss-change robustness as `scoring=` of scikit-learn's cross-validation and searches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from art.estimators.classification import SklearnClassifier
+from sklearn.base import BaseEstimator
+from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
+
+from ._arrays import to_numpy
+from ._checks import check_definition, check_delta, check_epsilon, check_norm, radius_words
+from ._errors import InputError, UnsupportedEstimatorError
+from ._types import Definition
+from .adapters import Adapter, adapt
+from .attacks.registry import load_attacks
+from .scores import loss_change_robustness_score
+
+_ANY = (-np.inf, np.inf)
+
+
+def neg_relative_sharpness_scorer(
+    estimator: Any, X: Any, y: Any = None, *, definition: Definition = "paper"
+) -> float:
+    """The negative mean of κ over the samples: the larger, the flatter.
+
+    Pass it as it is, `scoring=neg_relative_sharpness_scorer`; for another definition,
+    `functools.partial(neg_relative_sharpness_scorer, definition="neuronwise")`.
+
+    Args:
+        estimator: Fitted `LogisticRegression` or `MLPClassifier`, a pipeline that ends in one, or a classifier
+            that `adapt` takes.
+        X: Samples, shape (n, d).
+        y: Not used: κ does not depend on labels.
+        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+
+    Returns:
+        −mean κ, nats, in (−∞, 0].
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import cross_val_score
+    >>> X, y = load_iris(return_X_y=True)
+    >>> model = LogisticRegression(max_iter=1000)
+    >>> bool((cross_val_score(model, X, y, scoring=neg_relative_sharpness_scorer) < 0).all())
+    True
+    """
+    definition = check_definition(definition)
+    if isinstance(estimator, Pipeline):
+        X, estimator = estimator[:-1].transform(X), estimator[-1]
+    kappa = to_numpy(_adapted(estimator, _ANY).relative_sharpness(_array(X), definition=definition))
+    return -float(kappa.mean(dtype=np.float64))
+
+
+class loss_change_robustness_scorer:
+    """A scorer: the share of samples whose loss rises by at most ε under an attack within the ball of radius δ.
+
+    Args:
+        delta: Radius δ > 0, in the units of X.
+        epsilon: Tolerated loss change ε ≥ 0, nats.
+        norm: Norm of the ball.
+        attack: One or several attacks, the worst case of each sample counts: names, `Attack`s, or whatever
+            `as_attack` takes.
+        clip_values: Smallest and largest admissible value of X; None if any value is.
+        seed: Of the attacks.
+
+    Raises:
+        InputError: If δ, ε, the norm or the attack cannot be used.
+
+    Source: (δ,ε)-robustness: arXiv 2510.14231.
+
+    >>> from sklearn.datasets import load_iris
+    >>> from sklearn.linear_model import LogisticRegression
+    >>> from sklearn.model_selection import cross_validate
+    >>> X, y = load_iris(return_X_y=True)
+    >>> scoring = {"robust": loss_change_robustness_scorer(delta=0.1, epsilon=0.1), "right": "accuracy"}
+    >>> found = cross_validate(LogisticRegression(max_iter=1000), X, y, scoring=scoring)
+    >>> found["test_robust"].shape
+    (5,)
+    """
+
+    @radius_words
+    def __init__(
+        self,
+        *,
+        delta: float,
+        epsilon: float,
+        norm: Any = "Linf",
+        attack: Any = "art_flat:PGD",
+        clip_values: tuple[Any, Any] | None = None,
+        seed: int = 0,
+    ) -> None:
+        self.delta, self.epsilon, self.norm = check_delta(delta), check_epsilon(epsilon), check_norm(norm)
+        load_attacks(attack)  # an attack that does not exist shows here, not inside a cross-validation
+        self.attack, self.clip_values, self.seed = attack, clip_values, seed
+
+    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+        """Attack the samples and score what was found.
+
+        Args:
+            estimator: Fitted `LogisticRegression` or `MLPClassifier`, or a classifier that `adapt` takes.
+            X: Samples, shape (n, d).
+            y: Labels of those that the estimator was fitted on, shape (n,); for others than scikit-learn's
+                estimators indices or one-hot rows.
+
+        Returns:
+            The (δ,ε)-robust share, in [0, 1]: an upper estimate, as attacks may miss the largest loss.
+
+        Raises:
+            UnsupportedEstimatorError: If the estimator is a pipeline, or another one without an adapter.
+            InputError: If `y` has a label that the estimator does not know.
+        """
+        if isinstance(estimator, Pipeline):
+            raise UnsupportedEstimatorError(
+                "a Pipeline changes the units of the inputs on the way, so that the ball of radius delta would "
+                "be another one; transform X first and pass the last step alone"
+            )
+        net = _adapted(estimator, _ANY if self.clip_values is None else self.clip_values)
+        x, labels = _array(X), _indices(estimator, y)
+        clean = net.outputs(x)
+        results = [
+            attack(net, x, labels, delta=self.delta, norm=self.norm, seed=self.seed, clean=clean)
+            for attack in load_attacks(self.attack)
+        ]
+        logits = torch.stack([r.outputs.logits for r in results])
+        failed = torch.as_tensor(np.stack([r.status == "failed" for r in results]), device=logits.device)
+        return loss_change_robustness_score(
+            labels,
+            clean.logits,
+            logits.masked_fill(failed[:, :, None], torch.nan),  # never counts as robust
+            epsilon=self.epsilon,
+            admissible=np.stack([to_numpy(r.within_budget) for r in results]),
+        )
+
+    def __repr__(self) -> str:
+        return (
+            f"loss_change_robustness_scorer(delta={self.delta:g}, epsilon={self.epsilon:g}, "
+            f"norm={self.norm!r}, attack={self.attack!r})"
+        )
+
+
+def _adapted(estimator: Any, clip_values: tuple[Any, Any]) -> Adapter:
+    if not isinstance(estimator, BaseEstimator):
+        return adapt(estimator)
+    check_is_fitted(estimator)
+    return adapt(SklearnClassifier(estimator, clip_values=clip_values, preprocessing=None))
+
+
+def _array(X: Any) -> Any:
+    return X if isinstance(X, torch.Tensor) else np.asarray(X)
+
+
+def _indices(estimator: Any, y: Any) -> Any:
+    if not isinstance(estimator, BaseEstimator):
+        return y
+    labels = np.asarray(y)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    unknown = sorted(set(labels.tolist()) - set(estimator.classes_.tolist()))
+    if unknown:
+        raise InputError(
+            f"`y` has the label(s) {', '.join(map(repr, unknown[:5]))}, which {type(estimator).__name__} was "
+            "not fitted on; stratify the folds, so that every class is in each"
+        )
+    return np.searchsorted(estimator.classes_, labels)

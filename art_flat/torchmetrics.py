@@ -1,0 +1,170 @@
+"""Flatness and loss-change robustness as metrics of torchmetrics, for training and evaluation loops.
+
+Needs the package torchmetrics: `pip install "art-flat[torchmetrics]"`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ._checks import check_definition, check_epsilon, check_labels
+from ._errors import InputError
+from ._types import DEFINITIONS, Definition
+from .functional import cross_entropy, relative_sharpness
+
+try:
+    from torchmetrics import Metric
+except ModuleNotFoundError as error:  # pragma: no cover
+    if error.name != "torchmetrics":
+        raise
+    raise ModuleNotFoundError(
+        'art_flat.torchmetrics needs the package torchmetrics: pip install "art-flat[torchmetrics]"',
+        name="torchmetrics",
+    ) from None
+
+
+class RelativeSharpness(Metric):
+    """Mean relative sharpness κ over all samples of all processes.
+
+    Args:
+        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+        **options: Of `torchmetrics.Metric`.
+
+    Attributes:
+        total: Sum of κ, nats, float64.
+        n_evaluated: Number of samples.
+
+    >>> import torch
+    >>> metric = RelativeSharpness()
+    >>> metric.update(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]), torch.eye(2))
+    >>> metric.update(torch.zeros(1, 2), torch.tensor([[0.0, 0.0]]), torch.eye(2))
+    >>> float(metric.compute())
+    12.5
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    total: Tensor
+    n_evaluated: Tensor
+
+    def __init__(self, *, definition: Definition = "paper", **options: Any) -> None:
+        super().__init__(**options)
+        self.definition = check_definition(definition)
+        _mark(self, DEFINITIONS.index(definition))
+        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("n_evaluated", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, logits: Tensor, features: Tensor, weight: Tensor) -> None:
+        """Add a batch.
+
+        Args:
+            logits: Shape (n, k).
+            features: Input φ of the last layer, shape (n, d).
+            weight: Weight W of the last layer as it is now, shape (k, d).
+        """
+        kappa = relative_sharpness(logits, features, weight.detach(), definition=self.definition)
+        self.total += kappa.detach().sum(dtype=torch.float64)
+        self.n_evaluated += len(kappa)
+
+    def compute(self) -> Tensor:
+        """The mean of κ.
+
+        Returns:
+            κ in nats, float64, ≥ 0; NaN where a sample's κ is NaN or there was none.
+        """
+        return self.total / self.n_evaluated
+
+
+class LossChangeRobustness(Metric):
+    """Share of samples, over all processes, whose loss rises by at most ε at their adversarial points.
+
+    A sample with a NaN in its clean logits, or in those of all its adversarial points, is left out, so that it
+    never counts as robust; the rules are those of `scores.loss_change_robustness_score`.
+
+    Args:
+        epsilon: Tolerated loss change ε ≥ 0, nats.
+        **options: Of `torchmetrics.Metric`.
+
+    Attributes:
+        robust: Number of robust samples.
+        n_evaluated: Number of samples that were not left out.
+
+    Source: (δ,ε)-robustness: arXiv 2510.14231.
+
+    >>> import torch
+    >>> metric = LossChangeRobustness(epsilon=0.1)
+    >>> clean = torch.tensor([[0.6, 0.1, 0.1], [0.6, 0.1, 0.1]])
+    >>> adv = torch.tensor([[0.6, 0.7, -5.0], [0.6, 0.5, 0.5]])
+    >>> metric.update(clean, adv, torch.tensor([0, 0]))   # the first flips, yet its loss falls
+    >>> float(metric.compute())
+    0.5
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    robust: Tensor
+    n_evaluated: Tensor
+
+    def __init__(self, *, epsilon: float, **options: Any) -> None:
+        super().__init__(**options)
+        self.epsilon = check_epsilon(epsilon)
+        _mark(self, self.epsilon)
+        self.add_state("robust", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("n_evaluated", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(
+        self, logits: Tensor, logits_adv: Tensor, target: Tensor, admissible: Tensor | None = None
+    ) -> None:
+        """Add a batch.
+
+        Args:
+            logits: Clean logits, shape (n, k).
+            logits_adv: Adversarial logits, shape (n, k), or (m, n, k) for m attacks: the worst point counts.
+            target: True labels, indices (n,) or one-hot (n, k).
+            admissible: Which adversarial points lie in the ball, bool, (n,) or (m, n); the others count as no
+                change. All if None.
+
+        Raises:
+            InputError: If shapes or labels do not fit.
+        """
+        points = logits_adv[None] if logits_adv.ndim == 2 else logits_adv
+        if points.ndim != 3 or points.shape[1:] != logits.shape or len(points) == 0:
+            raise InputError(
+                f"`logits_adv` has shape {tuple(logits_adv.shape)}, expected {tuple(logits.shape)}, or with a "
+                "leading axis of attacks"
+            )
+        classes = max(2, logits.shape[-1])
+        labels = check_labels(target, len(logits), classes, "target").to(logits.device)
+        clean = cross_entropy(logits, labels)
+        change = torch.stack([cross_entropy(z, labels) for z in points]) - clean
+        if admissible is not None:
+            inside = admissible[None] if admissible.ndim == 1 else admissible
+            if inside.shape != change.shape:
+                raise InputError(
+                    f"`admissible` has shape {tuple(admissible.shape)} for adversarial points {tuple(change.shape)}"
+                )
+            change = change.masked_fill(~inside.bool() & ~change.isnan(), 0.0)
+        known = ~clean.isnan() & ~change.isnan().all(dim=0)
+        worst = change.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).amax(dim=0)
+        self.robust += ((worst <= self.epsilon) & known).sum()
+        self.n_evaluated += known.sum()
+
+    def compute(self) -> Tensor:
+        """The share of robust samples.
+
+        Returns:
+            A number in [0, 1], an upper estimate, since attacks may miss the largest loss; NaN if every
+            sample was left out.
+        """
+        return self.robust / self.n_evaluated
+
+
+def _mark(metric: Metric, value: float) -> None:
+    # A MetricCollection lets metrics share one state if theirs are equal after the first batch; those with other
+    # settings may be so by chance, and differ later.
+    metric.add_state("setting", torch.tensor(value, dtype=torch.float64), dist_reduce_fx="max")
