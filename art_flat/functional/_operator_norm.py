@@ -159,18 +159,17 @@ def convolution_norm(
 
 
 def _blocks(parts: torch.Tensor, folded: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:
-    # (frequencies, outputs, aliases · inputs) for each group and chunk of frequencies; those of −f are
-    # the conjugates of those of f, so half of the last axis is enough
+    # (frequencies · groups, outputs, aliases · inputs) for chunks of frequencies; the matrices of −f are the
+    # conjugates of those of f, so half of the last axis is enough
     count = [w.shape[1] for w in folded]
     count[-1] = count[-1] // 2 + 1
-    aliases = math.prod(w.shape[0] for w in folded)
-    outputs, inputs = parts.shape[1:3]
-    step = max(1, _FREQUENCY_ENTRIES // (aliases * outputs * inputs))
+    groups, outputs, inputs = parts.shape[:3]
+    aliases = list(itertools.product(*(range(w.shape[0]) for w in folded)))
+    flat = parts.reshape(groups * outputs * inputs, -1)
     frequencies = torch.cartesian_prod(*(torch.arange(c) for c in count)).reshape(-1, len(count))
-    for part, some in itertools.product(parts, frequencies.split(step)):
-        flat = part.reshape(outputs * inputs, -1)
+    for some in frequencies.split(max(1, _FREQUENCY_ENTRIES // (len(aliases) * len(flat)))):
         blocks = []
-        for alias in itertools.product(*(range(w.shape[0]) for w in folded)):
+        for alias in aliases:
             wave = torch.ones(len(some), 1, dtype=torch.complex128)
             for w, a, f in zip(folded, alias, some.T, strict=True):
                 wave = (wave[:, :, None] * w[a, f][:, None, :]).flatten(1)
@@ -203,6 +202,8 @@ def largest_eigenvalue(grams: torch.Tensor, at_least: float = 0.0) -> float:
     Source: Rump, Verification of positive definiteness, BIT 2006, for the rounding.
     """
     b, n = grams.shape[:2]
+    if not bool(grams.any()):
+        return at_least
     if b * n**3 <= _DECOMPOSE:
         return max(at_least, float(torch.linalg.eigvalsh(grams).max()))
     generator = torch.Generator().manual_seed(0)
@@ -211,7 +212,14 @@ def largest_eigenvalue(grams: torch.Tensor, at_least: float = 0.0) -> float:
         vectors = torch.linalg.qr(grams @ vectors).Q
     proposed = max(at_least, float(torch.linalg.eigvalsh(vectors.mH @ grams @ vectors).max()))
     identity = torch.eye(n, dtype=grams.dtype)
-    raised = 1e-7
-    while bool(torch.linalg.cholesky_ex(proposed * (1 + raised) * identity - grams).info.any()):
-        raised *= 10
+
+    def exceeds_all(value: float) -> bool:
+        return not bool(torch.linalg.cholesky_ex(value * identity - grams).info.any())
+
+    low, raised = 1e-8, 1e-7
+    while not exceeds_all(proposed * (1 + raised)):
+        low, raised = raised, raised * 10
+    for _ in range(3 if low > 1e-8 else 0):
+        middle = math.sqrt(low * raised)
+        low, raised = (low, middle) if exceeds_all(proposed * (1 + middle)) else (middle, raised)
     return proposed * (1 + raised) * (1 + n**2 * torch.finfo(torch.float64).eps)

@@ -12,10 +12,11 @@ import art
 
 from art_flat.attacks import AttackInfo
 
-from ._attack import Row
+from ._attack import describe
 from ._fixed import FIXED
 from ._nearest import NEAREST
 from ._other import OTHER, REFUSED
+from ._row import Row
 from ._rules import ANY
 
 
@@ -29,10 +30,8 @@ def attacks() -> tuple[AttackInfo, ...]:
     >>> next(info for info in attacks() if info.name == "art:DeepFool").budget
     'minimum-norm'
     """
-    known = tuple(row.info(art.__version__) for row in (*FIXED, *NEAREST, *OTHER))
-    return known + tuple(
-        Row(name, ANY, refusal=reason).info(art.__version__) for name, reason in REFUSED.items()
-    )
+    refused = (Row(name, ANY, refusal=reason) for name, reason in REFUSED.items())
+    return tuple(describe(row, art.__version__) for row in (*FIXED, *NEAREST, *OTHER, *refused))
 
 
 __all__ = ["attacks"]

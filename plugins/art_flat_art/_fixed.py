@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from . import _rules as rules
 from . import _runs as runs
-from ._attack import Row
 from ._compat import standard_multiprocessing
+from ._row import Row
 
 _GRADIENT = Row(
     "",
@@ -87,9 +87,7 @@ FIXED: tuple[Row, ...] = (
         ("Linf", "L2"),
         radius="eps",
         run=runs.universal,
-        checks=(
-            rules.inner_attack("deepfool", "carlini", "carlini_inf", "ead", "newtonfool", *runs.STEP_ATTACKS),
-        ),
+        checks=(rules.inner_attack("deepfool", "carlini", "carlini_inf", "ead", *runs.STEP_ATTACKS),),
         notes=("one perturbation for the whole batch", rules.ONE_BATCH),
     ),
     Row(

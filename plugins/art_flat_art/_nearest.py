@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from . import _rules as rules
 from . import _runs as runs
-from ._attack import Row
 from ._compat import quiet_seeded_states, seeded_states
+from ._row import Row
 from ._view import COLUMN
 
 _NEAREST = Row("", ("L2",), budget="minimum-norm")
@@ -44,7 +44,11 @@ NEAREST: tuple[Row, ...] = (
         _NEAREST,
         name="DeepFool",
         predicted=True,
-        notes=(rules.FLEES, "its overshoot `epsilon` of 1e-6 leaves points on the boundary; 0.02 is usual"),
+        notes=(
+            rules.FLEES,
+            "its overshoot `epsilon` of 1e-6 leaves points on the boundary; 0.02 is usual",
+            "with more than nb_grads classes, those it considers depend on the batch",
+        ),
     ),
     replace(_NEAREST, name="ElasticNet", norms=("L1", "L2")),
     replace(

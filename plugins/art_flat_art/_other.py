@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from . import _rules as rules
 from . import _runs as runs
-from ._attack import Row
 from ._compat import old_numpy
+from ._row import Row
 from ._view import CHANNELS_LAST
 
 _OTHER = Row("", rules.ANY, budget="none", images=True)

@@ -11,7 +11,8 @@ import torch
 from art.attacks import evasion
 from art.attacks.evasion.laser_attack.laser_attack import LaserBeamAttack
 
-from ._attack import SHARD, Call
+from ._row import Call
+from ._view import SHARD
 
 STEP_ATTACKS = ("fgsm", "bim", "pgd")
 
@@ -20,8 +21,9 @@ def one_by_one(call: Call) -> np.ndarray:
     """A new attack for every point; a point at which the library breaks down is NaN, which art_flat calls failed."""
     found = np.full_like(call.x, np.nan)
     for i in range(len(call.x)):
+        attack = call.attack(**_alone(call))
         try:
-            found[i] = call.attack(**_alone(call)).generate(call.x[i : i + 1], y=call.y[i : i + 1])[0]
+            found[i] = attack.generate(call.x[i : i + 1], y=call.y[i : i + 1])[0]
         except (ArithmeticError, AssertionError, IndexError, ValueError) as error:
             warnings.warn(f"point {i}: {error}", RuntimeWarning, stacklevel=2)
     return found

@@ -21,6 +21,9 @@ from art_flat.attacks import Problem
 
 Shape = tuple[int, ...]
 
+SHARD = 128
+"""Samples at once where ART's own default would be one."""
+
 
 @dataclass(frozen=True)
 class Layout:

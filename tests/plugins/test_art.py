@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from art.attacks.attack import EvasionAttack
+from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 import art_flat as af
@@ -305,6 +306,18 @@ def test_logistic_heads_with_one_output_are_two_classes():
     result = load_attack("art:DeepFool(epsilon=0.02)")(net, x, y)
     assert np.mean(result.success) == 1
     assert (np.asarray(net.predict(result.x)) != y).all()
+
+
+def test_scikit_learn_models_have_gradients_too():
+    data = load_dataset("digits", split="train", n=300)
+    model = LogisticRegression(max_iter=200).fit(data.x.reshape(300, -1), data.y)
+    classifier = art.estimators.classification.SklearnClassifier(model, clip_values=(0.0, 1.0))
+    x = data.x.reshape(300, -1)[:8]
+    net = af.adapt(classifier)
+    y = np.asarray(net.predict(x))
+    result = load_attack("art:CarliniL2Method(binary_search_steps=3, initial_const=1.0)")(net, x, y)
+    assert np.mean(result.success) >= 0.8
+    assert (classifier.predict(result.x).argmax(axis=1)[result.success] != y[result.success]).all()
 
 
 @pytest.mark.parametrize(
