@@ -89,6 +89,12 @@ def failure_lines(results: Results) -> list[str]:
     return lines
 
 
+def finding_lines(results: Results) -> list[str]:
+    """What a reader should know first, a line per finding; empty if nothing is suspicious."""
+    lines = [escape("  " + " ".join(str(finding).split())) for finding in results.findings()]
+    return ["findings:", *lines] if lines else []
+
+
 def attack_table(infos: Iterable[AttackInfo]) -> Table:
     """Every attack with its norms, what it needs, and whether it can be used here."""
     table = Table()

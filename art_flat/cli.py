@@ -109,12 +109,12 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console) -> 
 
 
 def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
-    from ._tables import failure_lines, summary_notes, summary_table
+    from ._tables import failure_lines, finding_lines, summary_notes, summary_table
 
     frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
     for table in summary_table(frame, definition):
         console.print(table)
-    for line in [*summary_notes(frame), *failure_lines(results)]:
+    for line in [*summary_notes(frame), *failure_lines(results), *finding_lines(results)]:
         console.print(line, soft_wrap=True, highlight=False)
 
 

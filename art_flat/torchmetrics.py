@@ -26,7 +26,7 @@ except ModuleNotFoundError as error:  # pragma: no cover
     ) from None
 
 
-class RelativeSharpness(Metric):
+class RelativeSharpness(Metric):  # type: ignore[misc]  # torchmetrics may be missing
     """Mean relative sharpness κ over all samples of all processes.
 
     Args:
@@ -79,7 +79,7 @@ class RelativeSharpness(Metric):
         return self.total / self.n_evaluated
 
 
-class LossChangeRobustness(Metric):
+class LossChangeRobustness(Metric):  # type: ignore[misc]
     """Share of samples, over all processes, whose loss rises by at most ε at their adversarial points.
 
     A sample with a NaN in its clean logits, or in those of all its adversarial points, is left out, so that it

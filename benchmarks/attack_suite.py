@@ -102,7 +102,9 @@ def markdown(rows):
             return "–"
         if isinstance(value, bool):
             return "yes" if value else ""
-        return f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+        return (
+            f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
+        )
 
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(text(r.get(c, "")) for c in columns) + " |" for r in rows])

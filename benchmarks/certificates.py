@@ -63,7 +63,10 @@ def search_radius(logits, weight, labels, n_starts=8, steps=60, halvings=25):
     gap = logits - logits.gather(1, labels[:, None])
     starts = torch.topk(gap.scatter(1, labels[:, None], -torch.inf), min(n_starts, gap.shape[1] - 1)).indices
     base = gap.logsumexp(1)
-    low, high = torch.zeros(len(labels), dtype=torch.float64), torch.full((len(labels),), 1e3, dtype=torch.float64)
+    low, high = (
+        torch.zeros(len(labels), dtype=torch.float64),
+        torch.full((len(labels),), 1e3, dtype=torch.float64),
+    )
     for _ in range(halvings + 15):
         t = (low + high) / 2
         best = torch.full_like(t, -torch.inf)
@@ -91,7 +94,13 @@ def radii(name, net, test, n=200):
         ratio = feature_radius(logits, features, weight, labels, epsilon=EPSILON, kind=kind) / true
         low, median = ratio.quantile(0.05), ratio.median()
         rows.append(
-            {"model": name, "kind": kind, "median": float(median), "5 %": float(low), "largest": float(ratio.max())}
+            {
+                "model": name,
+                "kind": kind,
+                "median": float(median),
+                "5 %": float(low),
+                "largest": float(ratio.max()),
+            }
         )
     return rows
 
@@ -111,19 +120,26 @@ def markdown(rows):
 
 
 def main(root):
-    data, test = af.load_dataset("mnist", root=root, split="train"), af.load_dataset("mnist", root=root, n=1000)
+    data, test = (
+        af.load_dataset("mnist", root=root, split="train"),
+        af.load_dataset("mnist", root=root, n=1000),
+    )
     nets = {}
     for name, (make, options) in NETS.items():
         model = train(make(), data.x, data.y, seed=0, **options)
         nets[name] = af.adapt(as_classifier(model, input_shape=(1, 28, 28), nb_classes=10))
     tables = {
-        "Certified and empirical share of (δ, log 2)-robust samples, 1,000 MNIST test images": brackets(nets, test),
+        "Certified and empirical share of (δ, log 2)-robust samples, 1,000 MNIST test images": brackets(
+            nets, test
+        ),
         "feature_radius over the radius that a search needs, ε = log 2, 200 images": [
             row for name, net in nets.items() for row in radii(name, net, test)
         ],
         "Lipschitz constants of the features, L2": [constants(name, net, test) for name, net in nets.items()],
     }
-    (HERE / "certificates.json").write_text(json.dumps({"environment": environment(), **tables}, indent=1) + "\n")
+    (HERE / "certificates.json").write_text(
+        json.dumps({"environment": environment(), **tables}, indent=1) + "\n"
+    )
     text = "\n\n".join(f"**{title}**\n\n{markdown(rows)}" for title, rows in tables.items())
     (HERE / "certificates.md").write_text(text + "\n")
     print(text)

@@ -72,7 +72,7 @@ def function_layer(
     if target in _NEGATE:
         return multiplication("", -torch.ones((), dtype=torch.float64), x.shape, x.shape)
     if target in _CASTS:
-        return identity("")
+        return identity("", x.shape)
     if target in _NONNEGATIVE:
 
         def apply(t: torch.Tensor) -> torch.Tensor:

@@ -33,7 +33,7 @@ def largest_jacobian(module: nn.Module, points: torch.Tensor, head: str | None, 
     largest = 0.0
     with torch.inference_mode(False), torch.enable_grad(), _features(module, head) as features:
         width = features(points[:1]).shape[1]
-        for some in points.clone().split(max(1, _ENTRIES // (width * math.prod(points.shape[1:])))):
+        for some in torch.split(points.clone(), max(1, _ENTRIES // (width * math.prod(points.shape[1:])))):
             x = some.clone().requires_grad_()
             phi = features(x).sum(dim=0)
             rows = [torch.autograd.grad(value, x, retain_graph=True)[0].flatten(1) for value in phi]

@@ -73,28 +73,31 @@ def _gelu(module: nn.GELU, shape: Shape) -> float:
     return 1.128905 if module.approximate == "none" else 1.128994
 
 
-def _max_pool(module: nn.MaxPool2d, shape: Shape) -> float:
-    """√ of the number of windows that one input can be the largest of.
+def _max_pool(axes: int) -> Callable[[Any, Shape], Slope]:
+    """√ of the number of windows that one input can be the largest of: 1 for windows that do not overlap.
 
     Returns:
-        The factor; 1 for windows that do not overlap.
+        The rule for pooling along so many axes.
     """
-    axes = len(shape) - 2
 
-    def per_axis(value: Any) -> Sequence[int]:
-        return [value] * axes if isinstance(value, int) else value
+    def slope(module: nn.MaxPool2d, shape: Shape) -> Slope:
+        def per_axis(value: Any) -> Sequence[int]:
+            return [value] * axes if isinstance(value, int) else value
 
-    sizes = zip(*map(per_axis, (module.kernel_size, module.stride, module.dilation)), strict=True)
-    return math.sqrt(math.prod(min(k, math.ceil((d * (k - 1) + 1) / s)) for k, s, d in sizes))
+        sizes = zip(*map(per_axis, (module.kernel_size, module.stride, module.dilation)), strict=True)
+        return Slope(math.sqrt(math.prod(min(k, math.ceil((d * (k - 1) + 1) / s)) for k, s, d in sizes)))
+
+    return slope
 
 
-def _adaptive_max_pool(module: nn.AdaptiveMaxPool2d, shape: Shape) -> float:
-    sizes = shape[2:]
-    outputs = module.output_size
-    outputs = [outputs] * len(sizes) if isinstance(outputs, int) else outputs
-    return math.sqrt(
-        math.prod(_overlap(n, n if m is None else m) for n, m in zip(sizes, outputs, strict=True))
-    )
+def _adaptive_max_pool(axes: int) -> Callable[[Any, Shape], Slope]:
+    def slope(module: nn.AdaptiveMaxPool2d, shape: Shape) -> Slope:
+        outputs = module.output_size
+        outputs = [outputs] * axes if outputs is None or isinstance(outputs, int) else outputs
+        windows = zip(shape[-axes:], outputs, strict=True)
+        return Slope(math.sqrt(math.prod(_overlap(n, n if m is None else m) for n, m in windows)))
+
+    return slope
 
 
 def _overlap(n: int, m: int) -> int:
@@ -190,8 +193,10 @@ def convolution(name: str, weight: torch.Tensor, shape: Shape, module: nn.Conv2d
             around = module._reversed_padding_repeated_twice
             size = [n + a + b for n, a, b in zip(size, around[-2::-2], around[::-2], strict=True)]
             padding = nonnegative_norm(lambda x: F.pad(x, around, mode=module.padding_mode), shape)
-        options = {"stride": module.stride, "dilation": module.dilation, "groups": module.groups}
-        return padding * convolution_norm(weight, size, **options)
+        found = convolution_norm(
+            weight, size, stride=module.stride, dilation=module.dilation, groups=module.groups
+        )
+        return padding * found
 
     return LinearMap(
         name, lambda x: module._conv_forward(x, weight, None), norm, weighted=True, scaled=scaled

@@ -167,7 +167,7 @@ def _blocks(parts: torch.Tensor, folded: Sequence[torch.Tensor]) -> Iterator[tor
     aliases = list(itertools.product(*(range(w.shape[0]) for w in folded)))
     flat = parts.reshape(groups * outputs * inputs, -1)
     frequencies = torch.cartesian_prod(*(torch.arange(c) for c in count)).reshape(-1, len(count))
-    for some in frequencies.split(max(1, _FREQUENCY_ENTRIES // (len(aliases) * len(flat)))):
+    for some in torch.split(frequencies, max(1, _FREQUENCY_ENTRIES // (len(aliases) * len(flat)))):
         blocks = []
         for alias in aliases:
             wave = torch.ones(len(some), 1, dtype=torch.complex128)

@@ -8,6 +8,8 @@ something nonlinear begins or branches meet.
 from __future__ import annotations
 
 import math
+import operator
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -104,7 +106,7 @@ class Propagation(fx.Interpreter):
     def _sum(self, n: fx.Node, result: torch.Tensor) -> Segment:
         if n.kwargs.get("alpha", 1) != 1:
             raise Unknown("its alpha is not 1")
-        terms = [a for a in n.args if isinstance(a, fx.Node) and self._segments[a] is not None]
+        terms = self._among(n, n.args)
         if len(terms) == 1:  # a shift by a constant, which may be broadcast
             ones = torch.ones(result.shape, dtype=torch.float64)
             return self._known(terms[0]).then(
@@ -117,11 +119,14 @@ class Propagation(fx.Interpreter):
 
     def _join(self, n: fx.Node, result: torch.Tensor) -> Segment:
         parts: Any = n.args[0] if n.args else n.kwargs["tensors"]
-        totals = [self._total(s) for a in parts if (s := self._segments[a]) is not None]
+        parts = [parts] if isinstance(parts, fx.Node) else parts  # all that a split returned
+        totals = [self._total(self._known(a)) for a in self._among(n, parts)]
         return self._start(n, math.hypot(*totals), max(totals), "join", result)
 
     def _single(self, n: fx.Node, source: fx.Node, result: Any) -> Segment:
         x, segment = self.env[source], self._known(source)
+        if _occurrences(n, source) != 1:
+            raise Unknown("several of its arguments depend on the input")
         if n.op == "call_module":
             module = self.fetch_attr(str(n.target))
             _refuse_hooks(module, x, result)
@@ -129,6 +134,8 @@ class Propagation(fx.Interpreter):
         elif n.target in _functions.SPLIT:
             return Segment(self._total(segment), ())
         elif isinstance(x, (tuple, list)):
+            if n.target is not operator.getitem or not _is_real(result):
+                raise Unknown("only the real parts of several results are known, one by one")
             return Segment(self._total(segment), tuple(result.shape))
         else:
             args, kwargs = self.fetch_args_kwargs_from_env(n)
@@ -141,6 +148,20 @@ class Propagation(fx.Interpreter):
         before = self._note(segment.end).total if segment.maps else segment.start
         start = self._start(n, before * found.steepest, before, "slope", result)
         return replace(start, before=segment, slope=found.steepest)
+
+    def _among(self, n: fx.Node, arguments: Iterable[Any]) -> list[fx.Node]:
+        """Those of the arguments that depend on the input, each as often as it occurs.
+
+        Returns:
+            At least one node.
+
+        Raises:
+            Unknown: If there are others.
+        """
+        found = [a for a in arguments if isinstance(a, fx.Node) and self._segments[a] is not None]
+        if set(found) != {a for a in n.all_input_nodes if self._segments[a] is not None}:
+            raise Unknown("it is called in a way that is not known")
+        return found
 
     def _known(self, n: fx.Node) -> Segment:
         segment = self._segments[n]
@@ -185,6 +206,16 @@ def _ancestors(net: fx.GraphModule) -> set[fx.Node]:
             found.add(n)
             waiting.extend(n.all_input_nodes)
     return found
+
+
+def _occurrences(n: fx.Node, source: fx.Node) -> int:
+    found: list[fx.Node] = []
+    fx.map_arg((n.args, n.kwargs), found.append)
+    return found.count(source)
+
+
+def _is_real(result: Any) -> bool:
+    return isinstance(result, torch.Tensor) and result.is_floating_point()
 
 
 def _refuse_hooks(module: nn.Module, x: torch.Tensor, result: torch.Tensor) -> None:

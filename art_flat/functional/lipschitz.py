@@ -118,8 +118,9 @@ def lipschitz_constant(
     first = next(
         (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), torch.zeros(())
     )
+    sample = torch.rand(1, *input_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        constant = propagation.constant(first.new_zeros(1, *input_shape))
+        constant = propagation.constant(sample.to(device=first.device, dtype=first.dtype))
     return LipschitzBound(constant, kind, norm, sound=True, layers=tuple(propagation.table))
 
 

@@ -10,7 +10,9 @@ from art_flat.models import as_classifier
 
 
 def test_graphs_are_freed():
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3))
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 3)
+    )
     net = af.adapt(as_classifier(model, input_shape=(4,), nb_classes=3))
     alive = []
     watch = model[3].register_forward_hook(lambda module, args, output: alive.append(weakref.ref(output)))
