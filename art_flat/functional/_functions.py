@@ -66,6 +66,8 @@ def function_layer(
     if not isinstance(result, torch.Tensor) or not result.is_floating_point():
         raise Unknown("its result is no tensor of real numbers")
     if target in _MULTIPLY | _DIVIDE:
+        if kwargs or len(args) != 2:
+            raise Unknown("it is called with more than two operands")
         return _multiply(name, target, x, args, result)
     if not args or args[0] is not x:
         raise Unknown("an argument other than the first depends on the input")

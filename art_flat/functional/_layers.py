@@ -73,31 +73,31 @@ def _gelu(module: nn.GELU, shape: Shape) -> float:
     return 1.128905 if module.approximate == "none" else 1.128994
 
 
-def _max_pool(axes: int) -> Callable[[Any, Shape], Slope]:
+def _max_pool(axes: int) -> Callable[[Any, Shape], float]:
     """√ of the number of windows that one input can be the largest of: 1 for windows that do not overlap.
 
     Returns:
-        The rule for pooling along so many axes.
+        The factor of a layer that pools along so many axes.
     """
 
-    def slope(module: nn.MaxPool2d, shape: Shape) -> Slope:
+    def factor(module: nn.MaxPool2d, shape: Shape) -> float:
         def per_axis(value: Any) -> Sequence[int]:
             return [value] * axes if isinstance(value, int) else value
 
         sizes = zip(*map(per_axis, (module.kernel_size, module.stride, module.dilation)), strict=True)
-        return Slope(math.sqrt(math.prod(min(k, math.ceil((d * (k - 1) + 1) / s)) for k, s, d in sizes)))
+        return math.sqrt(math.prod(min(k, math.ceil((d * (k - 1) + 1) / s)) for k, s, d in sizes))
 
-    return slope
+    return factor
 
 
-def _adaptive_max_pool(axes: int) -> Callable[[Any, Shape], Slope]:
-    def slope(module: nn.AdaptiveMaxPool2d, shape: Shape) -> Slope:
-        outputs = module.output_size
-        outputs = [outputs] * axes if outputs is None or isinstance(outputs, int) else outputs
+def _adaptive_max_pool(axes: int) -> Callable[[Any, Shape], float]:
+    def factor(module: nn.AdaptiveMaxPool2d, shape: Shape) -> float:
+        size = module.output_size
+        outputs = [size] * axes if size is None or isinstance(size, int) else size
         windows = zip(shape[-axes:], outputs, strict=True)
-        return Slope(math.sqrt(math.prod(_overlap(n, n if m is None else m) for n, m in windows)))
+        return math.sqrt(math.prod(_overlap(n, n if m is None else m) for n, m in windows))
 
-    return slope
+    return factor
 
 
 def _overlap(n: int, m: int) -> int:
@@ -127,8 +127,12 @@ _FACTORS: dict[type[nn.Module], float | Callable[[Any, Shape], float]] = {
     nn.CELU: _celu,
     nn.GELU: _gelu,
     nn.Softplus: _softplus,
-    **dict.fromkeys((nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d), _max_pool),
-    **dict.fromkeys((nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d), _adaptive_max_pool),
+    nn.MaxPool1d: _max_pool(1),
+    nn.MaxPool2d: _max_pool(2),
+    nn.MaxPool3d: _max_pool(3),
+    nn.AdaptiveMaxPool1d: _adaptive_max_pool(1),
+    nn.AdaptiveMaxPool2d: _adaptive_max_pool(2),
+    nn.AdaptiveMaxPool3d: _adaptive_max_pool(3),
 }
 
 
@@ -188,7 +192,7 @@ def convolution(name: str, weight: torch.Tensor, shape: Shape, module: nn.Conv2d
         return convolution(name, weight * factors.reshape(-1, *[1] * (weight.ndim - 1)), shape, module)
 
     def norm() -> float:
-        size, padding = list(shape[2:]), 1.0
+        size, padding = list(shape[2 - weight.ndim :]), 1.0
         if module.padding_mode != "zeros":
             around = module._reversed_padding_repeated_twice
             size = [n + a + b for n, a, b in zip(size, around[-2::-2], around[::-2], strict=True)]

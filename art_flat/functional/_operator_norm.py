@@ -94,7 +94,8 @@ def dense_matrix(linear: Linear, shape: Sequence[int]) -> torch.Tensor | None:
     if n * m > _DENSE_ENTRIES or min(n, m) > _DENSE_SIDE:
         return None
     basis = torch.eye(n, dtype=torch.float64).reshape(n, *zero.shape)
-    return (torch.func.vmap(linear)(basis) - offset).reshape(n, m).T
+    together = max(1, _DENSE_ENTRIES // (4 * max(n, m)))
+    return (torch.func.vmap(linear, chunk_size=together)(basis) - offset).reshape(n, m).T
 
 
 def nonnegative_norm(linear: Linear, shape: Sequence[int]) -> float:

@@ -128,6 +128,8 @@ class Propagation(fx.Interpreter):
         if _occurrences(n, source) != 1:
             raise Unknown("several of its arguments depend on the input")
         if n.op == "call_module":
+            if not _is_real(result):
+                raise Unknown("its result is no tensor of real numbers")
             module = self.fetch_attr(str(n.target))
             _refuse_hooks(module, x, result)
             found: LinearMap | Slope = layer(str(n.target), module, tuple(x.shape))
@@ -135,7 +137,7 @@ class Propagation(fx.Interpreter):
             return Segment(self._total(segment), ())
         elif isinstance(x, (tuple, list)):
             if n.target is not operator.getitem or not _is_real(result):
-                raise Unknown("only the real parts of several results are known, one by one")
+                raise Unknown("of several tensors, only taking one is known")
             return Segment(self._total(segment), tuple(result.shape))
         else:
             args, kwargs = self.fetch_args_kwargs_from_env(n)

@@ -277,6 +277,10 @@ NETS = {
         lambda: nn.Sequential(nn.Linear(6, 9), nn.ReLU(), nn.Linear(9, 8), nn.Tanh(), nn.Linear(8, 3)),
         (6,),
     ),
+    "joined again": (
+        lambda: Net(lambda net, x: torch.cat(net.a(x).float().split(2, dim=1), 1), a=nn.Linear(4, 4)),
+        (4,),
+    ),
     "one layer": (lambda: nn.Sequential(nn.Linear(6, 4)), (6,)),
     "smooth": (lambda: nn.Sequential(nn.Linear(6, 9), nn.GELU(), nn.Linear(9, 8), nn.SiLU(), nn.Linear(8, 3)), (6,)),
     "sigmoids": (
@@ -310,6 +314,14 @@ NETS = {
         ),
         (2, 8, 8),
     ),
+    "functional batch norm": (
+        lambda: Net(
+            lambda net, x: F.relu(F.batch_norm(net.a(x), net.m, net.v, net.w, None, False, 0.1, 1e-3)),
+            a=conv(1, 3, 3, padding=1),
+            **{"m": torch.randn(3), "v": torch.rand(3) + 0.1, "w": torch.randn(3)},
+        ),
+        (1, 4, 4),
+    ),
     "split": (lambda: Net(_split, a=conv(1, 4, 3)), (1, 6, 6)),
     "shapes": (lambda: Net(_shapes, a=conv(2, 2, 2), b=nn.Linear(2, 3)), (2, 4, 4)),
     "broadcast": (
@@ -342,6 +354,15 @@ def test_no_jacobian_exceeds_the_constant(build, shape, norm, dense, monkeypatch
         moved = (net.double()(x + step) - net.double()(x)).flatten(1).norm(dim=1)
     length = torch.linalg.vector_norm(step.flatten(1), ord={"L2": 2, "Linf": math.inf, "L1": 1}[norm], dim=1)
     assert (moved <= constant * length).all()
+
+
+@pytest.mark.parametrize("entries", [1 << 24, 0])
+def test_images_without_an_axis_of_channels(entries, monkeypatch):
+    monkeypatch.setattr(_operator_norm, "_DENSE_ENTRIES", entries)
+    net = nn.Sequential(conv(1, 2, 3), nn.MaxPool2d(3, 1)).eval()
+    image, channel = lipschitz_constant(net, (6, 6)), lipschitz_constant(net, (1, 6, 6))
+    assert image.value == pytest.approx(channel.value)
+    assert image.layers[-1].value == pytest.approx(3.0)
 
 
 def test_constants_of_branches():
@@ -535,6 +556,20 @@ UNSUPPORTED = {
         _plain(lambda x: x * x.sigmoid()),
         "'mul' .mul.: several of its arguments depend on the input",
     ),
+    "square": (_plain(lambda x: x * x), "'mul' .mul.: several of its arguments depend on the input"),
+    "rounded": (
+        _plain(lambda x: torch.div(x, 2, rounding_mode="floor")),
+        "'div' .div.: it is called with more",
+    ),
+    "keywords": (
+        _plain(lambda x: torch.add(input=x, other=x)),
+        "'add' .add.: it is called in a way that is not",
+    ),
+    "its own limits": (_plain(lambda x: torch.clamp(x, min=x)), "'clamp' .clamp.: several of its arguments"),
+    "indices": (
+        lambda: Net(lambda net, x: net.a(x)[1], a=nn.MaxPool1d(2, return_indices=True)),
+        "its result is no tensor of real",
+    ),
     "division": (_plain(lambda x: 1 / x), "'truediv' .truediv.: it divides by something"),
     "function": (_plain(torch.exp), "'exp' .exp.: it is a function of no known kind"),
     "method": (_plain(lambda x: x.softmax(1)), "'softmax' .softmax.: it is a function of no known kind"),
@@ -579,11 +614,9 @@ def test_a_subclass_with_its_own_forward_is_unknown_and_a_hook_that_changes_thin
 
     with pytest.raises(_errors.UnsupportedLayerError, match=r"\'0\' .Mine.: it is of no known kind"):
         lipschitz_constant(nn.Sequential(Mine()).eval(), (3,))
-    net = nn.Sequential(nn.Linear(3, 3), nn.Sigmoid()).eval()
+    net = nn.Sequential(nn.Identity(), nn.ReLU()).eval()
     net[1].register_forward_hook(lambda module, args, output: output * 10)
-    with pytest.raises(
-        _errors.UnsupportedLayerError, match=r"\'1\' .Sigmoid.: a hook changes what it computes"
-    ):
+    with pytest.raises(_errors.UnsupportedLayerError, match=r"\'1\' .ReLU.: a hook changes what it computes"):
         lipschitz_constant(net, (3,))
 
 
