@@ -1,6 +1,6 @@
 """What riding along costs: python benchmarks/probe.py [REPEATS]
 
-trace_attack against the same attack through art_flat, torchattacks PGD with 5 steps on a ResNet-18, 32 images of 3×32×32;
+trace_attack against the same attack, torchattacks PGD with 5 steps on a ResNet-18, 32 images of 3×32×32;
 interleaved, the median of the ratios.
 """
 
