@@ -495,3 +495,30 @@ def test_classifier_and_random_state_are_left_alone(digits):
     assert model.training
     assert torch.equal(torch.get_rng_state(), state)
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+def test_input_radius_is_the_inverse_of_the_certificate(digits, norm):
+    """At the radius every sample is certified, a hair beyond it none; and no attack inside it does more."""
+    net, x, y = digits
+    radius = metrics.input_radius(net, x, y, 0.5, norm=norm)
+    for i, delta in enumerate(radius[:6]):
+        one = (net, x[i : i + 1], y[i : i + 1])
+        assert (
+            metrics.certified_loss_change_robustness(*one, delta=delta * (1 - 1e-5), epsilon=0.5, norm=norm)
+            == 1
+        )
+        assert (
+            metrics.certified_loss_change_robustness(*one, delta=delta * 1.001, epsilon=0.5, norm=norm) == 0
+        )
+    if norm != "L1":
+        adv = af.load_attack("art_flat:APGD(steps=20)")(net, x, y, delta=float(radius.max()), norm=norm)
+        inside = np.asarray(adv.distance) <= radius
+        assert (np.asarray(net.loss(adv.x, y)) - np.asarray(net.loss(x, y)))[inside].max(initial=0) <= 0.5
+    assert (metrics.input_radius(net, x, y, 0.0, norm=norm) == 0).all()
+    halved = metrics.input_radius(net, x, y, 0.5, norm="L2", lipschitz=2 * net.lipschitz("L2").value)
+    np.testing.assert_allclose(halved, metrics.input_radius(net, x, y, 0.5, norm="L2") / 2, rtol=1e-12)
+    with pytest.raises(ValueError, match="at least 0"):
+        metrics.input_radius(net, x, y, -1.0)
+    with pytest.raises(ValueError, match="greater than 0"):
+        metrics.input_radius(net, x, y, 0.1, lipschitz=-2.0)

@@ -96,6 +96,22 @@ def outside(run: Run) -> Iterator[Finding]:
             )
 
 
+def bounds(run: Run) -> Iterator[Finding]:
+    """Points whose loss rose by more than a sound bound allows, or that flip for less than a flip costs."""
+    rows = run.rows[run.rows["measured"]]
+    size = rows["model"].map(run.models["weight_norm"]).to_numpy(float) * rows["feature_norm_clean"]
+    rounding = 1e-6 * (1 + size)
+    over = rows["loss_change"] > rows["bound_at_shift"] + rounding
+    cheap = rows["fooled"] & (rows["loss_change"] < math.log(2) - rows["loss_clean"] - rounding)
+    for model, part in rows[over | cheap].groupby("model", sort=False):
+        yield Finding(
+            "bound-exceeded", "error",
+            f"{model}: {len(part)} points break a bound that holds for every point", ids(part["sample"]),
+            "The records contradict the mathematics: the model is no pure function of its input, its head is not "
+            "the one that made the logits, or there is a bug in art_flat; please report it.",
+        )  # fmt: skip
+
+
 def not_run(run: Run) -> Iterator[Finding]:
     """Units that failed or were skipped."""
     bad = run.rows[run.rows["status"].isin(["failed", "skipped"])]

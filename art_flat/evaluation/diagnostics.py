@@ -33,6 +33,7 @@ _CHECKS = (
     _sanity.suspicious_radii,
     _sanity.suspicious_tolerances,
     _sanity.outside,
+    _sanity.bounds,
     _sanity.not_run,
     _sanity.flat_but_wrong,
 )
@@ -69,6 +70,8 @@ def diagnose(
     `suspicious-tolerance`        warning  ε is at least log k, the loss of a guess
     `outside-budget`              warning  points lie outside their ball
     `outside-range`               error    points moved further than the clip range is wide
+    `bound-exceeded`              error    a loss rose by more than the bound at the measured feature shift, or a
+                                           prediction flipped for less than log 2 − ℓ
     `failed-units`                error    an attack raised an error or gave back NaN
     `too-few-classes`             info     an attack was skipped because it needs more classes
     `skipped-attacks`             info     an attack was skipped for another reason

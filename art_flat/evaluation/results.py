@@ -102,7 +102,8 @@ class Results:
             - `accuracy`, `robust_accuracy`, `robust_accuracy_on_correct`, `prediction_robustness`: shares
             - `loss_change_robustness@ε` and `certified@ε`: upper and lower end of the (δ, ε)-robust share, over the
               same samples; NaN where nothing is certified; `certified_accuracy`
-            - `minimum_loss_increase`: median, nats, inf where most samples have none; `wrong_found`, their share
+            - `minimum_loss_increase`: median, nats, inf where most samples have none, and the median of its lower
+              bound log 2 − ℓ, `minimum_loss_increase_bound`; `wrong_found`, the share of samples that have one
             - `n_adversarial`, and over these `kappa_clean`, `kappa_adv` (medians, nats), `flatness_ratio` (median of
               κ_adv/κ_clean), `flat_fraction`; over all, `confidently_wrong_fraction`
             - `bound_violations` (0, or there is a bug), `bound_tightness` (median of the measured increase over the

@@ -159,6 +159,9 @@ class Points:
             **{f"loss_change_robustness@{e:g}": float(r) for e, r in zip(epsilons, robust, strict=True)},
             **self._certified(norm, delta, epsilons, evaluated),
             "minimum_loss_increase": _reduce.weighted_quantile(least, 0.5, w),
+            "minimum_loss_increase_bound": _reduce.weighted_quantile(
+                np.where(evaluated, np.log(2) - self.clean["loss"], np.nan), 0.5, w
+            ),
             "wrong_found": share(fooled),
             **self._flatness(rows, own & inside, change, evaluated),
             **self._bounds(rows[own & known]),

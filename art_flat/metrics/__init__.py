@@ -13,6 +13,7 @@ per sample, in the kind of array that `x` is.
 
 from ._case import OutsideBallWarning as OutsideBallWarning
 from .certified import certified_loss_change_robustness as certified_loss_change_robustness
+from .certified import input_radius as input_radius
 from .flatness import adversarial_flatness as adversarial_flatness
 from .flatness import relative_sharpness as relative_sharpness
 from .robustness import loss_change_robustness as loss_change_robustness
@@ -24,6 +25,7 @@ __all__ = [
     "OutsideBallWarning",
     "adversarial_flatness",
     "certified_loss_change_robustness",
+    "input_radius",
     "loss_change_robustness",
     "loss_increase",
     "minimum_loss_increase",

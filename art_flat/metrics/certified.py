@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from torch import Tensor
 
 from .. import functional
+from .._arrays import like
 from .._checks import (
     check_delta,
     check_epsilon,
@@ -74,7 +76,63 @@ def certified_loss_change_robustness(
     0.5
     """
     check_reduction(reduction, ("mean", "none"))
-    delta, epsilon, norm = check_delta(delta), check_epsilon(epsilon), check_norm(norm)
+    delta, epsilon = check_delta(delta), check_epsilon(epsilon)
+    constant, points = _prepare(classifier, x, y, norm, lipschitz, kind)
+    radius = float(np.nextafter(constant.value * delta, np.inf))
+    bound = functional.loss_increase_bound(*points, radius=radius, kind=kind).numpy()
+    return reduced(np.where(np.isnan(bound), np.nan, bound <= epsilon), reduction, x)
+
+
+def input_radius(
+    classifier: Any,
+    x: Array,
+    y: Array,
+    epsilon: float,
+    *,
+    norm: Norm = "Linf",
+    lipschitz: float | None = None,
+    kind: BoundKind = "best",
+) -> Array:
+    """The largest certified δ of each sample: in its ball the loss provably rises by at most ε.
+
+    The feature radius of `functional.feature_radius` over the Lipschitz constant of the features, rounded down.
+
+    Args:
+        classifier: An ART classifier or an adapted one.
+        x: Clean inputs, (n, ...).
+        y: True labels, (n,) or one-hot (n, k).
+        epsilon: Tolerated loss change ε ≥ 0, nats.
+        norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word; derived
+            from the layers if None.
+        kind: Which sound bound; see `art_flat.functional.feature_radius`.
+
+    Returns:
+        δ, float64 (n,), clip units, ≥ 0; +inf where no movement of the features raises the loss by more than ε.
+
+    Raises:
+        InputError: If an argument cannot be used, or there is no Lipschitz constant.
+        UnknownNameError: If there is no such norm or sound bound.
+
+    >>> import numpy as np, torch
+    >>> from art_flat.models import as_classifier
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
+    >>> _ = torch.nn.init.eye_(model[1].weight)
+    >>> classifier = as_classifier(model, input_shape=(2,), nb_classes=2)
+    >>> input_radius(classifier, np.array([[0.6, 0.4], [0.9, 0.1]]), [0, 0], 0.08).round(4)
+    array([0.0849, 0.119 ])
+    """
+    epsilon = check_epsilon(epsilon)
+    constant, points = _prepare(classifier, x, y, norm, lipschitz, kind)
+    radius = functional.feature_radius(*points, epsilon=epsilon, kind=kind)
+    return like(functional.radius_in_input(radius, constant), x)
+
+
+def _prepare(
+    classifier: Any, x: Array, y: Array, norm: Any, lipschitz: Any, kind: BoundKind
+) -> tuple[functional.LipschitzBound, tuple[Tensor, Tensor, Tensor, Tensor]]:
+    """The Lipschitz constant; and logits, features, head weight and labels in float64 on the CPU."""
+    norm = check_norm(norm)
     if kind not in SOUND_BOUND_KINDS:
         raise UnknownNameError("sound bound", kind, SOUND_BOUND_KINDS)
     if lipschitz is not None:
@@ -82,11 +140,8 @@ def certified_loss_change_robustness(
     net = adapt(classifier)
     inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
     labels = check_labels(y, len(inputs), net.nb_classes).cpu()
-    constants, missing = lipschitz_constants(net, {norm: [delta]}, lipschitz)
+    constants, missing = lipschitz_constants(net, {norm: []}, lipschitz)
     if missing:
         raise InputError(f"no Lipschitz constant in {norm}: {missing[norm]}")
     logits, features = (t.cpu().double() for t in net.outputs(inputs))
-    weight = net.head.weight.detach().cpu().double()
-    radius = float(np.nextafter(constants[norm].value * delta, np.inf))
-    bound = functional.loss_increase_bound(logits, features, weight, labels, radius=radius, kind=kind).numpy()
-    return reduced(np.where(np.isnan(bound), np.nan, bound <= epsilon), reduction, x)
+    return constants[norm], (logits, features, net.head.weight.detach().cpu().double(), labels)

@@ -111,7 +111,7 @@ def test_errors_come_first_and_every_id_is_documented(sound):
     assert len(set(ranks)) == 2
     listed = set(re.findall(r"^    `([a-z-]+)`", diagnose.__doc__, re.MULTILINE))
     assert {f.id for f in found} <= listed
-    assert len(listed) == 17
+    assert len(listed) == 18
 
 
 def test_vanishing_gradients(digits, sound):
@@ -266,6 +266,16 @@ def test_outside_budget(digits, sound):
     (finding,) = [f for f in run.findings() if f.id == "outside-budget"]
     assert len(finding.samples) == 24
     assert "outside-budget" not in found_by(sound)
+
+
+def test_bound_exceeded(sound):
+    assert "bound-exceeded" in found_by(changed(sound, adversarial={"bound_at_shift": 1e-9}))
+    assert "bound-exceeded" not in found_by(sound)
+
+
+def test_a_flip_that_costs_too_little_exceeds_a_bound(sound):
+    fooled = changed(sound, adversarial={"pred": (sound.adversarial["pred"] + 1) % 10, "loss": 1e-3})
+    assert "bound-exceeded" in found_by(changed(fooled, clean={"loss": 1e-3}))
 
 
 def test_outside_range(sound):
