@@ -27,7 +27,9 @@ def main(repeats):
         started = time.process_time()
         af.trace_attack(net, attack, x, y, delta=8 / 255, norm="Linf")
         ratios.append((time.process_time() - started) / plain)
-    print(f"trace_attack / attack: {statistics.median(ratios[1:]):.3f}, {min(ratios[1:]):.3f}…{max(ratios[1:]):.3f}")
+    print(
+        f"trace_attack / attack: {statistics.median(ratios[1:]):.3f}, {min(ratios[1:]):.3f}…{max(ratios[1:]):.3f}"
+    )
 
 
 if __name__ == "__main__":
