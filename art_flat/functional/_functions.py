@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._layers import LinearMap, Slope, Unknown, identity, layer, multiplication, nonnegative, wide
+from ._layers import LinearMap, identity, layer, multiplication, nonnegative, wide
+from ._slopes import Slope, Unknown
 
 Target = Callable[..., Any] | str
 """A function, or the name of a method."""

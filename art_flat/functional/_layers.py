@@ -1,4 +1,4 @@
-"""What is known of single layers: the Lipschitz factor of nonlinear ones, the map and norm of linear ones.
+"""What is known of single layers: the map and norm of linear ones, the slope of others.
 
 Layers are looked up by class, and functions by the layer they stand for. A subclass counts as its base only
 if it keeps `forward`; everything else is unknown.
@@ -7,17 +7,16 @@ if it keeps `forward`; everything else is unknown.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ._operator_norm import SAFETY, Linear, convolution_norm, nonnegative_norm, spectral_norm
-
-Shape = Sequence[int]
+from ._slopes import SLOPES, Shape, Slope, Unknown, slope_of
 
 
 @dataclass(frozen=True)
@@ -35,125 +34,6 @@ class LinearMap:
     """The layer followed by one factor per output channel, where that is again such a layer."""
     factors: torch.Tensor | None = None
     """Its factors per channel, if that is all it does."""
-
-
-class Slope(NamedTuple):
-    """A nonlinear layer."""
-
-    steepest: float
-    """Its Lipschitz factor."""
-    monotone: bool = False
-    """Whether it acts on each element by itself, and never falls."""
-
-
-class Unknown(Exception):
-    """Why nothing is known of a layer."""
-
-
-# Nonlinear layers
-
-
-def _prelu(module: nn.PReLU, shape: Shape) -> float:
-    return max(1.0, float(module.weight.detach().abs().max()))
-
-
-def _softplus(module: nn.Softplus, shape: Shape) -> float:
-    if module.beta <= 0 or module.threshold < 20:
-        raise Unknown("it jumps at its threshold")
-    return 1.0
-
-
-def _celu(module: nn.CELU, shape: Shape) -> float:
-    if module.alpha <= 0:
-        raise Unknown("its alpha must be positive")
-    return 1.0
-
-
-def _gelu(module: nn.GELU, shape: Shape) -> float:
-    return 1.128905 if module.approximate == "none" else 1.128994
-
-
-def _max_pool(axes: int) -> Callable[[Any, Shape], float]:
-    """√ of the number of windows that one input can be the largest of: 1 for windows that do not overlap.
-
-    Returns:
-        The factor of a layer that pools along so many axes.
-    """
-
-    def factor(module: nn.MaxPool2d, shape: Shape) -> float:
-        def per_axis(value: Any) -> Sequence[int]:
-            return [value] * axes if isinstance(value, int) else value
-
-        sizes = zip(*map(per_axis, (module.kernel_size, module.stride, module.dilation)), strict=True)
-        return math.sqrt(math.prod(min(k, math.ceil((d * (k - 1) + 1) / s)) for k, s, d in sizes))
-
-    return factor
-
-
-def _adaptive_max_pool(axes: int) -> Callable[[Any, Shape], float]:
-    def factor(module: nn.AdaptiveMaxPool2d, shape: Shape) -> float:
-        size = module.output_size
-        outputs = [size] * axes if size is None or isinstance(size, int) else size
-        windows = zip(shape[-axes:], outputs, strict=True)
-        return math.sqrt(math.prod(_overlap(n, n if m is None else m) for n, m in windows))
-
-    return factor
-
-
-def _overlap(n: int, m: int) -> int:
-    windows = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
-    return max(sum(start <= j < stop for start, stop in windows) for j in range(n))
-
-
-_FACTORS: dict[type[nn.Module], float | Callable[[Any, Shape], float]] = {
-    nn.ReLU: 1.0,
-    nn.ReLU6: 1.0,
-    nn.Tanh: 1.0,
-    nn.Hardtanh: 1.0,
-    nn.Softsign: 1.0,
-    nn.Softshrink: 1.0,
-    nn.Tanhshrink: 1.0,
-    nn.LogSigmoid: 1.0,
-    nn.Sigmoid: 0.25,
-    nn.Hardsigmoid: 0.1666667,
-    nn.SiLU: 1.099840,
-    nn.Mish: 1.088500,
-    nn.Hardswish: 1.5,
-    nn.SELU: 1.758100,
-    nn.LeakyReLU: lambda m, _: max(1.0, abs(m.negative_slope)),
-    nn.RReLU: lambda m, _: max(1.0, abs(m.lower + m.upper) / 2),
-    nn.ELU: lambda m, _: max(1.0, abs(m.alpha)),
-    nn.PReLU: _prelu,
-    nn.CELU: _celu,
-    nn.GELU: _gelu,
-    nn.Softplus: _softplus,
-    nn.MaxPool1d: _max_pool(1),
-    nn.MaxPool2d: _max_pool(2),
-    nn.MaxPool3d: _max_pool(3),
-    nn.AdaptiveMaxPool1d: _adaptive_max_pool(1),
-    nn.AdaptiveMaxPool2d: _adaptive_max_pool(2),
-    nn.AdaptiveMaxPool3d: _adaptive_max_pool(3),
-}
-
-
-_MONOTONE: frozenset[type[nn.Module]] = frozenset({
-    *(nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softshrink, nn.Tanhshrink, nn.LogSigmoid),
-    *(nn.Sigmoid, nn.Hardsigmoid, nn.SELU, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.PReLU, nn.CELU, nn.Softplus),
-})  # fmt: skip
-
-
-def _falls(module: Any) -> bool:
-    """Whether a slope that the user chose is negative.
-
-    Returns:
-        True if one is; False for layers without such slopes.
-    """
-    if isinstance(module, nn.PReLU):
-        return bool((module.weight < 0).any())
-    return any(getattr(module, name, 0) < 0 for name in ("negative_slope", "alpha", "lower", "upper"))
-
-
-# Linear layers
 
 
 def wide(tensor: torch.Tensor) -> torch.Tensor:
@@ -292,15 +172,13 @@ def layer(name: str, module: nn.Module, shape: Shape) -> LinearMap | Slope:
     Raises:
         Unknown: If nothing is known of it.
     """
-    known = next((c for c in type(module).__mro__ if c in _FACTORS or c in _LINEAR or c in _REASONS), None)
+    known = next((c for c in type(module).__mro__ if c in SLOPES or c in _LINEAR or c in _REASONS), None)
     if known is None or type(module).forward is not known.forward:  # type: ignore[attr-defined]
         raise Unknown("it is of no known kind")
     if known in _REASONS:
         raise Unknown(_REASONS[known])
-    if known in _FACTORS:
-        factor = _FACTORS[known]
-        steepest = factor if isinstance(factor, float) else factor(module, shape)
-        return Slope(steepest, known in _MONOTONE and not _falls(module))
+    if known in SLOPES:
+        return slope_of(module, known, shape)
     return _LINEAR[known](name, module, shape)
 
 

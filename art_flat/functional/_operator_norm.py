@@ -20,8 +20,8 @@ _DENSE_ENTRIES = 1 << 24
 _DENSE_SIDE = 2048
 _FREQUENCY_ENTRIES = 1 << 22
 _SCALINGS, _POWER_STEPS = 30, 30
-_DECOMPOSE = 1 << 23
-_SUBSPACE_STEPS = 20
+_DECOMPOSE = 160
+_BLOCK, _KRYLOV_STEPS = 4, 30
 
 
 def spectral_norm(matrix: torch.Tensor) -> float:
@@ -189,7 +189,7 @@ def _largest_singular_value(batches: Iterable[torch.Tensor]) -> float:
 def largest_eigenvalue(grams: torch.Tensor, at_least: float = 0.0) -> float:
     """A bound on the largest eigenvalue of positive semidefinite matrices, and on `at_least`.
 
-    Small ones are decomposed. For others, subspace iteration proposes a value μ from below, which is raised
+    Small ones are decomposed. For others, a Krylov space proposes a value μ from below, which is raised
     until the Cholesky decomposition of μI − G succeeds: rounding can let it succeed only if the largest
     eigenvalue is at most μ(1 + n² eps).
 
@@ -205,13 +205,14 @@ def largest_eigenvalue(grams: torch.Tensor, at_least: float = 0.0) -> float:
     b, n = grams.shape[:2]
     if not bool(grams.any()):
         return at_least
-    if b * n**3 <= _DECOMPOSE:
+    if n <= _DECOMPOSE:
         return max(at_least, float(torch.linalg.eigvalsh(grams).max()))
     generator = torch.Generator().manual_seed(0)
-    vectors = torch.randn(b, n, min(n, 8), generator=generator, dtype=torch.float64).to(grams.dtype)
-    for _ in range(_SUBSPACE_STEPS):
-        vectors = torch.linalg.qr(grams @ vectors).Q
-    proposed = max(at_least, float(torch.linalg.eigvalsh(vectors.mH @ grams @ vectors).max()))
+    blocks = [torch.randn(b, n, _BLOCK, generator=generator, dtype=torch.float64).to(grams.dtype)]
+    for _ in range(min(_KRYLOV_STEPS, n // _BLOCK) - 1):
+        blocks.append(torch.linalg.qr(grams @ blocks[-1]).Q)
+    basis = torch.linalg.qr(torch.cat(blocks, dim=2)).Q
+    proposed = max(at_least, float(torch.linalg.eigvalsh(basis.mH @ grams @ basis).max()))
     identity = torch.eye(n, dtype=grams.dtype)
 
     def exceeds_all(value: float) -> bool:

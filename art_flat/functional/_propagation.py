@@ -20,8 +20,9 @@ from .._errors import InputError, UnsupportedLayerError
 from .._types import Norm
 from . import _functions
 from ._functions import function_layer
-from ._layers import LinearMap, Slope, Unknown, layer, multiplication
+from ._layers import LinearMap, layer, multiplication
 from ._segment import LayerBound, Segment
+from ._slopes import Slope, Unknown
 
 
 class Propagation(fx.Interpreter):
