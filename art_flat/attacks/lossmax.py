@@ -14,6 +14,7 @@ scaled head masks nothing here.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -49,9 +50,9 @@ class _LossMaximiser(Attack):
             self.search(problem, best, generator, restart)
         return best.x
 
+    @abstractmethod
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
         """One run from one start, reporting every point it evaluates to `best`."""
-        raise NotImplementedError
 
 
 class PGD(_LossMaximiser):
