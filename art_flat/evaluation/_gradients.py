@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 
 from ..adapters.base import Adapter
+from ..functional._logits import residual
 
 _BATCH = 128
 
@@ -43,18 +44,12 @@ def zero_gradients(net: Adapter, x: torch.Tensor, y: torch.Tensor) -> ZeroGradie
             loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
             (gradient,) = torch.autograd.grad(loss, inputs, retain_graph=True)
             own.append(_is_zero(gradient))
-            residual = _residual(logits.detach().double(), labels)
-            size = residual.abs().amax(dim=1, keepdim=True)
-            unit = torch.where(size > 0, residual / size, 0.0)
+            pull = residual(logits.detach().double(), labels)
+            size = pull.abs().amax(dim=1, keepdim=True)
+            unit = torch.where(size > 0, pull / size, 0.0)
             (gradient,) = torch.autograd.grad((logits * unit.to(logits.dtype)).sum(), inputs)
             wide.append(_is_zero(gradient))
     return ZeroGradients(torch.cat(own), torch.cat(wide))
-
-
-def _residual(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    # p − e_y; the entry of the label is minus the sum of the others, so that nothing cancels
-    others = logits.softmax(dim=1).scatter(1, labels[:, None], 0.0)
-    return others.scatter(1, labels[:, None], -others.sum(dim=1, keepdim=True))
 
 
 def _is_zero(gradient: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ._findings import MANY, Finding, Run, Severity, ids, percent, softmaxed, unstable
-from .summary import CONFIDENT
+from .summary import CONFIDENT, loss_rounding
 
 
 def unstable_losses(run: Run) -> Iterator[Finding]:
@@ -99,8 +99,8 @@ def outside(run: Run) -> Iterator[Finding]:
 def bounds(run: Run) -> Iterator[Finding]:
     """Points whose loss rose by more than a sound bound allows, or that flip for less than a flip costs."""
     rows = run.rows[run.rows["measured"]]
-    size = rows["model"].map(run.models["weight_norm"]).to_numpy(float) * rows["feature_norm_clean"]
-    rounding = 1e-6 * (1 + size)
+    weight_norm = rows["model"].map(run.models["weight_norm"]).to_numpy(float)
+    rounding = loss_rounding(weight_norm, rows["feature_norm_clean"])
     over = rows["loss_change"] > rows["bound_at_shift"] + rounding
     cheap = rows["fooled"] & (rows["loss_change"] < math.log(2) - rows["loss_clean"] - rounding)
     for model, part in rows[over | cheap].groupby("model", sort=False):

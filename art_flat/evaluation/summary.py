@@ -26,6 +26,11 @@ def log_kappa(log_trace: Any, log_kappa_neuronwise: Any, weight_norm: Any, defin
         return log_trace + (2 if definition == "paper" else 1) * np.log(weight_norm)
 
 
+def loss_rounding(weight_norm: Any, feature_norm: Any) -> Any:
+    """How much float32 arithmetic in the model can move a loss, nats: what a bound is forgiven."""
+    return 1e-6 * (1 + weight_norm * feature_norm)
+
+
 def summarise(
     tables: Mapping[str, pd.DataFrame],
     attacks: Sequence[Mapping[str, Any]],
@@ -189,7 +194,7 @@ class Points:
     def _bounds(self, rows: np.ndarray) -> dict[str, float]:
         """The bound at the measured feature shift against the measured increase; and the paper's bound there."""
         position, change, bound = self.position[rows], self.change[rows], self.bound[rows]
-        rounding = 1e-6 * (1 + self.weight_norm * self.feature_norm[position])
+        rounding = loss_rounding(self.weight_norm, self.feature_norm[position])
         moved = (self.shift[rows] > 0) & (self.feature_norm[position] > 0)
         relative = self.shift[rows][moved] / self.feature_norm[position][moved]
         kappa = np.exp(self.clean["log_trace"][position][moved]) * self.weight_norm**2

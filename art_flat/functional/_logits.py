@@ -83,6 +83,16 @@ def two_rows(weight: torch.Tensor) -> torch.Tensor:
     return torch.cat([-weight / 2, weight / 2]) if weight.shape[0] == 1 else weight
 
 
+def residual(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """p − e_y, the gradient of the loss in the logits; p_y − 1 is taken as −Σ_{j≠y} p_j, so that nothing cancels.
+
+    Returns:
+        The residual in the dtype of `logits`, shape (n, k ≥ 2).
+    """
+    others = logits.softmax(dim=1).scatter(1, labels[:, None], 0.0)
+    return others.scatter(1, labels[:, None], -others.sum(dim=1, keepdim=True))
+
+
 def squared_row_distances(weight: torch.Tensor) -> torch.Tensor:
     """D_ij = ‖w_i − w_j‖² by direct differences: ‖w_i‖² + ‖w_j‖² − 2⟨w_i, w_j⟩ would cancel.
 

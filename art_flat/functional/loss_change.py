@@ -11,7 +11,7 @@ import math
 import torch
 
 from .._errors import InputError
-from ._logits import check_logits, two_classes, two_rows, wide
+from ._logits import check_logits, residual, two_classes, two_rows, wide
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -105,8 +105,6 @@ def minimum_loss_increase_lower_bound(logits: torch.Tensor, labels: torch.Tensor
 def feature_gradient_norm(logits: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """‖g‖ with g = Wᵀ(p − e_y), the gradient of the loss in the features; accurate also where p_y → 1.
 
-    The entry of the label, p_y − 1, is taken as −Σ_{j≠y} p_j, so that nothing cancels.
-
     Args:
         logits: Shape (n, k).
         weight: Head weight W, shape (k, d).
@@ -122,10 +120,8 @@ def feature_gradient_norm(logits: torch.Tensor, weight: torch.Tensor, labels: to
     tensor([1.], dtype=torch.float64)
     """
     check_logits(logits, weight=weight)
-    p = _wide_logits(logits, labels).softmax(dim=1)
-    others = p.scatter(1, labels[:, None], 0.0)
-    residual = others.scatter(1, labels[:, None], -others.sum(dim=1, keepdim=True))
-    norm: torch.Tensor = torch.linalg.vector_norm(residual @ two_rows(weight), dim=1)
+    gradient = residual(_wide_logits(logits, labels), labels) @ two_rows(weight)
+    norm: torch.Tensor = torch.linalg.vector_norm(gradient, dim=1)
     return norm
 
 

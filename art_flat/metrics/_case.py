@@ -16,8 +16,8 @@ from .._errors import BudgetError, InputError
 from .._types import Norm
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, load_attacks
-from ..attacks.base import _ROUNDING
-from ..functional import distance, project
+from ..attacks.base import without_rounding
+from ..functional import distance
 from ..scores._points import Points, check_points
 from ..scores._reduce import Bools, loss_change_at
 
@@ -144,8 +144,11 @@ def _inside(
     """The points freed of rounding errors over δ."""
     if delta is None:
         return points
+    dtype = torch.promote_types(x.dtype, points.dtype)
+    x, points = x.to(dtype), points.to(dtype)
+    points = without_rounding(x, points, delta, norm)
     length = distance(x, points, norm)
-    outside = length > delta * (1 + _ROUNDING[norm])
+    outside = length > delta
     if bool(outside.any()):
         first = int(outside.nonzero()[0, 0])
         raise BudgetError(
@@ -153,8 +156,7 @@ def _inside(
             f"{delta:g}, by up to {float(length.max()) - delta:.3g} (sample {first}: {float(length[first]):.6g}); "
             "pass the radius and norm that they were made with, or leave `delta` out"
         )
-    dtype = torch.promote_types(x.dtype, points.dtype)
-    return project(x.to(dtype), points.to(dtype), delta, norm)
+    return points
 
 
 def _chosen(attacks: list[Attack], delta: float | None, norm: Any) -> tuple[list[Attack], Norm | None]:
