@@ -76,6 +76,7 @@ class RunConfig(_Section):
     shard_size: int = Field(default=500, ge=1)
     transfer: bool = False
     estimate_gradients: bool = False
+    save_adversarial: bool = False
     analyses: AnalysesConfig | None = None
 
 
@@ -171,7 +172,7 @@ def carry_out(
     results = evaluate(
         models, data.x, data.y, deltas=config.deltas, attacks=config.attacks, out=out, seed=config.seed,
         epsilons=config.epsilons, samples=data.sample_ids, shard_size=config.shard_size, transfer=config.transfer,
-        estimate_gradients=config.estimate_gradients,
+        estimate_gradients=config.estimate_gradients, save_adversarial=config.save_adversarial,
         progress=progress, config=given,
     )  # fmt: skip
     if config.analyses is not None and out is not None:

@@ -57,6 +57,7 @@ class Unit:
             "delta": self.delta,
             "seed": self.seed,
             "source_model": self.model,
+            "unit": self.key,
         }
 
 

@@ -18,11 +18,13 @@ from ..adapters import Adapter
 from ..adapters.base import Head, Outputs
 from ..attacks import AttackResult
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a column changes its name, unit or meaning; part of every unit's key."""
 
 FLAT_EPSILON = 0.1
 """Nats by which the loss of the predicted label may rise within `flat_radius`."""
+
+_LONGEST_NOTE = 500
 
 _TEXT, _FLOAT, _INT, _BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
@@ -66,6 +68,7 @@ CLEAN: dict[str, pa.DataType] = {
 ADVERSARIAL: dict[str, pa.DataType] = {
     "model": _TEXT,
     "sample": _INT,
+    "unit": _TEXT,  # key of the unit that made the row; names the file of its points
     "attack": _TEXT,
     "attack_hash": _TEXT,
     "norm": _TEXT,
@@ -75,6 +78,7 @@ ADVERSARIAL: dict[str, pa.DataType] = {
     "target": _INT,  # null when untargeted
     "status": _TEXT,
     "error": _TEXT,
+    "notes": _TEXT,  # what the attack said, or did beside attacking; null mostly
     **_QUANTITIES,
     "feature_shift": _FLOAT,  # ‖φ(x′) − φ(x)‖
     "bound_at_shift": _FLOAT,  # largest loss increase within that shift, nats
@@ -246,12 +250,19 @@ def adversarial_rows(
         **measured,
         "status": result.status.astype(object),
         "error": ["the attack gave back NaN or infinite values" if bad else None for bad in failed],
+        "notes": _notes(result),
         "within_budget": to_numpy(result.within_budget) & ~failed,
         "forwards": result.forwards,
         "backwards": result.backwards,
         "seconds": result.seconds / n,
     }
     return make_frame("adversarial", columns, n)
+
+
+def _notes(result: AttackResult) -> str | None:
+    """What a library said while its attack ran, in at most `_LONGEST_NOTE` characters."""
+    text = "; ".join(result.warnings)
+    return (text if len(text) <= _LONGEST_NOTE else text[: _LONGEST_NOTE - 1] + "…") or None
 
 
 def _bound_at(

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from .._checks import check_definition, check_epsilon, radius_words
+from .._errors import StoreError
 from .._types import Definition
 from .diagnostics import Finding, diagnose
 from .optimality import optimality
+from .points import ADVICE, Points
 from .records import ADVERSARIAL, CLEAN, TABLES
 from .store import Store
 from .summary import log_kappa, summarise
@@ -26,8 +29,11 @@ class Results:
     Args:
         tables: The four tables, by name.
         facts: Versions, seeds, attacks and radii of the run; kept as `environment.json`.
+        folder: Where they were read from or written to.
+        points: The points, where they were kept.
 
     Attributes:
+        folder: The results folder; None for a run in memory.
         models: One row per model.
         clean: One row per model and sample.
         adversarial: One row per model, sample, attack, norm, δ, seed, source model and target.
@@ -35,8 +41,16 @@ class Results:
         facts: As given.
     """
 
-    def __init__(self, tables: Mapping[str, pd.DataFrame], facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        tables: Mapping[str, pd.DataFrame],
+        facts: Mapping[str, Any],
+        folder: str | os.PathLike[str] | None = None,
+        points: Points | None = None,
+    ) -> None:
         self.facts = dict(facts)
+        self.folder = None if folder is None else Path(folder)
+        self._points = points
         order = {a["name"]: i for i, a in enumerate(self.facts["attacks"])}
         self.models, self.clean, self.certified = (tables[t] for t in ("models", "clean", "certified"))
         self.adversarial = tables["adversarial"].sort_values(
@@ -49,6 +63,45 @@ class Results:
     def __repr__(self) -> str:
         rows = f"{len(self.adversarial)} adversarial rows of {self.facts['n_samples']} samples"
         return f"<Results: {len(self.models)} model(s), {len(self.facts['attacks'])} attack(s), {rows}>"
+
+    @property
+    def has_points(self) -> bool:
+        """Whether the points themselves were kept: `evaluate(..., save_adversarial=True)`."""
+        return self._points is not None
+
+    def clean_points(self, samples: Any) -> np.ndarray:
+        """Clean points of some samples.
+
+        Args:
+            samples: Sample ids, shape (m,).
+
+        Returns:
+            Shape (m, ...), in clip units and in the order asked for.
+
+        Raises:
+            StoreError: If the run kept no points, or knows no such sample.
+        """
+        return self._kept().clean(samples)
+
+    def adversarial_points(self, rows: pd.DataFrame) -> np.ndarray:
+        """Adversarial points of some rows of `adversarial` or `records()`.
+
+        Args:
+            rows: m rows with columns `unit` and `sample`.
+
+        Returns:
+            Shape (m, ...), in clip units and in the order of the rows; the clean point where a row failed because
+            its point was not finite.
+
+        Raises:
+            StoreError: If the run kept no points, or none of these rows (their unit failed).
+        """
+        return self._kept().adversarial(rows)
+
+    def _kept(self) -> Points:
+        if self._points is None:
+            raise StoreError(f"the points of this run were not kept; {ADVICE}")
+        return self._points
 
     def records(self, definition: Definition = "paper") -> pd.DataFrame:
         """The whole table: one row per adversarial point, beside its clean point.
@@ -171,6 +224,8 @@ class Results:
         for table in ("models", "clean", "certified"):
             store.write_table(table, getattr(self, table))
         store.write_unit("records", self.adversarial)
+        if self._points is not None:
+            self._points.copy(self.adversarial["unit"].unique(), store.write_points)
         store.write_summary(self.summary())
 
     @classmethod
@@ -189,4 +244,5 @@ class Results:
         store = Store(folder)
         facts = store.read_environment()
         facts.pop("schema")
-        return cls({table: store.read_table(table) for table in TABLES}, facts)
+        points = Points(store.read_points) if store.has_points() else None
+        return cls({table: store.read_table(table) for table in TABLES}, facts, store.folder, points)

@@ -20,6 +20,7 @@ from ..adapters.base import Outputs
 from ..attacks import Attack, load_attacks
 from .certificates import certified_rows, lipschitz_constants
 from .grid import Deltas, Unit, check_deltas, make_units
+from .points import CLEAN_POINTS, Points, Saved
 from .records import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows, model_rows
 from .results import Results
 from .store import Store, environment
@@ -75,6 +76,7 @@ def evaluate(
     transfer: bool = False,
     estimate_gradients: bool = False,
     lipschitz: str | Mapping[str, float] | None = "spectral",
+    save_adversarial: bool = False,
     progress: Callable[[Progress], None] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Results:
@@ -97,6 +99,7 @@ def evaluate(
         lipschitz: What certifies: `"spectral"` derives each feature extractor's Lipschitz constant from its layers
             (seconds for small nets, half a minute for a ResNet-18), a mapping model → constant (from L2 in clip
             units to features) takes yours, None leaves the certified side out.
+        save_adversarial: Keep the points themselves, for `Results.adversarial_points` and `Results.clean_points`.
         progress: Called before the first unit and after each.
         config: What to keep in `config.toml` beside what is resolved here.
 
@@ -149,8 +152,15 @@ def evaluate(
         store.write_environment(facts)
         for table, frame in tables.items():
             store.write_table(table, frame)
-    frames = _run_units(run, units, clean, store, progress)
-    results = Results({**tables, "adversarial": pd.concat(frames, ignore_index=True)}, facts)
+    saved: dict[str, Saved] = {}
+    keep = None
+    if save_adversarial:
+        keep = saved.__setitem__ if store is None else store.write_points
+        keep(CLEAN_POINTS, (run.x, run.samples))
+    frames = _run_units(run, units, clean, store, progress, keep)
+    points = Points.in_memory(saved) if store is None else Points(store.read_points)
+    tables["adversarial"] = pd.concat(frames, ignore_index=True)
+    results = Results(tables, facts, out, points if save_adversarial else None)
     if store is not None:
         store.write_summary(results.summary())
     return results
@@ -162,6 +172,7 @@ def _run_units(
     clean: Mapping[str, Outputs],
     store: Store | None,
     progress: Callable[[Progress], None] | None,
+    keep: Callable[[str, Saved], None] | None,
 ) -> list[pd.DataFrame]:
     frames: list[pd.DataFrame] = []
     failed = 0
@@ -169,8 +180,12 @@ def _run_units(
         progress(Progress(0, len(units), 0, None))
     for done, unit in enumerate(units, 1):
         frame = store.read_unit(unit.key) if store is not None else None
+        if store is not None and keep is not None and not store.has_points(unit.key):
+            frame = None
         if frame is None or (frame["status"] == "failed").any():
-            frame = _run_unit(run, unit, clean)
+            frame, found = _run_unit(run, unit, clean)
+            if keep is not None and found is not None:
+                keep(unit.key, (found, run.samples[unit.rows]))
             if store is not None:
                 store.write_unit(unit.key, frame)
         frames.append(frame)
@@ -180,8 +195,9 @@ def _run_units(
     return frames
 
 
-def _run_unit(run: _Run, unit: Unit, clean: Mapping[str, Outputs]) -> pd.DataFrame:
-    """The adversarial rows of one unit; an attack that raises gives rows that say so."""
+def _run_unit(run: _Run, unit: Unit, clean: Mapping[str, Outputs]) -> tuple[pd.DataFrame, np.ndarray | None]:
+    """The adversarial rows of one unit, and its points; an attack that raises gives rows that say so, and none."""
+    points: np.ndarray | None = None
     labels = run.y[unit.rows]
     targets = list(run.nets) if run.transfer else [unit.model]
     keys = {m: {**unit.columns(), "model": m, "sample": run.samples[unit.rows]} for m in targets}
@@ -199,11 +215,12 @@ def _run_unit(run: _Run, unit: Unit, clean: Mapping[str, Outputs]) -> pd.DataFra
         seconds = time.perf_counter() - started
         frames = [missing_rows(*lost, keys[m], len(labels), seconds) for m in targets]
     else:
+        points = to_numpy(result.x)
         after = {m: result.outputs if m == unit.model else run.nets[m].outputs(result.x) for m in targets}
         frames = [
             adversarial_rows(run.nets[m], labels, before[m], result, after[m], keys[m]) for m in targets
         ]
-    return pd.concat(frames, ignore_index=True)
+    return pd.concat(frames, ignore_index=True), points
 
 
 def _check_data(

@@ -3,6 +3,7 @@
 ```
 models.parquet  clean.parquet  certified.parquet      one file each
 adversarial/<unit>.parquet                            one file per unit, written when the unit is done
+points/clean.safetensors  points/<unit>.safetensors   on request
 config.toml  environment.json  summary.csv
 ```
 """
@@ -12,18 +13,22 @@ from __future__ import annotations
 import json
 import os
 import platform
+import re
 import tomllib
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+import safetensors.numpy
 import tomli_w
 
 from .._errors import StoreError
+from .points import ADVICE, CLEAN_POINTS, Saved
 from .records import SCHEMA_VERSION, TABLES, make_frame, to_arrow
 
 _PACKAGES = (
@@ -94,11 +99,11 @@ class Store:
 
     def write_unit(self, key: str, frame: pd.DataFrame) -> None:
         """The adversarial rows of one unit."""
-        self._write(f"adversarial/{key}.parquet", _parquet(to_arrow("adversarial", frame)))
+        self._write(f"adversarial/{_checked_name(key)}.parquet", _parquet(to_arrow("adversarial", frame)))
 
     def read_unit(self, key: str) -> pd.DataFrame | None:
         """The rows of a unit, or None where they are missing or cannot be read, so that it must be computed."""
-        path = self.folder / "adversarial" / f"{key}.parquet"
+        path = self.folder / "adversarial" / f"{_checked_name(key)}.parquet"
         try:
             return _read(path, "adversarial")
         except (OSError, StoreError):
@@ -117,6 +122,37 @@ class Store:
             return _read(self.folder / f"{table}.parquet", table)
         frames = [_read(p, table) for p in sorted((self.folder / table).glob("*.parquet"))]
         return pd.concat(frames, ignore_index=True) if frames else make_frame(table, {}, 0)
+
+    def write_points(self, name: str, points: Saved) -> None:
+        """The points of a unit, or the clean ones, with their sample ids."""
+        x, samples = points
+        content = safetensors.numpy.save({"x": np.ascontiguousarray(x), "sample": samples})
+        self._write(f"points/{_checked_name(name)}.safetensors", content)
+
+    def has_points(self, name: str = CLEAN_POINTS) -> bool:
+        """Whether the points of a unit, or the clean ones, were kept."""
+        return (self.folder / "points" / f"{_checked_name(name)}.safetensors").is_file()
+
+    def read_points(self, name: str) -> Saved:
+        """What `write_points` wrote.
+
+        Returns:
+            Points and sample ids.
+
+        Raises:
+            StoreError: If there is no such file, or it is damaged.
+        """
+        path = self.folder / "points" / f"{_checked_name(name)}.safetensors"
+        if not path.is_file():
+            raise StoreError(f"{path} is missing: no such points were kept; {ADVICE}")
+        try:
+            tensors = safetensors.numpy.load(path.read_bytes())
+            x, samples = tensors["x"], tensors["sample"]
+        except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
+            raise StoreError(f"cannot read {path}: {error}; delete it and run again") from None
+        if samples.dtype != np.int64 or samples.ndim != 1 or x.shape[:1] != samples.shape:
+            raise StoreError(f"{path} does not hold points `x` (n, ...) with ids `sample` (n,)")
+        return x, samples
 
     def write_summary(self, frame: pd.DataFrame) -> None:
         """The summary, as CSV."""
@@ -150,6 +186,13 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {p: installed(p) for p in _PACKAGES},
     }
+
+
+def _checked_name(name: str) -> str:
+    """A unit's key, which may come from a file: nothing that leads out of the folder."""
+    if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", name):
+        raise StoreError(f"{name!r} is no unit's key")
+    return name
 
 
 def _parquet(table: pa.Table) -> bytes:
