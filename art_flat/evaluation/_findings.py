@@ -52,8 +52,8 @@ class Run:
         self.clean = results.clean
         rows = results.records()
         attacks: Mapping[str, Mapping[str, Any]] = {a["name"]: a for a in self.facts["attacks"]}
-        rows["budget"] = [attacks[a].get("budget", "fixed") for a in rows["attack"]]
-        rows["access"] = [attacks[a].get("access", "white-box") for a in rows["attack"]]
+        for fact, usual in (("budget", "fixed"), ("access", "white-box")):
+            rows[fact] = rows["attack"].map({name: a.get(fact, usual) for name, a in attacks.items()})
         rows["own"] = rows["source_model"] == rows["model"]
         rows["right"] = rows["pred_clean"] == rows["label"]
         rows["measured"] = rows["status"].isin(["ok", "fallback"]) & rows["loss_adv"].notna()

@@ -10,7 +10,8 @@ import pandas as pd
 
 from .._types import Norm
 from ..scores import _reduce
-from .summary import ALL_ATTACKS, Points
+from ._cells import by_radius
+from ._rows import ALL_ATTACKS, ModelRows
 
 
 def optimality(
@@ -28,7 +29,7 @@ def optimality(
     """
     rows: list[dict[str, Any]] = []
     for model in tables["models"]["model"]:
-        points = Points(tables, str(model), "paper")
+        points = ModelRows(tables, str(model), "paper")
         for norm, radii in deltas.items():
             grid = np.array(sorted(radii))
             best = _found(points, np.arange(points.attack.size), norm, grid)
@@ -61,23 +62,20 @@ class _Found(NamedTuple):
     """Largest loss change within δ, at least 0, nats."""
 
 
-def _found(points: Points, rows: np.ndarray, norm: Norm, grid: np.ndarray) -> _Found:
-    n, position, change = points.label.size, points.position[rows], points.change[rows]
-    known, length = ~np.isnan(change), points.length[norm][rows]
-    wrong = known & (points.pred[rows] != points.label[position])
+def _found(points: ModelRows, rows: np.ndarray, norm: Norm, grid: np.ndarray) -> _Found:
+    n = points.label.size
     ran, broken = np.zeros((grid.size, n), bool), np.zeros((grid.size, n), bool)
     rise = np.zeros((grid.size, n))
-    for j, delta in enumerate(grid):
-        own = (points.norm[rows] == norm) & (np.isnan(points.delta[rows]) | (points.delta[rows] == delta))
-        inside = known & (length <= delta)
-        ran[j, position[own & known]] = True
-        broken[j, position[inside & wrong]] = True
-        np.maximum.at(rise[j], position[inside], change[inside])
+    for j, (own, new) in enumerate(by_radius(points, rows, norm, grid)):
+        ran[j, points.position[own[~np.isnan(points.change[own])]]] = True
+        broken[j, points.position[new[points.wrong[new]]]] = True
+        np.maximum.at(rise[j], points.position[new], points.change[new])
+    broken, rise = np.logical_or.accumulate(broken), np.maximum.accumulate(rise)
     steps = np.diff(grid, prepend=0.0)[:, None]
     return _Found(np.logical_and.accumulate(ran), np.cumsum(broken * steps, axis=0), rise)
 
 
-def _compare(points: Points, own: _Found, best: _Found, j: int) -> dict[str, Any]:
+def _compare(points: ModelRows, own: _Found, best: _Found, j: int) -> dict[str, Any]:
     """The scores at the j-th radius."""
     weight = np.where(own.evaluated[j], points.weight, 0.0)
     return {

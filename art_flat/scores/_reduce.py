@@ -235,7 +235,7 @@ def _sorted(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
         Both of shape (number of values that are no NaN,).
     """
     kept = ~np.isnan(values)
-    if weight is None:
+    if weight is None or (weight == 1).all():  # no need to know where each value came from
         ordered = np.sort(values[kept])
         return ordered, np.arange(1.0, ordered.size + 1)
     values, weight = values[kept], weight[kept]
