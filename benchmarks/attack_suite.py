@@ -1,9 +1,11 @@
-"""Every attack of both libraries on one MNIST CNN: python benchmarks/attack_suite.py [ROOT] [SECONDS]
+"""Every attack known here on one model, as a table: python benchmarks/attack_suite.py CONFIG OUT [SECONDS]
 
-Each attack runs in every norm it supports on as many of the first 1,000 test images as its own speed allows within
-SECONDS (default 25), found by a first run on 8 images; the table says how many. What is refused stands in it with the
-reason. Writes attack_suite.json and attack_suite.md beside this file. ROOT is the folder with MNIST/raw in it; the CNN
-is trained first unless mnist/train.py has left its weights.
+CONFIG is a file as `art-flat run` takes it, with one radius per norm: `benchmarks/mnist/suite.toml` for the MNIST CNN.
+Every attack runs in every norm it supports on the first 8 samples, then on 40, 200 and all of them, the cheap ones
+first, as long as it is expected to need no more than SECONDS (default 60) of processor time; it is stopped when it
+needs half as much again. The records are in OUT, a results folder per row; the same command goes on from there, and
+with more SECONDS further. The table is written into RESULTS.md, and with all its
+figures into attack_suite-NAME.json, both beside this file; NAME is the model's.
 """
 
 import json
@@ -13,88 +15,224 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import torch
 
 import art_flat as af
 from art_flat._errors import ArtFlatError
+from art_flat.config import load_data, load_model, read_config
 from art_flat.evaluation.store import environment
-from art_flat.models import as_classifier, load_weights, mnist_cnn
-from art_flat.training import train
 
 HERE = Path(__file__).resolve().parent
-DELTAS = {"Linf": 0.1, "L2": 1.5, "L1": 10.0, "L0": 25.0}
-EPSILON = 0.1
-PROBE = 8
+LADDER = (8, 40, 200)
+
+# Where the library's own settings take minutes an image, or are too weak to show what the attack can do.
+SETTINGS = {
+    "art:BoundaryAttack": ("max_iter=300",),
+    "art:CarliniL0Method": ("binary_search_steps=1, max_iter=5, initial_const=10.0",),
+    "art:CarliniLInfMethod": (
+        "max_iter=20, learning_rate=0.5, initial_const=0.1, const_factor=10.0, decrease_factor=0.5",
+    ),
+    "art:CompositeAdversarialAttackPyTorch": ("max_iter=2, max_inner_iter=5",),
+    "art:DeepFool": ("epsilon=0.02, max_iter=50",),
+    "art:ElasticNet": ("max_iter=30, binary_search_steps=3, initial_const=1.0",),
+    "art:HopSkipJump": ("max_iter=10, max_eval=500, init_eval=50",),
+    "art:PixelAttack": ("max_iter=10",),
+    "art:SaliencyMapMethod": ("theta=1.0",),
+    "art:ShadowAttack": ("nb_steps=100, batch_size=20",),
+    "art:SignOPTAttack": ("max_iter=50, query_limit=4000, k=50",),
+    "art:SimBA": ("max_iter=1000, epsilon=0.3",),
+    "art:ThresholdAttack": ("max_iter=5",),
+    "art:UniversalPerturbation": ("attacker='pgd', max_iter=5, attacker_params={'max_iter': 10}",),
+    "art:VirtualAdversarialMethod": ("max_iter=1",),
+    "art:Wasserstein": (
+        "max_iter=50, conjugate_sinkhorn_max_iter=50, projected_sinkhorn_max_iter=50, regularization=300.0",
+    ),
+    "art:ZooAttack": ("max_iter=100, learning_rate=0.1, initial_const=10.0",),
+    "torchattacks:CW": ("", "c=10, steps=200, lr=0.05"),
+    "torchattacks:EADEN": ("", "initial_const=1.0, binary_search_steps=5"),
+    "torchattacks:EADL1": ("", "initial_const=1.0, binary_search_steps=5"),
+}
 
 
 class TooSlow(BaseException):  # evaluate() records exceptions and goes on
     pass
 
 
-def alarm(*_):
-    raise TooSlow
+class Row:
+    """One attack in one norm: where its records are, what they cost, and what they say."""
+
+    def __init__(self, suite, info, settings, norm):
+        self.suite, self.info, self.norm = suite, info, norm
+        self.spec = f"{info.name}({settings})" if settings else info.name
+        self.n, self.cost, self.results = 0, math.nan, None
+        self.costs = {}
+        self.note = "" if info.usability == "refused" else info.reason
+
+    def folder(self, n):
+        word = "".join(c if c.isalnum() else "_" for c in self.spec)
+        return self.suite.out / f"{word}-{self.norm}-{n}"
+
+    def expected(self, n):
+        """Processor seconds for n samples: a line through the last two runs, the start taken for half the first."""
+        if not self.costs:
+            return 0.0
+        first = next(iter(self.costs.values()))
+        (k, before), (m, last) = [(0, first / 2), *self.costs.items()][-2:]
+        return last + max(last - before, 0.0) / (m - k) * (n - m)
+
+    def run(self, n, limit):
+        """Run on the first n samples unless it has been; the processor seconds of every unit are kept."""
+        folder, costs = self.folder(n), {}
+        kept = folder.with_suffix(".json")
+        if kept.exists():
+            costs = json.loads(kept.read_text())
+        if costs.get("stopped after", 0) >= limit:
+            self.note = f"stopped after {costs['stopped after']:.0f} s for {n} samples"
+            return
+        last = [time.process_time()]
+
+        def unit_done(state):
+            now = time.process_time()
+            if state.unit is not None:
+                costs.setdefault(state.unit.key, now - last[0])
+                kept.write_text(json.dumps(costs))
+            last[0] = now
+
+        signal.signal(signal.SIGPROF, _stop)
+        signal.setitimer(signal.ITIMER_PROF, limit)
+        try:
+            self.results = self.suite.evaluate(self.spec, self.norm, n, folder, unit_done)
+        except TooSlow:
+            kept.write_text(json.dumps({**costs, "stopped after": limit}))
+            self.note = f"stopped after {limit:.0f} s for {n} samples"
+            return
+        finally:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+        self.n, self.cost = n, sum(v for k, v in costs.items() if k != "stopped after")
+        self.costs[n] = self.cost
+        failures = self.results.failures()
+        texts = [self.info.reason, *failures["error"].astype(str).str[:150].unique()]
+        self.note = "; ".join(t for t in texts if t)
+
+    def figures(self):
+        head = {
+            "attack": self.spec,
+            "norm": self.norm,
+            "budget": self.info.budget,
+            "usable": self.info.usability,
+        }
+        if self.results is None:
+            return {**head, "note": self.note}
+        cell = self.results.summary().iloc[0]
+        names = {f"loss_change_robustness@{e:g}": f"Δℓ ≤ {e:g}" for e in self.results.facts["epsilons"]}
+        return {
+            **head,
+            "n": self.n,
+            "s": self.cost,
+            "forwards": cell["forwards"],
+            "robust accuracy": cell["robust_accuracy"],
+            "best of all": self.suite.best(self.norm, self.n),
+            **{short: cell[long] for long, short in names.items()},
+            "maximises loss": bool(cell["maximises_loss"]),
+            "fallback": cell["fallback"],
+            "κ ratio": cell["flatness_ratio"],
+            "flatter": cell["flat_fraction"],
+            "failed": int(cell["n_failed"] + cell["n_skipped"]),
+            "note": self.note,
+        }
 
 
-def run(net, test, attack, norm, n):
-    results = af.evaluate(
-        {"cnn": net},
-        test.x[:n],
-        test.y[:n],
-        attacks=[attack],
-        deltas={norm: [DELTAS[norm]]},
-        epsilons=[EPSILON],
-        lipschitz=None,
-    )
-    return results, results.summary().iloc[0]
+class Suite:
+    """All rows for one model and one data set."""
+
+    def __init__(self, config, out):
+        self.config, folder = read_config(config)
+        self.out = Path(out)
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.data = load_data(self.config.data, folder)
+        (self.name, model), *others = self.config.models.items()
+        if others:
+            raise SystemExit("attack_suite.py takes a configuration with one model")
+        self.net = af.adapt(load_model(model, self.data, folder, self.name))
+        self.deltas = {norm: float(np.ravel(d)[0]) for norm, d in self.config.deltas.items()}
+        self.rows, self.refused = [], {}
+        for info in af.list_attacks().values():
+            self.add(info)
+
+    def add(self, info):
+        norms = info.norms if info.budget != "none" else info.norms[:1]
+        if info.usability == "refused":
+            self.refused[info.name] = info.reason
+            return
+        for settings in SETTINGS.get(info.name, ("",)):
+            for norm in (n for n in norms if n in self.deltas):
+                row = Row(self, info, settings, norm)
+                try:
+                    af.load_attack(row.spec).check(self.net, norm)
+                except ArtFlatError as error:
+                    self.refused[f"{info.name}, {norm}"] = str(error).removeprefix(f"{info.name} ")
+                else:
+                    self.rows.append(row)
+
+    def evaluate(self, spec, norm, n, folder, progress):
+        data, config = self.data, self.config
+        return af.evaluate(
+            {self.name: self.net}, data.x[:n], data.y[:n], samples=data.sample_ids[:n], attacks=[spec],
+            deltas={norm: [self.deltas[norm]]}, epsilons=config.epsilons, seed=config.seed,
+            shard_size=config.shard_size, lipschitz=None, out=folder, progress=progress,
+        )  # fmt: skip
+
+    def climb(self, limit):
+        """Every row on ever more samples, the cheap ones first."""
+        reached = 0
+        for n in sorted({min(n, len(self.data)) for n in (*LADDER, len(self.data))}):
+            for row in sorted(self.rows, key=lambda row: row.expected(n)):
+                if row.n == reached and row.expected(n) <= limit:
+                    row.run(n, 1.5 * limit)
+                    print(f"{n:5d} {row.spec} {row.norm}: {row.cost:.1f} s {row.note}", flush=True)
+            reached = n
+
+    def best(self, norm, n):
+        """Share of the first n samples that every point of every attack, measured in this norm, leaves right."""
+        fooled = np.zeros(n, bool)
+        for row in self.rows:
+            if row.results is None:
+                continue
+            frame = row.results.records()
+            wrong = (frame["pred_adv"] != frame["label"]) & (frame[norm.lower()] <= self.deltas[norm])
+            wrong |= frame["pred_clean"] != frame["label"]
+            hit = frame.loc[wrong.fillna(False).astype(bool), "sample"].to_numpy(np.int64)
+            ids = {s: i for i, s in enumerate(self.data.sample_ids[:n])}
+            fooled[[ids[s] for s in hit if s in ids]] = True
+        return 1 - fooled.mean()
+
+    def write(self):
+        """The table in RESULTS.md and the figures in a JSON file."""
+        rows = [row.figures() for row in self.rows]
+        facts = {"environment": environment(), "threads": torch.get_num_threads(), "data": self.data.name}
+        facts |= {"deltas": self.deltas, "rows": rows, "refused": self.refused}
+        text = json.dumps(facts, indent=1, default=float, ensure_ascii=False)
+        (HERE / f"attack_suite-{self.name}.json").write_text(text + "\n")
+        radii = ", ".join(f"{norm} {delta:.4g}" for norm, delta in self.deltas.items())
+        heading = f"## Every attack: {self.name} on {self.data.name}\n\nRadii: {radii}. "
+        refused = "\n".join(f"- {name}: {reason}" for name, reason in self.refused.items())
+        section(
+            f"attack_suite-{self.name}", f"{heading}{LEGEND}\n\n{markdown(rows)}\n\nRefused:\n\n{refused}"
+        )
 
 
-def row(net, test, info, norm, seconds):
-    base = {"attack": info.name, "norm": norm, "budget": info.budget, "usable": info.usability}
-    if info.usability == "refused":
-        return {**base, "note": info.reason}
-    try:
-        attack = info.build()
-        attack.check(net, norm)
-    except ArtFlatError as error:
-        return {**base, "usable": "refused", "note": str(error)}
-    signal.signal(signal.SIGALRM, alarm)
-    signal.alarm(int(4 * seconds))
-    n = PROBE
-    try:
-        started = time.perf_counter()
-        results, cell = run(net, test, attack, norm, n)
-        spent = time.perf_counter() - started
-        larger = min(1000, int(n * seconds / max(spent, 1e-3)))
-        if larger >= 2 * n and cell["n_failed"] < n:
-            signal.alarm(int(6 * seconds))
-            results, cell = run(net, test, attack, norm, larger)
-            n = larger
-    except (TooSlow, KeyboardInterrupt) as error:
-        if isinstance(error, KeyboardInterrupt):
-            raise
-        return {**base, "n": n, "note": f"more than {4 * seconds:.0f} s"}
-    finally:
-        signal.alarm(0)
-    failures = results.failures()
-    note = info.reason if failures.empty else "; ".join(failures["error"].astype(str).unique())
-    return {
-        **base,
-        "n": n,
-        "δ": DELTAS[norm],
-        "s": cell["seconds"],
-        "forwards": cell["forwards"],
-        "robust accuracy": cell["robust_accuracy"],
-        f"Δℓ ≤ {EPSILON}": cell[f"loss_change_robustness@{EPSILON:g}"],
-        "maximises loss": bool(cell["maximises_loss"]),
-        "fallback": cell["fallback"],
-        "κ ratio": cell["flatness_ratio"],
-        "flatter": cell["flat_fraction"],
-        "failed": int(cell["n_failed"]),
-        "note": note,
-    }
+LEGEND = (
+    "n: samples attacked, the first ones of the data. s: processor seconds for all of them, one thread. best of all: "
+    "robust accuracy that all rows together leave on the same samples, so what the row could have reached. "
+    "Δℓ ≤ ε: loss-change robustness. fallback: share of points no better than the clean one. κ ratio: median of "
+    "κ at the adversarial over κ at the clean point, flatter: share where it is below 1, both over points that turned "
+    "wrong. failed: points the library broke down on or refused; they are in no other figure."
+)
 
 
 def markdown(rows):
+    """The rows as a table."""
     columns = list(max(rows, key=len))
 
     def text(value):
@@ -102,35 +240,34 @@ def markdown(rows):
             return "–"
         if isinstance(value, bool):
             return "yes" if value else ""
-        return (
-            f"{value:.3g}" if isinstance(value, float) else str(value).replace("|", "\\|").replace("\n", " ")
-        )
+        if isinstance(value, float):
+            return f"{value:.3g}"
+        return str(value).replace("|", "\\|").replace("\n", " ")
 
     lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
     return "\n".join(lines + ["| " + " | ".join(text(r.get(c, "")) for c in columns) + " |" for r in rows])
 
 
-def main(root, seconds):
-    test = af.load_dataset("mnist", root=root, n=1000)
-    model, weights = mnist_cnn(), HERE / "mnist" / "cnn.safetensors"
-    if weights.exists():
-        load_weights(model, weights)
+def section(name, text):
+    """Put a text between the markers of this name in RESULTS.md, at the end if it has none."""
+    path = HERE / "RESULTS.md"
+    before = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
+    start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->\n"
+    block = start + text + end
+    if start in before and end in before:
+        head, rest = before.split(start, 1)
+        after = head + block + rest.split(end, 1)[1]
     else:
-        data = af.load_dataset("mnist", root=root, split="train")
-        train(model, data.x, data.y, epochs=2, seed=0)
-    net = af.adapt(as_classifier(model.eval(), input_shape=(1, 28, 28), nb_classes=10))
-    rows = []
-    for info in af.list_attacks().values():
-        norms = info.norms if info.budget == "fixed" and info.usability != "refused" else info.norms[:1]
-        for norm in norms:
-            rows.append(row(net, test, info, norm, seconds))
-            print(json.dumps(rows[-1], default=str, ensure_ascii=False), flush=True)
-            facts = {"environment": environment(), "threads": torch.get_num_threads(), "rows": rows}
-            (HERE / "attack_suite.json").write_text(json.dumps(facts, indent=1, default=float) + "\n")
-            (HERE / "attack_suite.md").write_text(markdown(rows) + "\n")
+        after = before.rstrip("\n") + "\n\n" + block
+    path.write_text(after, encoding="utf-8")
+
+
+def _stop(*_):
+    raise TooSlow
 
 
 if __name__ == "__main__":
-    arguments = dict(enumerate(sys.argv[1:]))
-    default = HERE.parents[1] / "shared" / "data" / "mnist"
-    main(Path(arguments.get(0, default)), float(arguments.get(1, 25)))
+    config, out, *seconds = sys.argv[1:]
+    suite = Suite(config, out)
+    suite.climb(float(seconds[0]) if seconds else 60.0)
+    suite.write()

@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from attack_cases import TORCHATTACKS as CASES
 from torch import nn
 
 torchattacks = pytest.importorskip("torchattacks", reason="torchattacks is not installed")
@@ -23,48 +24,6 @@ from art_flat.training import train  # noqa: E402
 
 INFOS = list_attacks("torchattacks")
 N = 6  # few, so the floors below leave room for a net that another processor trains a little differently
-
-# name: parameters, norm, delta, strength, targeted strength (None: takes no target)
-CASES = {
-    "VANILA": ("", "Linf", 0.3, 0.0, None),
-    "GN": ("", "L2", 2.0, 0.0, None),
-    "FGSM": ("", "Linf", 0.3, 0.8, 0.1),
-    "BIM": ("steps=4", "Linf", 0.3, 0.8, 0.5),
-    "RFGSM": ("steps=4", "Linf", 0.3, 0.8, 0.5),
-    "PGD": ("steps=4", "Linf", 0.3, 0.8, 0.5),
-    "EOTPGD": ("steps=4", "Linf", 0.3, 0.8, 0.5),
-    "FFGSM": ("", "Linf", 0.3, 0.8, 0.1),
-    "TPGD": ("steps=4", "Linf", 0.3, 0.4, None),
-    "MIFGSM": ("steps=4", "Linf", 0.3, 0.8, 0.5),
-    "UPGD": ("steps=4", "Linf", 0.3, 0.8, 0.5),
-    "APGD": ("steps=6", "Linf", 0.3, 0.8, None),
-    "APGDT": ("steps=6", "Linf", 0.3, 0.8, None),
-    "DIFGSM": ("steps=4", "Linf", 0.3, 0.8, 0.3),
-    "TIFGSM": ("steps=4", "Linf", 0.3, 0.3, 0.1),
-    "Jitter": ("steps=4", "Linf", 0.3, 0.3, 0.1),
-    "NIFGSM": ("steps=4", "Linf", 0.3, 0.8, 0.4),
-    "PGDRS": ("steps=4, noise_sd=0.2", "Linf", 0.3, 0.4, 0.1),
-    "SINIFGSM": ("steps=4, m=2", "Linf", 0.3, 0.8, 0.4),
-    "VMIFGSM": ("steps=4, N=2", "Linf", 0.3, 0.8, 0.4),
-    "VNIFGSM": ("steps=4, N=2", "Linf", 0.3, 0.8, 0.4),
-    "SPSA": ("nb_sample=64", "Linf", 0.3, 0.6, 0.1),
-    "JSMA": ("", "L0", 20, 0.2, 0.1),
-    "EADL1": ("binary_search_steps=2, max_iterations=20, initial_const=1.0", "L1", 10.0, 0.5, 0.3),
-    "EADEN": ("binary_search_steps=2, max_iterations=20, initial_const=1.0", "L2", 2.5, 0.5, 0.3),
-    "PIFGSM": ("num_iter_set=4", "Linf", 0.3, 0.8, None),
-    "PIFGSMPP": ("num_iter_set=4", "Linf", 0.3, 0.8, 0.3),
-    "CW": ("lr=0.1, steps=30, c=5", "L2", 2.0, 0.6, 0.3),
-    "PGDL2": ("steps=4", "L2", 2.0, 0.8, 0.4),
-    "DeepFool": ("steps=6", "L2", 2.0, 0.8, None),
-    "PGDRSL2": ("steps=4, noise_sd=0.2", "L2", 2.0, 0.6, 0.2),
-    "SparseFool": ("steps=2", "L0", 40, 0.5, None),
-    "OnePixel": ("pixels=8, steps=4, popsize=30", "L0", 8, 0.1, 0.0),
-    "Pixle": ("", "L0", 50, 0.5, 0.3),
-    "FAB": ("steps=4", "Linf", 0.3, 0.8, None),
-    "AutoAttack": ("steps=3, n_queries=10", "Linf", 0.3, 0.8, None),
-    "Square": ("n_queries=100", "Linf", 0.3, 0.6, 0.3),
-    "MultiAttack": ('attacks=("FGSM", "APGD(steps=3)")', "Linf", 0.3, 0.8, None),
-}
 
 
 def spec(name):
