@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 Access = Literal["white-box", "black-box", "none"]
 Budget = Literal["fixed", "minimum-norm", "none"]
 Usability = Literal["usable", "degraded", "refused"]
+
+
+class Steps(NamedTuple):
+    """The steps of an attack that walks a fixed number of steps of one size."""
+
+    size: float
+    """Clip units."""
+    number: int
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from ._parts import AttackInfo as AttackInfo
 from ._parts import AttackResult as AttackResult
 from ._parts import Budget as Budget
 from ._parts import Problem as Problem
+from ._parts import Steps as Steps
 from ._parts import Usability as Usability
 
 if TYPE_CHECKING:
@@ -66,6 +67,17 @@ class Attack(ABC):
         Raises:
             AttackNotUsableError: With the reason.
         """
+
+    def fixed_steps(self, delta: float) -> Steps | None:
+        """Size and number of its steps at radius `delta`, both in clip units.
+
+        Args:
+            delta: Radius.
+
+        Returns:
+            None if it does not walk a fixed number of steps of one size.
+        """
+        return None
 
     @property
     def name(self) -> str:
@@ -266,4 +278,14 @@ def _status(
     return np.where(to_numpy(finite), status, "failed")
 
 
-__all__ = ["Access", "Attack", "AttackInfo", "AttackResult", "Budget", "Passes", "Problem", "Usability"]
+__all__ = [
+    "Access",
+    "Attack",
+    "AttackInfo",
+    "AttackResult",
+    "Budget",
+    "Passes",
+    "Problem",
+    "Steps",
+    "Usability",
+]

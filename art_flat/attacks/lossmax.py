@@ -23,7 +23,7 @@ import torch
 from .._errors import InputError
 from .._types import Norm
 from ..adapters.base import Adapter
-from .base import Attack, Problem
+from .base import Attack, Problem, Steps
 
 
 class _LossMaximiser(Attack):
@@ -64,11 +64,14 @@ class PGD(_LossMaximiser):
         Madry et al., "Towards Deep Learning Models Resistant to Adversarial Attacks", ICLR 2018.
     """
 
+    def fixed_steps(self, delta: float) -> Steps:
+        """See `Attack.fixed_steps`."""
+        count, size = self._param("steps"), self._param("step_size")
+        return Steps(2.5 * delta / count if size is None else float(size), count)
+
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
         """See `_LossMaximiser.search`."""
-        steps, delta = self._param("steps"), float(problem.delta or 0)
-        size = self._param("step_size")
-        size = 2.5 * delta / steps if size is None else float(size)
+        size, steps = self.fixed_steps(float(problem.delta or 0))
         x = problem.x
         if self._param("random_start") or restart:
             best.offer(x, ascent_value(problem, x))

@@ -12,6 +12,7 @@ from typing import Any
 from .._errors import InputError, UnknownNameError
 from .base import Attack, AttackInfo
 from .own import as_attack
+from .sequence import Stage, split_place
 
 GROUP = "art_flat.attacks"
 
@@ -62,7 +63,8 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
 
     Args:
         spec: Such as `"torchattacks:PGD"` or `"art_flat:PGD(steps=20, restarts=2)"`; the library may be left
-            out where only one has an attack of that name.
+            out where only one has an attack of that name. With a place, as in `"torchattacks:FAB @standard.3"`, an
+            evaluation runs it on what earlier places of that sequence left right.
         **params: Parameters by the library's own names; they win over those in the text.
 
     Returns:
@@ -75,6 +77,9 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
     >>> load_attack("art_flat:PGD(steps=20)", restarts=2).name
     'art_flat:PGD(restarts=2, steps=20)'
     """
+    place = split_place(spec)
+    if place is not None:
+        return Stage(load_attack(place[0], **params), *place[1:])
     name, inline = parse_spec(spec)
     library = name.split(":")[0] if ":" in name else None
     infos = list_attacks(library) or list_attacks()

@@ -55,6 +55,38 @@ def suspicious_radii(run: Run) -> Iterator[Finding]:
                 )
 
 
+def step_sizes(run: Run) -> Iterator[Finding]:
+    """Steps that leave the ball at once, or that together do not reach its edge."""
+    for attack in run.facts["attacks"]:
+        walked = attack.get("steps", [])
+        large = [s for s in walked if s["size"] > s["delta"] * (1 + 1e-9)]
+        short = [s for s in walked if s["size"] * s["number"] < s["delta"] * (1 - 1e-9)]
+        cases = (
+            ("step-above-radius", large, "more than δ"),
+            ("steps-below-radius", short, "less than δ in all"),
+        )
+        for id_, steps, what in cases:
+            if steps:
+                said = ", ".join(
+                    f"{s['number']} × {s['size']:.4g} at {s['norm']} δ = {s['delta']:.4g}" for s in steps
+                )
+                yield Finding(
+                    id_,
+                    "warning" if steps is short or steps[0]["number"] > 1 else "info",
+                    f"{attack['name']} walks {what}: {said} (steps × size in clip units)",
+                    (),
+                    _STEP_ADVICE[id_],
+                )
+
+
+_STEP_ADVICE = {
+    "step-above-radius": "Every step ends at the edge of the ball, so points inside are passed over; leave the step "
+    "out (2.5 δ/steps) or take more steps. A single step from a random start may need it.",
+    "steps-below-radius": "The edge of the ball is out of reach, so robust accuracy there is that of a smaller ball; "
+    "leave the step out (2.5 δ/steps) or take more steps.",
+}
+
+
 def suspicious_tolerances(run: Run) -> Iterator[Finding]:
     """Tolerances that even a guess keeps."""
     for model, row in run.models.iterrows():
@@ -80,7 +112,7 @@ def outside(run: Run) -> Iterator[Finding]:
     far = rows["linf"].to_numpy() > rows["model"].map(span).to_numpy(float) * (1 + 1e-6)
     cases: tuple[tuple[str, Severity, Any, str, str], ...] = (
         (
-            "outside-budget", "warning", ~within & rows["delta"].notna() & rows["own"],
+            "outside-budget", "warning", ~within & (rows["budget"] == "fixed") & rows["own"],
             "points lie outside the ball that the attack was given",
             "They do not count as found. The attack does not keep δ: do not read its success from its own report.",
         ),

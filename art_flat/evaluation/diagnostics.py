@@ -31,6 +31,7 @@ _CHECKS = (
     _sanity.unstable_losses,
     _sanity.probabilities,
     _sanity.suspicious_radii,
+    _sanity.step_sizes,
     _sanity.suspicious_tolerances,
     _sanity.outside,
     _sanity.bounds,
@@ -67,6 +68,8 @@ def diagnose(
     `outputs-are-probabilities`   warning  no logit leads by more than 1 although the model is accurate; with
                                            `nets` also where outputs sum to one (error if they are the logits)
     `suspicious-radius`           warning  δ is at least half the clip range (L∞), or below half a grey level
+    `step-above-radius`           warning  a step is longer than δ (info if it is the only one)
+    `steps-below-radius`          warning  all steps together are shorter than δ
     `suspicious-tolerance`        warning  ε is at least log k, the loss of a guess
     `outside-budget`              warning  points lie outside their ball
     `outside-range`               error    points moved further than the clip range is wide

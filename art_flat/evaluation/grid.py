@@ -15,6 +15,7 @@ from .._errors import InputError
 from .._random import derive_seed
 from .._types import NORMS, Norm
 from ..attacks import Attack
+from ..attacks.sequence import Stage
 from .records import SCHEMA_VERSION, content_hash
 
 Deltas = Mapping[Norm, tuple[float, ...]]
@@ -31,6 +32,7 @@ class Unit:
         delta: Radius in clip units; None for attacks without a fixed budget.
         seed: The seed of the run the unit belongs to.
         rows: The samples, as positions in the data.
+        after: Units of earlier places of the same sequence; samples that they broke are not attacked.
         key: Hash of everything that determines the unit's result.
     """
 
@@ -41,6 +43,7 @@ class Unit:
     seed: int
     rows: slice
     key: str
+    after: tuple[Unit, ...] = ()
 
     @property
     def own_seed(self) -> int:
@@ -107,8 +110,8 @@ def make_units(
 ) -> list[Unit]:
     """Every unit of the grid of (model, attack, norm, δ, seed, shard).
 
-    A fixed-budget attack is one unit per δ of each norm it supports; one without a fixed budget is one unit per
-    norm, whatever the radii, and is read at every δ.
+    A fixed-budget attack is one unit per δ of each norm it supports, and so is every attack with a place in a
+    sequence; one without a fixed budget is one unit per norm, whatever the radii, and is read at every δ.
 
     Args:
         identities: Model name → what determines its predictions.
@@ -128,25 +131,25 @@ def make_units(
     shards = [slice(i, min(i + shard_size, len(x))) for i in range(0, len(x), shard_size)]
     data = {s.start: content_hash(x[s], y[s], samples[s]) for s in shards}
     scored = [[m, identities[m]] for m in scored_on]
-    units = []
+    units: list[Unit] = []
+    chains: dict[tuple[Any, ...], tuple[Unit, ...]] = {}
     for model, identity in identities.items():
-        for attack in attacks:
+        for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, Stage) else 0):
             for norm in (n for n in deltas if n in attack.info.norms):
-                for delta in deltas[norm] if attack.info.budget == "fixed" else [None]:
+                own = attack.info.budget == "fixed" or isinstance(attack, Stage)
+                for delta in deltas[norm] if own else [None]:
                     for rows in shards:
+                        chain = (model, getattr(attack, "sequence", None), norm, delta, rows.start)
+                        after = chains.get(chain, ()) if isinstance(attack, Stage) else ()
                         parts = [
-                            model,
-                            identity,
-                            attack.hash,
-                            norm,
-                            delta,
-                            seed,
-                            data[rows.start],
-                            scored,
-                            options,
+                            *(model, identity, attack.hash, norm, delta, seed, data[rows.start]),
+                            *(scored, options),
+                            *([u.key for u in after]),
                         ]
                         key = _key(SCHEMA_VERSION, *parts)
-                        units.append(Unit(model, attack, norm, delta, seed, rows, key))
+                        units.append(Unit(model, attack, norm, delta, seed, rows, key, after))
+                        if isinstance(attack, Stage):
+                            chains[chain] = (*after, units[-1])
     return units
 
 

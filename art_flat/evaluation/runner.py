@@ -18,6 +18,7 @@ from .._errors import ArtFlatError, AttackNotUsableError, InputError, Unsupporte
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
 from ..attacks import Attack, load_attacks
+from ._chain import left_over
 from .certificates import certified_rows, lipschitz_constants
 from .grid import Deltas, Unit, check_deltas, make_units
 from .points import CLEAN_POINTS, Points, Saved
@@ -174,38 +175,52 @@ def _run_units(
     progress: Callable[[Progress], None] | None,
     keep: Callable[[str, Saved], None] | None,
 ) -> list[pd.DataFrame]:
-    frames: list[pd.DataFrame] = []
+    frames: dict[str, pd.DataFrame] = {}
     failed = 0
-    if progress is not None:
-        progress(Progress(0, len(units), 0, None))
-    for done, unit in enumerate(units, 1):
+
+    def finish(unit: Unit) -> pd.DataFrame:
+        if unit.key in frames:
+            return frames[unit.key]
         frame = store.read_unit(unit.key) if store is not None else None
         if store is not None and keep is not None and not store.has_points(unit.key):
             frame = None
         if frame is None or (frame["status"] == "failed").any():
-            frame, found = _run_unit(run, unit, clean)
+            rows = np.arange(len(run.x))[unit.rows]
+            if unit.after:
+                label = to_numpy(run.y)
+                right = to_numpy(clean[unit.model].logits.argmax(dim=1)) == label
+                rows = left_over(unit, map(finish, unit.after), run.samples, label, right)
+            frame, found = _run_unit(run, unit, rows, clean)
             if keep is not None and found is not None:
-                keep(unit.key, (found, run.samples[unit.rows]))
+                keep(unit.key, (found, run.samples[rows]))
             if store is not None:
                 store.write_unit(unit.key, frame)
-        frames.append(frame)
-        failed += bool((frame["status"] == "failed").any())
+        return frames.setdefault(unit.key, frame)
+
+    if progress is not None:
+        progress(Progress(0, len(units), 0, None))
+    for done, unit in enumerate(units, 1):
+        failed += bool((finish(unit)["status"] == "failed").any())
         if progress is not None:
             progress(Progress(done, len(units), failed, unit))
-    return frames
+    return [frame for frame in frames.values() if len(frame)]
 
 
-def _run_unit(run: _Run, unit: Unit, clean: Mapping[str, Outputs]) -> tuple[pd.DataFrame, np.ndarray | None]:
+def _run_unit(
+    run: _Run, unit: Unit, rows: np.ndarray, clean: Mapping[str, Outputs]
+) -> tuple[pd.DataFrame, np.ndarray | None]:
     """The adversarial rows of one unit, and its points; an attack that raises gives rows that say so, and none."""
     points: np.ndarray | None = None
-    labels = run.y[unit.rows]
+    if not len(rows):
+        return make_frame("adversarial", {}, 0), run.x[:0]
+    labels = run.y[rows]
     targets = list(run.nets) if run.transfer else [unit.model]
-    keys = {m: {**unit.columns(), "model": m, "sample": run.samples[unit.rows]} for m in targets}
-    before = {m: Outputs(*(t[unit.rows] for t in clean[m])) for m in targets}
+    keys = {m: {**unit.columns(), "model": m, "sample": run.samples[rows]} for m in targets}
+    before = {m: Outputs(*(t[rows] for t in clean[m])) for m in targets}
     started = time.perf_counter()
     try:
         result = unit.attack(
-            run.nets[unit.model], run.x[unit.rows], labels, delta=unit.delta, norm=unit.norm,
+            run.nets[unit.model], run.x[rows], labels, delta=unit.delta, norm=unit.norm,
             seed=unit.own_seed, clean=before[unit.model], estimate_gradients=run.estimate_gradients,
         )  # fmt: skip
     except Exception as error:
@@ -287,10 +302,17 @@ def _facts(run: _Run) -> dict[str, Any]:
                 "usability": a.info.usability,
                 "notes": list(a.info.notes),
                 "run_in": [n for n in run.deltas if n in a.info.norms],
+                "steps": _steps(a, run.deltas),
             }
             for a in run.attacks
         ],
     }
+
+
+def _steps(attack: Attack, deltas: Deltas) -> list[dict[str, Any]]:
+    """The steps that an attack walked at each radius, in clip units; empty where it has none of a fixed size."""
+    found = [(n, d, attack.fixed_steps(d)) for n in deltas if n in attack.info.norms for d in deltas[n]]
+    return [{"norm": n, "delta": d, "size": s.size, "number": s.number} for n, d, s in found if s is not None]
 
 
 def _resolved(run: _Run, given: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,9 +13,11 @@ from art_flat._errors import AttackNotUsableError, ParameterError
 from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
+from art_flat.attacks.base import Steps
 
 from ._compat import installed
 from ._row import Call, Row
+from ._rules import scaled_step
 from ._view import SHARD, Scale, classifier, from_view, to_view
 
 _ORDER: Mapping[Norm, float] = {"Linf": np.inf, "L2": 2, "L1": 1, "L0": 0}
@@ -90,6 +92,13 @@ class ArtAttack(Attack):
             wrong += [text for text in found if text]
         if wrong:
             raise AttackNotUsableError(f"{self.info.name} {'; '.join(wrong)}")
+
+    def fixed_steps(self, delta: float) -> Steps | None:
+        """See `Attack.fixed_steps`."""
+        if self.row.step is None or self.row.step[1] is not scaled_step:
+            return None
+        given, params = self._all_params[self.row.step[0]], self._all_params
+        return Steps(scaled_step(delta, params) if given is None else float(given), int(params["max_iter"]))
 
     def run(self, problem: Problem) -> torch.Tensor:
         """See `Attack.run`; points that are solved already are handed over only where more can be gained."""

@@ -12,6 +12,7 @@ from art_flat._errors import AttackNotUsableError, InputError, ParameterError
 from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
+from art_flat.attacks.base import Steps
 
 from ._row import SET_BY_CALL, Case, Row, Setup
 from ._view import UnitView
@@ -66,6 +67,15 @@ class LibraryAttack(Attack):
         for check in self.row.checks:
             check(case)
 
+    def fixed_steps(self, delta: float) -> Steps | None:
+        """See `Attack.fixed_steps`."""
+        step = self.row.step
+        if step is None:
+            return None
+        count = self.settings[step.steps] if step.steps else 1
+        given = self.settings[step.parameter]
+        return Steps(step.factor * delta / count if given is None else float(given), count)
+
     def run(self, problem: Problem) -> torch.Tensor:
         """Return the library's points, in clip units; see `Attack.run`."""
         low = float(problem.low)
@@ -88,10 +98,9 @@ class LibraryAttack(Attack):
     def library_attack(self, setup: Setup) -> Any:
         """Return the library's object with δ, norm, seed, step size and parameters set."""
         row, settings = self.row, {k: v for k, v in setup.params.items() if k in self.row.signature}
-        if row.step is not None:
-            given, steps = settings[row.step.parameter], setup.params[row.step.steps] if row.step.steps else 1
-            default = row.step.factor * (setup.radius or 0.0) / steps
-            settings[row.step.parameter] = default if given is None else given / setup.span
+        steps = self.fixed_steps(setup.problem.delta or 0.0)
+        if row.step is not None and steps is not None:
+            settings[row.step.parameter] = steps.size / setup.span
         if row.radius is not None and setup.radius is not None:
             settings[row.radius] = setup.radius
         ours = {"norm": setup.problem.norm, "seed": setup.problem.seed}

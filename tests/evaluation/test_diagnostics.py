@@ -111,7 +111,7 @@ def test_errors_come_first_and_every_id_is_documented(sound):
     assert len(set(ranks)) == 2
     listed = set(re.findall(r"^    `([a-z-]+)`", diagnose.__doc__, re.MULTILINE))
     assert {f.id for f in found} <= listed
-    assert len(listed) == 18
+    assert len(listed) == 20
 
 
 def test_vanishing_gradients(digits, sound):
@@ -162,8 +162,8 @@ def test_transfer_beats_white_box(digits, sound):
     (finding,) = [f for f in run.findings() if f.id == "transfer-beats-white-box"]
     assert finding.what.startswith("b, Linf")
     assert finding.samples
-    fair = evaluate(
-        {"a": net, "b": other}, x, y, attacks=[scripted(strong)], deltas={"Linf": [0.1]}, transfer=True
+    fair = evaluate(  # a radius at which chance decides nothing
+        {"a": net, "b": other}, x, y, attacks=[scripted(strong)], deltas={"Linf": [0.4]}, transfer=True
     )
     assert "transfer-beats-white-box" not in found_by(fair)
 

@@ -80,6 +80,8 @@ def problem(cell):
 def radius(norm, delta, cell):
     """A radius on 8×8 digits as one that does as much to the larger images, in units of the cell's range."""
     times = np.prod(cell.shape) / 64
-    return delta * {"Linf": 1.0, "L2": times**0.5, "L1": times, "L0": times}[norm] * (
-        1.0 if norm == "L0" else cell.high
+    return (
+        delta
+        * {"Linf": 1.0, "L2": times**0.5, "L1": times, "L0": times}[norm]
+        * (1.0 if norm == "L0" else cell.high)
     )
