@@ -61,6 +61,33 @@ def run(
 
 
 @app.command()
+def train(
+    config: Annotated[Path, typer.Argument(help="Configuration in TOML; see the README.")],
+    out: Annotated[
+        Path, typer.Option("--out", help="Folder for weights and model card; a training there goes on.")
+    ],
+) -> None:
+    """Train a network as a configuration file says; resumes by itself."""
+    from ._train import carry_out_training, read_train_config
+    from ._train_progress import stopping_between_steps, training_progress
+
+    parsed, folder = read_train_config(config)
+    console = _console()
+    try:
+        with training_progress(console) as (progress, say), stopping_between_steps(progress) as update:
+            command = f"art-flat train {config} --out {out}"
+            facts = carry_out_training(parsed, folder, out, progress=update, say=say, command=command)
+    except KeyboardInterrupt:
+        sys.stderr.write("interrupted; the same command goes on from the last checkpoint\n")
+        raise typer.Exit(130) from None
+    if "test accuracy" in facts:
+        console.print(
+            f"test accuracy {facts['test accuracy']}, test loss {facts['test loss']}", highlight=False
+        )
+    console.print(f"weights, model card, history, checkpoint: {out}/", soft_wrap=True, highlight=False)
+
+
+@app.command()
 def summary(
     folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
     epsilon: Epsilons = None,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
@@ -16,15 +16,18 @@ if TYPE_CHECKING:
     from .datasets import Dataset
     from .evaluation import Progress, Results
 
+C = TypeVar("C", bound=BaseModel)
 Delta = Annotated[float, BeforeValidator(check_delta)]
 Epsilon = Annotated[float, BeforeValidator(check_epsilon)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a configuration: unknown keys are faults, and nothing changes afterwards."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class ModelConfig(_Section):
+class ModelConfig(Section):
     """`[models.NAME]`: where the classifier comes from."""
 
     factory: str
@@ -35,7 +38,7 @@ class ModelConfig(_Section):
     """Keyword arguments for the factory."""
 
 
-class DataConfig(_Section):
+class DataConfig(Section):
     """`[data]`: what is attacked."""
 
     name: Literal["digits", "mnist", "cifar10", "imagefolder", "npz"]
@@ -51,7 +54,7 @@ class DataConfig(_Section):
     channels_last: bool = False
 
 
-class AnalysesConfig(_Section):
+class AnalysesConfig(Section):
     """`[analyses]`: what else is looked at; tables go into the folder `analyses` of the results."""
 
     trajectories: list[str] = []
@@ -64,7 +67,7 @@ class AnalysesConfig(_Section):
     """How many samples, the first of the run."""
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """A whole run; the words are those of `art_flat.evaluate`."""
 
     models: dict[str, ModelConfig] = Field(min_length=1)
@@ -92,15 +95,7 @@ def read_config(path: str | Path) -> tuple[RunConfig, Path]:
     Raises:
         ConfigError: If the file cannot be read or says something that cannot be carried out; every fault is named.
     """
-    path = Path(path)
-    try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise ConfigError(f"cannot read the configuration {path}: {reason}") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from None
-    return parse_config(raw, str(path)), path.resolve().parent
+    return parse_config(read_toml(path), str(path)), Path(path).resolve().parent
 
 
 def parse_config(raw: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
@@ -116,22 +111,49 @@ def parse_config(raw: Mapping[str, Any], where: str = "the configuration") -> Ru
     Raises:
         ConfigError: If something is missing, unknown or out of range; every fault is named.
     """
+    return validated(RunConfig, raw, where)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a TOML file.
+
+    Returns:
+        What is in it.
+
+    Raises:
+        ConfigError: If it cannot be read or is no TOML.
+    """
+    path = Path(path)
     try:
-        return RunConfig.model_validate(raw)
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the configuration {path}: {reason}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+
+
+def validated(kind: type[C], raw: Mapping[str, Any], where: str) -> C:
+    """A configuration of one kind from keys and values; every fault is named.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: If something is missing, unknown or out of range.
+    """
+    try:
+        return kind.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(f"{where}:\n" + "\n".join(dict.fromkeys(map(_fault, error.errors())))) from None
+        faults = dict.fromkeys(_fault(kind, e) for e in error.errors())
+        raise ConfigError(f"{where}:\n" + "\n".join(faults)) from None
 
 
-def _fault(error: Any) -> str:
+def _fault(kind: type[BaseModel], error: Any) -> str:
     place = [str(p) for p in error["loc"] if not str(p).startswith(("list[", "dict[", "float", "function-"))]
     key = ".".join(place)
     if error["type"] == "extra_forbidden":
-        sections: dict[str, type[BaseModel]] = {
-            "models": ModelConfig,
-            "data": DataConfig,
-            "analyses": AnalysesConfig,
-        }
-        known = (sections.get(place[0], RunConfig) if len(place) > 1 else RunConfig).model_fields
+        known = _section(kind, place[:-1]).model_fields
         near = closest(place[-1], known, n=1)
         return f"  {key}: unknown key; " + (
             f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
@@ -139,6 +161,20 @@ def _fault(error: Any) -> str:
     if error["type"] == "missing":
         return f"  {key}: missing"
     return f"  {key}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
+
+
+def _section(kind: type[BaseModel], place: list[str]) -> type[BaseModel]:
+    """The section that a key stands in, by the types of the fields on the way."""
+    if not place:
+        return kind
+    field = kind.model_fields.get(place[0])
+    steps = 2 if field is not None and get_origin(field.annotation) is dict else 1
+    kinds = [] if field is None else [field.annotation]
+    for annotation in kinds:  # grows: the parts of a union, the values of a dictionary
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return _section(annotation, place[steps:])
+        kinds += get_args(annotation)
+    return kind
 
 
 def carry_out(
@@ -222,8 +258,8 @@ def load_data(config: DataConfig, folder: Path) -> Dataset:
         raise ConfigError(f"data: {error}") from error
 
 
-def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "model") -> Any:
-    """The ART classifier of a configuration, with paths relative to `folder`.
+def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "model", **options: Any) -> Any:
+    """The ART classifier of a configuration, with paths relative to `folder`; `options` go to `build`.
 
     Returns:
         The classifier.
@@ -242,6 +278,7 @@ def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "mo
             clip_values=data.clip_values,
             options=config.options,
             search_path=folder,
+            **options,
         )
     except ArtFlatError as error:
         raise ConfigError(f"models.{name}: {error}") from error

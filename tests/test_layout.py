@@ -15,12 +15,14 @@ LAYERS = [
     {"_checks"},
     {"functional"},
     {"scores"},
-    {"datasets", "models", "training", "regularization"},
+    {"datasets", "models", "regularization"},
+    {"training"},
     {"adapters"},
     {"attacks"},
     {"evaluation"},
     {"metrics", "analysis", "detection", "scorers", "torchmetrics"},
     {"config"},
+    {"_train", "_train_progress"},
     {"_tables", "_demo"},
     {"cli"},
     {"__main__"},
@@ -41,6 +43,7 @@ PUBLIC = [
             "metrics",
             "models",
             "scores",
+            "training",
         )
     ),
 ]

@@ -15,12 +15,13 @@ from .._errors import InputError
 _SAVE_ADVICE = "save the weights with art_flat.models.save_weights(model, 'weights.safetensors')"
 
 
-def save_weights(model: nn.Module, path: str | Path) -> Path:
+def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | None = None) -> Path:
     """Write all parameters and buffers of `model` to a safetensors file.
 
     Args:
         model: The network; it is not changed.
         path: The file, ending in .safetensors; missing folders are made.
+        dtype: Round floating numbers to this type, `torch.float16` for files of half the size; None for their own.
 
     Returns:
         The path written.
@@ -36,6 +37,8 @@ def save_weights(model: nn.Module, path: str | Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     # a copy of each: safetensors refuses tensors that share memory
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
+    if dtype is not None:
+        state = {name: v.to(dtype) if v.is_floating_point() else v for name, v in state.items()}
     safetensors.torch.save_file(state, path)
     return path
 

@@ -15,7 +15,7 @@ from art_flat.datasets import load_dataset
 from art_flat.models import digits_cnn, fcn, mnist_cnn, resnet18
 from art_flat.training import train
 
-MNIST = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+MNIST = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"
 X, Y = (np.random.default_rng(0).random((50, 4), dtype=np.float32), np.arange(50) % 3)
 
 
@@ -85,8 +85,44 @@ def test_one_step_is_nesterov_sgd() -> None:
     expected = [
         (p - lr * 1.9 * (g + decay * p)).detach() for p, g in zip(model.parameters(), gradients, strict=True)
     ]
-    train(model, X, Y, epochs=1, batch_size=64, lr=lr, weight_decay=decay)
+    train(model, X, Y, epochs=1, batch_size=64, lr=lr, weight_decay=decay, warmup=0)
     assert all(torch.allclose(p, e, atol=1e-12) for p, e in zip(model.parameters(), expected, strict=True))
+
+
+def test_against_torchs_own_schedule() -> None:
+    """Without warm-up, the learning rate is that of torch's CosineAnnealingLR, and momentum is plain."""
+    model, reference = net().double(), net().double()
+    optimizer = torch.optim.SGD(reference.parameters(), lr=0.2, momentum=0.8, weight_decay=1e-3)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=6)
+    x, y = torch.from_numpy(X).double(), torch.from_numpy(Y)
+    for _ in range(6):  # one batch of all samples, so that their order has no meaning
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(reference(x), y).backward()
+        optimizer.step()
+        schedule.step()
+    rows: list[dict[str, float]] = []
+    train(
+        model, X, Y, epochs=6, batch_size=50, lr=0.2, momentum=0.8, nesterov=False, weight_decay=1e-3, warmup=0,
+        on_epoch=lambda history: rows.append(history[-1]), test=(X, Y),
+    )  # fmt: skip
+    assert torch.allclose(weights(model), weights(reference), atol=1e-12)
+    assert [r["epoch"] for r in rows] == [1, 2, 3, 4, 5, 6]
+    assert rows[0]["lr"] == 0.2
+    assert rows[-1]["test_accuracy"] == accuracy(model.float(), X, Y)
+
+
+def test_channels_last_is_the_same_training_and_is_put_back() -> None:
+    x, y = np.random.default_rng(0).random((32, 3, 16, 16), dtype=np.float32), np.arange(32) % 10
+    first, second = (
+        train(resnet18(0.125), x, y, epochs=2, batch_size=16, lr=0.01, channels_last=c) for c in (False, True)
+    )
+    assert torch.allclose(weights(first), weights(second), atol=1e-4)
+    assert all(p.is_contiguous() for p in second.parameters())
+
+
+def test_channels_last_is_refused_where_torch_crashes() -> None:
+    with pytest.raises(InputError, match=r"'layer2.0.downsample.0' is a 1×1 convolution .* of 3 channels"):
+        train(resnet18(0.05), np.zeros((4, 3, 8, 8)), [0, 1, 2, 3], epochs=1, channels_last=True)
 
 
 def test_leaves_eval_mode_no_gradients_and_frozen_parts() -> None:
@@ -140,6 +176,12 @@ def test_no_batch_of_one_sample() -> None:
         ({"y": Y + 1}, r"labels from 1 to 3, the classifier has classes 0 to 2"),
         ({"y": Y[:9]}, r"9 labels for 50 samples"),
         ({"x": X * np.nan}, r"NaN or infinite values"),
+        ({"momentum": 1.0}, r"`momentum` must be below 1"),
+        ({"warmup": -0.1}, r"`warmup` must be at least 0"),
+        ({"crop": 1.5}, r"`crop` must be a whole number of pixels"),
+        ({"flip": True}, r"are for images \(n, c, h, w\), the inputs have shape \(50, 4\)"),
+        ({"test": (X[:, :2], Y)}, r"test"),
+        ({"checkpoint": "here.pt"}, r"`checkpoint` must end in .safetensors, got 'here.pt'"),
         ({"lr": 1e30}, r"the training loss is .* in epoch \d: training diverged; lower `lr`"),
         ({"model": nn.Flatten()}, r"Flatten has no parameter that requires a gradient"),
         ({"model": nn.Sequential(nn.Linear(4, 3), nn.Flatten(0))}, r"must return logits \(n, k\)"),

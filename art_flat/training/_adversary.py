@@ -1,0 +1,115 @@
+"""Adversarial training by projected gradient ascent, as Madry et al. (2018) do it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .._checks import check_delta, check_norm, check_number
+from .._errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Adversary:
+    """What moves every training sample to where its loss is larger before the network learns from it.
+
+    The defaults are those of arXiv 2510.14231: L∞, 8/255, 10 steps.
+
+    Attributes:
+        delta: Radius of the ball in units of the inputs, or a text such as "8/255".
+        norm: `"Linf"` or `"L2"`.
+        steps: Gradient steps per sample.
+        step: Length of one in units of the inputs; δ/4 if None.
+        random_start: Whether the first step starts from a random point of the ball.
+        clip_values: Smallest and largest value of an input.
+        trainer: `"pgd"` for the loop of `train`, `"art"` to hand each batch to ART's `AdversarialTrainer`.
+
+    Source: Madry et al., "Towards deep learning models resistant to adversarial attacks", ICLR 2018.
+
+    >>> Adversary(delta="4/255", steps=3).step_size == 1 / 255
+    True
+    """
+
+    delta: float = 8 / 255
+    norm: Literal["Linf", "L2"] = "Linf"
+    steps: int = 10
+    step: float | None = None
+    random_start: bool = True
+    clip_values: tuple[float, float] = (0.0, 1.0)
+    trainer: Literal["pgd", "art"] = "pgd"
+
+    def __post_init__(self) -> None:
+        checked: dict[str, Any] = {"delta": check_delta(self.delta), "norm": check_norm(self.norm)}
+        if checked["norm"] not in {"Linf", "L2"}:
+            raise InputError(f"an adversary in training moves in Linf or L2, got {checked['norm']!r}")
+        if self.step is not None:
+            checked["step"] = check_delta(self.step)
+        if isinstance(self.steps, bool) or int(self.steps) != self.steps or self.steps < 1:
+            raise InputError(f"`steps` must be a whole number of at least 1, got {self.steps!r}")
+        low, high = (check_number(v, "clip_values", "value of an input") for v in self.clip_values)
+        if low >= high:
+            raise InputError(f"`clip_values` must be (low, high) with low < high, got {self.clip_values!r}")
+        checked["clip_values"] = (low, high)
+        if self.trainer not in {"pgd", "art"}:
+            raise InputError(f'`trainer` must be "pgd" or "art", got {self.trainer!r}')
+        for name, value in checked.items():
+            object.__setattr__(self, name, value)
+
+    @property
+    def step_size(self) -> float:
+        """Length of one step in units of the inputs."""
+        return self.delta / 4 if self.step is None else self.step
+
+    def __call__(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        """Points of the ball around `x` with a larger loss.
+
+        Args:
+            model: Network from (n, ...) to logits (n, k); it is asked in eval mode, its modes are put back.
+            x: Samples, shape (n, ...), inside the clip range.
+            y: Labels, shape (n,).
+
+        Returns:
+            Inputs of the shape of `x`, inside ball and clip range.
+        """
+        modes = [(part, part.training) for part in model.modules()]
+        model.eval()
+        try:
+            point = x + self._start(x) if self.random_start else x.clone()
+            point = point.clamp(*self.clip_values)
+            for _ in range(self.steps):
+                point.requires_grad_()
+                loss = nn.functional.cross_entropy(model(point), y, reduction="sum")
+                (gradient,) = torch.autograd.grad(loss, point)
+                moved = point.detach() + self.step_size * self._direction(gradient)
+                point = self._project(moved, x).clamp(*self.clip_values)
+            return point
+        finally:
+            for part, mode in modes:
+                part.training = mode
+
+    def _start(self, x: Tensor) -> Tensor:
+        if self.norm == "Linf":
+            return torch.empty_like(x).uniform_(-self.delta, self.delta)
+        direction = self._direction(torch.randn_like(x))
+        share = torch.rand(len(x), device=x.device, dtype=x.dtype) ** (1 / x[0].numel())
+        return self.delta * direction * _per_sample(share, x)
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        if self.norm == "Linf":
+            return gradient.sign()
+        length = gradient.flatten(1).norm(dim=1)
+        return gradient / _per_sample(length.clamp_min(torch.finfo(length.dtype).tiny), gradient)
+
+    def _project(self, point: Tensor, x: Tensor) -> Tensor:
+        shift = point - x
+        if self.norm == "Linf":
+            return x + shift.clamp(-self.delta, self.delta)
+        length = shift.flatten(1).norm(dim=1)
+        return x + shift * _per_sample((self.delta / length.clamp_min(self.delta)), x)
+
+
+def _per_sample(values: Tensor, like: Tensor) -> Tensor:
+    return values.reshape(-1, *[1] * (like.ndim - 1))
