@@ -49,6 +49,7 @@ _MODULES = (
     "metrics",
     "models",
     "regularization",
+    "reporting",
     "scorers",
     "scores",
     "torchmetrics",

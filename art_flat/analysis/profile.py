@@ -17,7 +17,6 @@ from .._errors import InputError, UnknownNameError
 from .._types import Definition
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
-from ._figure import new_axes
 from ._inputs import prepared
 from ._rays import DIRECTIONS, Place, unit
 
@@ -98,22 +97,10 @@ class RadialProfile:
 
         Raises:
             InputError: If there is no such column.
-            ModuleNotFoundError: If matplotlib is not installed.
         """
-        units = {
-            "loss": "nats", "kappa": "nats", "log_kappa": "log nats", "confidence": "max p",
-            "curvature": "nats per squared clip unit",
-        }  # fmt: skip
-        if quantity not in units:
-            raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(units)}")
-        figure, axes = new_axes()
-        for direction, part in self.rays.groupby("direction", sort=False):
-            line = part.groupby("radius")[quantity].median()
-            axes.plot(line.index, line, label=direction)
-        axes.set_xlabel("radius (clip units, L2)")
-        axes.set_ylabel(f"{quantity} ({units[quantity]}), median")
-        axes.legend()
-        return figure
+        from ..reporting import plot_radial_profile
+
+        return plot_radial_profile(self.rays, quantity=quantity)
 
 
 def radial_profile(

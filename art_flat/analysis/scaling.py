@@ -20,7 +20,6 @@ from ..adapters import Adapter, adapt
 from ..adapters.base import Head, Outputs
 from ..attacks import Attack, AttackResult, load_attack
 from ..evaluation._gradients import zero_gradients
-from ._figure import new_axes
 from ._inputs import prepared
 from ._view import View
 
@@ -131,27 +130,10 @@ class ScaleSweep:
 
         Returns:
             A matplotlib `Figure`.
-
-        Raises:
-            ModuleNotFoundError: If matplotlib is not installed.
         """
-        figure, (left, right) = new_axes(ncols=2)
-        scale = self.table["scale"]
-        for column in ("accuracy", "robust_accuracy", "transfer_success", "zero_gradients"):
-            left.plot(scale, self.table[column], marker="o", label=column.replace("_", " "))
-        left.set_ylabel("share")
-        for points in ("clean", "adv"):
-            low, middle, high = (self.table[f"log_kappa_{points}_q{q}"] for q in (10, 50, 90))
-            right.fill_between(scale, low, high, alpha=0.3)
-            right.plot(scale, middle, marker="o", label=f"log κ {points}, 10 to 90 %")
-        right.set_ylabel("log κ (log nats)")
-        row = self.table.iloc[0]
-        figure.suptitle(f"{row['attack']}, {row['norm']}, δ = {row['delta']:.4g}")
-        for axes in (left, right):
-            axes.set_xscale("log")
-            axes.set_xlabel("scale of the head")
-            axes.legend()
-        return figure
+        from ..reporting import plot_scale_sweep
+
+        return plot_scale_sweep(self.table)
 
 
 @radius_words

@@ -19,13 +19,11 @@ from .._checks import (
     check_norm,
     radius_words,
 )
-from .._errors import InputError
 from .._types import Definition
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
 from ..attacks import Attack, AttackResult, load_attack
 from ..functional.bounds import feature_radius
-from ._figure import new_axes
 from ._inputs import prepared
 from ._recorder import _FOREIGN, Recorder, Watched
 
@@ -152,7 +150,7 @@ class Trajectories:
         return pd.DataFrame(rows)
 
     def plot(self, quantity: str = "log_kappa", quantiles: tuple[float, float] = (0.1, 0.9)) -> Any:
-        """Median and a band of quantiles of a column of `frame` against the step, over samples right when clean.
+        """Median and a band of quantiles of a column of `frame` against the step; see `reporting.plot_trajectories`.
 
         Args:
             quantity: `"loss"`, `"kappa"`, `"log_kappa"`, `"confidence"` or `"distance"`.
@@ -163,28 +161,12 @@ class Trajectories:
 
         Raises:
             InputError: If there is no such column.
-            ModuleNotFoundError: If matplotlib is not installed.
         """
-        units = {
-            "loss": "nats",
-            "kappa": "nats",
-            "log_kappa": "log nats",
-            "confidence": "max p",
-            "distance": "",
-        }
-        if quantity not in units:
-            raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(units)}")
-        right = self.samples.loc[self.samples["right_clean"], "sample"]
-        by_step = self.steps[self.steps["sample"].isin(right)].groupby("step")[quantity]
-        figure, axes = new_axes()
-        low, middle, high = (by_step.quantile(q) for q in (quantiles[0], 0.5, quantiles[1]))
-        axes.fill_between(low.index, low, high, alpha=0.3, label=f"{quantiles[0]:.0%} to {quantiles[1]:.0%}")
-        axes.plot(middle.index, middle, label="median")
+        from ..reporting import plot_trajectories
+
+        figure = plot_trajectories(self.steps, self.samples, quantities=[quantity], quantiles=quantiles)
         delta = "" if self.result.delta is None else f", δ = {self.result.delta:.4g}"
-        axes.set_title(f"{self.result.attack}, {self.result.norm}{delta}, success {self.success:.0%}")
-        axes.set_xlabel("step (forward passes of the sample)")
-        axes.set_ylabel(f"{quantity} ({units[quantity] or 'clip units, ' + self.result.norm})")
-        axes.legend()
+        figure.suptitle(f"{self.result.attack}, {self.result.norm}{delta}, success {self.success:.0%}")
         return figure
 
 

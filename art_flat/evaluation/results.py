@@ -11,12 +11,13 @@ import numpy as np
 import pandas as pd
 
 from .._checks import check_definition, check_epsilon, radius_words
-from .._errors import StoreError
+from .._errors import InputError, StoreError, UnknownNameError
 from .._types import Definition
 from .diagnostics import Finding, diagnose
 from .optimality import optimality
 from .points import ADVICE, Points
 from .records import ADVERSARIAL, CLEAN, TABLES
+from .selection import SURFACE_EPSILONS, Selection, surface
 from .store import Store
 from .summary import log_kappa, summarise
 
@@ -188,6 +189,46 @@ class Results:
         """
         tables = {t: getattr(self, t) for t in TABLES}
         return optimality([a["name"] for a in self.facts["attacks"]], tables, self.facts["deltas"])
+
+    @radius_words
+    def surface(self, epsilons: Sequence[float] | None = None) -> pd.DataFrame:
+        """The (δ, ε)-robust share between its two ends: certified ≤ truth ≤ empirical, over all attacks.
+
+        Args:
+            epsilons: Tolerated loss changes in nats; 49 from 0.001 to 10 if None.
+
+        Returns:
+            Columns `model, norm, delta, epsilon, n_evaluated, certified, empirical`; shares in [0, 1] of the same
+            samples, `certified` NaN where nothing is certified. The empirical share never falls as ε grows.
+
+        Raises:
+            InputError: If an ε is negative.
+        """
+        levels = SURFACE_EPSILONS if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
+        return surface({t: getattr(self, t) for t in TABLES}, self.facts["deltas"], levels)
+
+    def selection(self, model: str | None = None, definition: Definition = "paper") -> Selection:
+        """Adversarial points of one model, one per sample: `worst(norm, delta)` or `nearest(norm, delta)`.
+
+        Args:
+            model: Its name; may be left out if there is only one.
+            definition: Which relative sharpness κ is.
+
+        Returns:
+            What selects them.
+
+        Raises:
+            UnknownNameError: If there is no such model or definition.
+            InputError: If there are several models and no name.
+        """
+        names = [str(m) for m in self.models["model"]]
+        if model is None:
+            if len(names) != 1:
+                raise InputError(f"`model` must be one of {', '.join(map(repr, names))}; none was given")
+            model = names[0]
+        if model not in names:
+            raise UnknownNameError("model", model, names)
+        return Selection({t: getattr(self, t) for t in TABLES}, model, check_definition(definition))
 
     def failures(self) -> pd.DataFrame:
         """Units that did not end well.

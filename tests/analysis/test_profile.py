@@ -150,7 +150,6 @@ def test_words_of_errors(digits):
 
 
 def test_plot(digits):
-    pytest.importorskip("matplotlib", reason="matplotlib is not installed")
     net, x, y = digits
     (axes,) = radial_profile(net, x[:4], y[:4], radii=[0.1, 0.2]).plot("curvature").axes
     assert [line.get_label() for line in axes.lines] == list(ALL)

@@ -1,0 +1,67 @@
+"""What figures share, on the page and on paper: colours that the colour-blind tell apart, labels with units."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..evaluation.selection import OUTCOMES
+
+BLUE, ORANGE, GREEN, RED, PINK, SKY, GREY = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8F98",
+)  # fmt: skip
+"""The palette of Okabe and Ito, distinguishable under every common form of colour blindness, and a grey."""
+
+CYCLE = (BLUE, RED, GREEN, ORANGE, PINK, SKY)
+OUTCOME_COLOURS = dict(zip(OUTCOMES, (BLUE, ORANGE, RED, GREY), strict=True))
+OUTCOME_MARKERS = dict(zip(OUTCOMES, ("o", "^", "D", "x"), strict=True))
+"""Shapes beside the colours, so that a print in grey can be read."""
+
+NORM_SIGNS = {"Linf": "L∞", "L2": "L2", "L1": "L1", "L0": "L0"}
+LOG10 = float(np.log(10.0))
+
+KAPPA_CLEAN = "κ at the clean point (nats)"
+KAPPA_ADV = "κ at the adversarial point (nats)"
+LOSS_CHANGE = "loss change Δℓ (nats)"
+EPSILON = "tolerated loss change ε (nats)"
+SHARE = "share of samples"
+
+
+def delta_label(norm: str) -> str:
+    """The axis label of a radius."""
+    unit = "pixels" if norm == "L0" else "clip units"
+    return f"radius δ ({NORM_SIGNS.get(norm, norm)}, {unit})"
+
+
+def cell_title(norm: str, delta: float) -> str:
+    """A norm and a radius in a title."""
+    return f"{NORM_SIGNS.get(norm, norm)}, δ = {delta:.4g}"
+
+
+def power_of_ten(log_values: Any, floor: float = -300.0) -> np.ndarray:
+    """Natural logarithms as base-10 ones for an axis; −∞ (κ = 0) is put at `floor`."""
+    values = np.asarray(log_values, dtype=np.float64) / LOG10
+    return np.where(np.isneginf(values), floor, values)
+
+
+def new_figure(width: float = 4.6, height: float = 3.4, **subplots: Any) -> tuple[Any, Any]:
+    """A matplotlib figure of its own, with no global state touched, and its axes.
+
+    Args:
+        width: Inches.
+        height: Inches.
+        **subplots: What `Figure.subplots` takes.
+
+    Returns:
+        The figure and the axes.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    axes = figure.subplots(**subplots)
+    for one in np.atleast_1d(np.asarray(axes, dtype=object)).ravel():
+        one.spines[["top", "right"]].set_visible(False)
+        one.grid(alpha=0.25, linewidth=0.6)
+        one.set_axisbelow(True)
+    return figure, axes

@@ -1,0 +1,190 @@
+"""The analyses: trajectories through the uncanny valley, head scaling, radial profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..._errors import InputError
+from ...analysis._bands import step_quantiles
+from .._look import BLUE, CYCLE, LOG10, RED, cell_title, delta_label, new_figure
+from ._choose import only
+
+QUANTITIES = {
+    "log_kappa": "κ (nats)",
+    "loss": "loss ℓ (nats)",
+    "confidence": "confidence max p",
+    "kappa": "κ (nats)",
+    "distance": "distance to the clean point (clip units)",
+}
+"""What can be drawn along a trajectory, with its axis label."""
+
+ALONG_RAYS = {
+    "loss": "loss ℓ (nats)",
+    "log_kappa": "κ (nats)",
+    "kappa": "κ (nats)",
+    "confidence": "confidence max p",
+    "curvature": "curvature (nats per squared clip unit)",
+}
+"""What can be drawn along a ray, with its axis label."""
+
+
+def plot_trajectories(
+    steps: pd.DataFrame,
+    samples: pd.DataFrame,
+    *,
+    model: str | None = None,
+    attack: str | None = None,
+    norm: str | None = None,
+    delta: float | None = None,
+    quantities: Sequence[str] = ("log_kappa", "loss", "confidence"),
+    quantiles: tuple[float, float] = (0.1, 0.9),
+    from_flip: bool = False,
+) -> Any:
+    """Median and band of quantiles of κ, loss and confidence along an attack's way; the flip is marked.
+
+    Args:
+        steps: `trajectories.parquet` of a run with analyses, or `Trajectories.frame()`.
+        samples: `valley.parquet`, or `Trajectories.valley()`.
+        model: Which model of the tables; the first if None, and so for the next three.
+        attack: Which attack.
+        norm: Which norm.
+        delta: Which radius.
+        quantities: Columns of `steps`.
+        quantiles: Lower and upper end of the band.
+        from_flip: Count steps from each sample's flip instead of from its start.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If there is no such column, or no such trajectory.
+    """
+    for quantity in quantities:
+        if quantity not in QUANTITIES:
+            raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(QUANTITIES)}")
+    keys = {"model": model, "attack": attack, "norm": norm, "delta": delta}
+    samples = only(samples, "trajectories", **keys)
+    steps = only(steps, "trajectories", **keys)
+    figure, axes = new_figure(
+        4.8, 1.0 + 1.7 * len(quantities), nrows=len(quantities), sharex=True, squeeze=False
+    )
+    flips = samples.loc[samples["right_clean"].astype(bool), "flip_step"].dropna().astype(float)
+    for one, quantity in zip(axes[:, 0], quantities, strict=True):
+        table = step_quantiles(
+            steps, samples, quantity, (quantiles[0], 0.5, quantiles[1]), from_flip=from_flip
+        )
+        low, high = f"q{100 * quantiles[0]:g}", f"q{100 * quantiles[1]:g}"
+        if quantity == "log_kappa":
+            table[[low, "q50", high]] /= LOG10
+            _logarithmic(one)
+        one.fill_between(
+            table["step"], table[low], table[high], color=BLUE, alpha=0.25, lw=0,
+            label=f"{quantiles[0]:.0%} to {quantiles[1]:.0%} of samples",
+        )  # fmt: skip
+        one.plot(table["step"], table["q50"], color=BLUE, label="median")
+        if len(flips):
+            one.axvline(0 if from_flip else flips.median(), color=RED, ls="--", lw=1.2, label="flip")
+        one.set_ylabel(QUANTITIES[quantity])
+    axes[-1, 0].set_xlabel("steps from the flip" if from_flip else "step (forward passes of the sample)")
+    axes[0, 0].legend(frameon=False, fontsize="small")
+    figure.suptitle(_title(samples))
+    return figure
+
+
+def plot_scale_sweep(
+    table: pd.DataFrame,
+    *,
+    model: str | None = None,
+    attack: str | None = None,
+    norm: str | None = None,
+    delta: float | None = None,
+) -> Any:
+    """Robust accuracy, transfer and zero gradients, and quantiles of κ, against the scale of the head.
+
+    Robust accuracy that rises while the points found at scale 1 still fool the model is masking, not robustness.
+
+    Args:
+        table: `scale_sweep.csv` of a run with analyses, or `ScaleSweep.frame()`.
+        model: Which model of the table; the first if None, and so for the next three.
+        attack: Which attack.
+        norm: Which norm.
+        delta: Which radius.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If there is no such sweep.
+    """
+    part = only(table, "scale sweep", model=model, attack=attack, norm=norm, delta=delta).sort_values("scale")
+    figure, (left, right) = new_figure(7.4, 3.4, ncols=2)
+    for (column, label), colour, marker in zip(SWEEP_SHARES.items(), CYCLE, "os^Dv", strict=False):
+        left.plot(part["scale"], part[column], marker=marker, color=colour, label=label)
+    left.set(ylabel="share", ylim=(-0.02, 1.02))
+    for points, colour in (("clean", BLUE), ("adv", RED)):
+        low, middle, high = (part[f"log_kappa_{points}_q{q}"] / LOG10 for q in (10, 50, 90))
+        right.fill_between(part["scale"], low, high, color=colour, alpha=0.2, lw=0)
+        right.plot(part["scale"], middle, marker="o", color=colour, label=f"κ {points}, 10 to 90 %")
+    right.set_ylabel("κ (nats)")
+    _logarithmic(right)
+    for axes in (left, right):
+        axes.set(xscale="log", xlabel="scale s of the head")
+        axes.legend(frameon=False, fontsize="small")
+    figure.suptitle(_title(part))
+    return figure
+
+
+SWEEP_SHARES = {
+    "robust_accuracy": "robust accuracy, attacked at s",
+    "transfer_success": "fooled by points found at s = 1",
+    "zero_gradients": "zero input gradients",
+    "accuracy": "accuracy",
+}
+"""Columns of a scale sweep that are shares, with what they are called."""
+
+
+def plot_radial_profile(rays: pd.DataFrame, *, model: str | None = None, quantity: str = "loss") -> Any:
+    """Median of loss, κ, confidence or curvature against the distance, one line per direction.
+
+    Args:
+        rays: `radial_profile.parquet` of a run with analyses, or `RadialProfile.frame()`.
+        model: Which model of the table; the first if None.
+        quantity: `"loss"`, `"log_kappa"`, `"kappa"`, `"confidence"` or `"curvature"`.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If there is no such column or model.
+    """
+    if quantity not in ALONG_RAYS:
+        raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(ALONG_RAYS)}")
+    rays = only(rays, "radial profile", model=model)
+    figure, axes = new_figure()
+    for (direction, part), colour in zip(rays.groupby("direction", sort=False), CYCLE, strict=False):
+        line = part.groupby("radius")[quantity].median()
+        axes.plot(
+            line.index, line / LOG10 if quantity == "log_kappa" else line, color=colour, label=direction
+        )
+    if quantity == "log_kappa":
+        _logarithmic(axes)
+    axes.set(xlabel="distance from the sample (L2, clip units)", ylabel=f"{ALONG_RAYS[quantity]}, median")
+    axes.legend(frameon=False, title="direction")
+    return figure
+
+
+def _logarithmic(axes: Any) -> None:
+    from .flatness import label_powers
+
+    label_powers(axes.yaxis)
+
+
+def _title(part: pd.DataFrame) -> str:
+    row = part.iloc[0]
+    words = [str(row[c]) for c in ("model", "attack") if c in part]
+    if "norm" in part and "delta" in part and pd.notna(row["delta"]):
+        words.append(cell_title(str(row["norm"]), float(row["delta"])))
+    return ", ".join(words)

@@ -1,0 +1,63 @@
+"""Attacks compared."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..._checks import check_epsilon, radius_words
+from ...evaluation import ALL_ATTACKS, Results
+from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure
+from ._choose import choose_delta, choose_model, choose_norm
+
+
+@radius_words
+def plot_attacks(
+    results: Results,
+    *,
+    model: str | None = None,
+    norm: Any = None,
+    delta: float | None = None,
+    epsilon: float = 0.1,
+) -> Any:
+    """Every attack by what it leaves: robust accuracy, (δ, ε)-robust share, share confidently wrong.
+
+    The strongest stands at the top. An attack whose loss-change robustness lies far above its robust accuracy stops
+    at the boundary and says little about the loss.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        delta: Which radius; the largest of the run in that norm if None.
+        epsilon: Tolerated loss change, nats.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model, norm or radius, or ε is negative.
+    """
+    model, norm = choose_model(results, model), choose_norm(results, norm)
+    delta, epsilon = choose_delta(results, norm, delta), check_epsilon(epsilon)
+    table = results.summary([epsilon])
+    table = table[(table["model"] == model) & (table["norm"] == norm) & (table["delta"] == delta)]
+    table = table.sort_values("robust_accuracy", kind="stable", na_position="last")
+    names = [
+        "worst of all" if a == ALL_ATTACKS else a if s == model else f"{a} from {s}"
+        for a, s in zip(table["attack"], table["source_model"], strict=True)
+    ]
+    figure, axes = new_figure(6.4, 1.3 + 0.26 * max(len(names), 1))
+    where = np.arange(len(names))
+    for column, marker, colour, label in (
+        ("robust_accuracy", "o", RED, "robust accuracy"),
+        (f"loss_change_robustness@{epsilon:g}", "s", BLUE, f"Δℓ ≤ {epsilon:.4g} nats"),
+        ("confidently_wrong_fraction", "^", GREEN, "confidently wrong"),
+    ):
+        axes.plot(table[column], where, ls="", marker=marker, color=colour, label=label)
+    axes.set_yticks(where, names)
+    axes.invert_yaxis()
+    axes.set(title=f"{model}, {cell_title(norm, delta)}", xlabel=SHARE, xlim=(-0.02, 1.02))
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
+    return figure

@@ -1,0 +1,189 @@
+"""Where adversarial points lie: κ at both ends, confidence against κ, distributions per attack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..._checks import radius_words
+from ..._types import Definition
+from ...evaluation import Results
+from .._look import (
+    BLUE, GREY, KAPPA_ADV, KAPPA_CLEAN, LOG10, LOSS_CHANGE, OUTCOME_COLOURS, OUTCOME_MARKERS, cell_title,
+    new_figure,
+)  # fmt: skip
+from ._choose import choose_delta, choose_model, choose_norm
+
+
+@radius_words
+def plot_kappa(
+    results: Results,
+    *,
+    model: str | None = None,
+    norm: Any = None,
+    delta: float | None = None,
+    attack: str | None = None,
+    definition: Definition = "paper",
+) -> Any:
+    """κ at the adversarial point against κ at the clean one, on logarithmic axes, coloured by outcome.
+
+    One point per sample: where its loss is largest. Below the diagonal adversarial points lie flatter.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        delta: Which radius; the largest of the run in that norm if None.
+        attack: Which attack; the worst of all if None.
+        definition: Which relative sharpness.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model, norm or radius.
+    """
+    table, title = _worst(results, model, norm, delta, attack, definition)
+    figure, axes = new_figure(4.6, 4.2)
+    x, y = table["log_kappa_clean"] / LOG10, table["log_kappa_adv"] / LOG10
+    _scatter(axes, x, y, table["outcome"])
+    both = np.concatenate([x, y])
+    both = both[np.isfinite(both)]
+    if both.size:
+        ends = [both.min(), both.max()]
+        axes.plot(ends, ends, color=GREY, lw=1, ls="--", zorder=0)
+    axes.set(title=title, xlabel=KAPPA_CLEAN, ylabel=KAPPA_ADV)
+    label_powers(axes.xaxis)
+    label_powers(axes.yaxis)
+    _legend(figure)
+    return figure
+
+
+@radius_words
+def plot_confidence(
+    results: Results,
+    *,
+    model: str | None = None,
+    norm: Any = None,
+    delta: float | None = None,
+    attack: str | None = None,
+    definition: Definition = "paper",
+) -> Any:
+    """Confidence (max p) against κ at the adversarial points: the confidently wrong and flat ones lie top left.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        delta: Which radius; the largest of the run in that norm if None.
+        attack: Which attack; the worst of all if None.
+        definition: Which relative sharpness.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model, norm or radius.
+    """
+    table, title = _worst(results, model, norm, delta, attack, definition)
+    figure, axes = new_figure()
+    _scatter(axes, table["log_kappa_adv"] / LOG10, table["confidence_adv"], table["outcome"])
+    axes.set(title=title, xlabel=KAPPA_ADV, ylabel="confidence max p", ylim=(None, 1.02))
+    label_powers(axes.xaxis)
+    _legend(figure)
+    return figure
+
+
+@radius_words
+def plot_distributions(
+    results: Results,
+    *,
+    model: str | None = None,
+    norm: Any = None,
+    delta: float | None = None,
+    definition: Definition = "paper",
+) -> Any:
+    """Per attack, how the loss change and the ratio κ_adv/κ_clean are distributed over the samples.
+
+    Boxes hold the middle half, whiskers 90 % of the samples.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        delta: Which radius; the largest of the run in that norm if None.
+        definition: Which relative sharpness.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model, norm or radius.
+    """
+    model, norm = choose_model(results, model), choose_norm(results, norm)
+    delta = choose_delta(results, norm, delta)
+    select = results.selection(model, definition)
+    parts = {str(a["name"]): select.worst(norm, delta, a["name"]) for a in results.facts["attacks"]}
+    parts = {name: part for name, part in parts.items() if len(part)}
+    height = 1.4 + 0.28 * max(len(parts), 1)
+    figure, axes = new_figure(7.0, height, ncols=2, sharey=True)
+    for one, (label, values) in zip(
+        axes,
+        {
+            LOSS_CHANGE: lambda t: t["loss_change"],
+            "κ adversarial over κ clean": lambda t: (t["log_kappa_adv"] - t["log_kappa_clean"]) / LOG10,
+        }.items(),
+        strict=True,
+    ):
+        finite = [v[np.isfinite(v)] for v in (values(part).to_numpy(float) for part in parts.values())]
+        if finite:
+            one.boxplot(
+                finite, orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.6,
+                medianprops={"color": BLUE, "linewidth": 1.6},
+            )  # fmt: skip
+            one.set_yticks(range(1, len(parts) + 1), list(parts))
+        one.set_xlabel(label)
+        one.axvline(0, color=GREY, lw=1)
+    axes[0].invert_yaxis()
+    label_powers(axes[1].xaxis)
+    figure.suptitle(f"{model}, {cell_title(norm, delta)}")
+    return figure
+
+
+def _worst(
+    results: Results,
+    model: str | None,
+    norm: Any,
+    delta: float | None,
+    attack: str | None,
+    definition: Definition,
+) -> tuple[pd.DataFrame, str]:
+    model, norm = choose_model(results, model), choose_norm(results, norm)
+    delta = choose_delta(results, norm, delta)
+    table = results.selection(model, definition).worst(norm, delta, attack)
+    return table, f"{model}, {attack or 'worst of all attacks'}\n{cell_title(norm, delta)}"
+
+
+def _scatter(axes: Any, x: Any, y: Any, outcome: Any) -> None:
+    for name, colour in OUTCOME_COLOURS.items():
+        mine = (outcome == name).to_numpy()
+        if mine.any():
+            axes.scatter(
+                x[mine], y[mine], s=12, alpha=0.6, color=colour, marker=OUTCOME_MARKERS[name], lw=0.8,
+                label=f"{name} ({mine.mean():.0%})", rasterized=len(x) > 3000,
+            )  # fmt: skip
+
+
+def label_powers(axis: Any) -> None:
+    """Labels for an axis that holds logarithms to base 10."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    axis.set_major_locator(MaxNLocator(6, integer=True))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"$10^{{{value:g}}}$"))
+
+
+def _legend(figure: Any) -> None:
+    if figure.axes[0].get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")

@@ -1,0 +1,164 @@
+"""Robustness over δ and ε: the surface, a slice through it, the security curve."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..._checks import check_epsilon, radius_words
+from ...evaluation import ALL_ATTACKS, Results
+from .._look import BLUE, CYCLE, EPSILON, GREY, NORM_SIGNS, RED, SHARE, delta_label, new_figure
+from ._choose import choose_model, choose_norm
+
+ENDS = {"empirical": "not broken by any attack", "certified": "certified"}
+"""The two ends of the bracket, by the column of `Results.surface`."""
+
+
+@radius_words
+def plot_surface(
+    results: Results,
+    *,
+    model: str | None = None,
+    norm: Any = None,
+    epsilons: Sequence[float] | None = None,
+) -> Any:
+    """The (δ, ε)-robust share as two heat maps: what is certified, and what no attack has broken.
+
+    The true share of every cell lies between the two.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        epsilons: Tolerated loss changes in nats; see `Results.surface`.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model or norm.
+    """
+    model, norm = choose_model(results, model), choose_norm(results, norm)
+    table = results.surface(epsilons)
+    table = table[(table["model"] == model) & (table["norm"] == norm)]
+    figure, axes = new_figure(7.0, 3.4, ncols=2, sharey=True)
+    for one, (column, title) in zip(axes, reversed(ENDS.items()), strict=True):
+        grid = table.pivot(index="epsilon", columns="delta", values=column)
+        one.grid(visible=False)
+        one.set_facecolor("0.9")
+        image = one.pcolormesh(
+            np.arange(grid.shape[1] + 1) - 0.5, _edges(grid.index.to_numpy(float)), grid.to_numpy(float),
+            cmap="cividis", vmin=0, vmax=1, rasterized=True,
+        )  # fmt: skip
+        if grid.isna().to_numpy().all():
+            one.text(0.5, 0.5, "nothing certified", ha="center", va="center", transform=one.transAxes)
+        one.set_xticks(range(grid.shape[1]), [f"{d:.4g}" for d in grid.columns])
+        one.set(title=title, xlabel=delta_label(norm), yscale="log")
+    axes[0].set_ylabel(EPSILON)
+    figure.colorbar(image, ax=axes, label=SHARE)
+    figure.suptitle(f"{model}: (δ, ε)-robust share")
+    return figure
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Borders of the cells around values on a logarithmic axis; a first value of 0 gets a cell below the second."""
+    positive = np.maximum(values, values[values > 0].min() / 2 if (values > 0).any() else 1.0)
+    logs = np.log(positive)
+    inner = (logs[1:] + logs[:-1]) / 2 if logs.size > 1 else np.array([])
+    half = (logs[1] - logs[0]) / 2 if logs.size > 1 else 0.5
+    last = (logs[-1] - logs[-2]) / 2 if logs.size > 1 else 0.5
+    return np.asarray(np.exp(np.concatenate([[logs[0] - half], inner, [logs[-1] + last]])))
+
+
+@radius_words
+def plot_bracket(
+    results: Results, *, epsilon: float = 0.1, model: str | None = None, norm: Any = None
+) -> Any:
+    """A slice through the surface: the (δ, ε)-robust share against δ at one ε, between its two ends.
+
+    Args:
+        results: The run.
+        epsilon: Tolerated loss change, nats.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model or norm, or ε is negative.
+    """
+    model, norm, epsilon = choose_model(results, model), choose_norm(results, norm), check_epsilon(epsilon)
+    table = results.surface([epsilon])
+    table = table[(table["model"] == model) & (table["norm"] == norm)].sort_values("delta")
+    figure, axes = new_figure()
+    # no point moves at δ = 0, so every sample is robust there
+    delta, empirical, certified = (
+        np.concatenate([[at_zero], table[c].to_numpy(float)])
+        for c, at_zero in (("delta", 0.0), ("empirical", 1.0), ("certified", 1.0))
+    )
+    axes.plot(delta, empirical, marker="o", color=RED, label=ENDS["empirical"])
+    if table["certified"].notna().any():
+        axes.plot(delta, certified, marker="s", color=BLUE, label=ENDS["certified"])
+        axes.fill_between(delta, certified, empirical, color=GREY, alpha=0.25, lw=0)
+    axes.set(
+        title=f"{model}, ε = {epsilon:.4g} nats", xlabel=delta_label(norm), ylabel=SHARE, ylim=(-0.02, 1.02)
+    )
+    axes.legend(frameon=False)
+    return figure
+
+
+@radius_words
+def plot_security_curve(
+    results: Results, *, model: str | None = None, norm: Any = None, attacks: Sequence[str] | None = None
+) -> Any:
+    """Robust accuracy against δ: every attack in grey, the worst case over all of them, the certified accuracy.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        attacks: Attacks to draw in colour, with a name.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model or norm.
+    """
+    model, norm = choose_model(results, model), choose_norm(results, norm)
+    table = results.summary()
+    table = table[(table["model"] == model) & (table["norm"] == norm)]
+    figure, axes = new_figure()
+    named = dict(zip(attacks or (), CYCLE * (1 + len(attacks or ()) // len(CYCLE)), strict=False))
+    for (attack, source), part in table.groupby(["attack", "source_model"], sort=False):
+        if attack == ALL_ATTACKS:
+            continue
+        x, y = _with_clean(part)
+        colour = named.get(str(attack))
+        label = f"{attack}{'' if source == model else f' from {source}'}" if colour else None
+        axes.plot(
+            x, y, color=colour or GREY, lw=1.4 if colour else 0.8, alpha=1 if colour else 0.6, label=label
+        )
+    worst = table[table["attack"] == ALL_ATTACKS] if (table["attack"] == ALL_ATTACKS).any() else table
+    if len(worst):
+        x, y = _with_clean(worst)
+        axes.plot(x, y, color=RED, marker="o", lw=2, label="worst of all attacks")
+        if worst["certified_accuracy"].notna().any():
+            axes.plot(
+                worst["delta"], worst["certified_accuracy"], color=BLUE, marker="s", lw=2, label="certified"
+            )
+    axes.set(
+        title=f"{model}, {NORM_SIGNS[norm]}", xlabel=delta_label(norm), ylabel="accuracy", ylim=(-0.02, 1.02)
+    )
+    axes.legend(frameon=False)
+    return figure
+
+
+def _with_clean(part: Any) -> tuple[np.ndarray, np.ndarray]:
+    """δ and robust accuracy, from δ = 0 on."""
+    part = part.sort_values("delta")
+    delta, robust = part["delta"].to_numpy(float), part["robust_accuracy"].to_numpy(float)
+    return np.concatenate([[0.0], delta]), np.concatenate([part["accuracy"].to_numpy(float)[:1], robust])

@@ -1,0 +1,70 @@
+"""Samples: clean, adversarial, and the difference between them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..._checks import radius_words
+from ..._errors import InputError, StoreError, UnknownNameError
+from ..._types import Definition
+from ...evaluation import Results
+from .._gallery import KINDS, gallery
+from .._images import showable, triples
+from .._look import cell_title, new_figure
+from ._choose import choose_delta, choose_model, choose_norm
+
+
+@radius_words
+def plot_samples(
+    results: Results,
+    *,
+    kind: str = "loss",
+    n: int = 6,
+    model: str | None = None,
+    norm: Any = None,
+    delta: float | None = None,
+    definition: Definition = "paper",
+) -> Any:
+    """The most telling samples as images: clean, adversarial, difference amplified by a stated factor.
+
+    Args:
+        results: A run that kept its points, on images.
+        kind: `"loss"`: largest loss increase; `"flat"`: flattest wrong points; `"fragile"`: nearest wrong points.
+        n: How many.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        delta: Which radius; the largest of the run in that norm if None.
+        definition: Which relative sharpness.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model, norm or radius, or no sample of this kind.
+        StoreError: If the points were not kept, or are no images.
+    """
+    if kind not in KINDS:
+        raise UnknownNameError("kind", kind, KINDS)
+    reason = showable(results)
+    if reason is not None:
+        raise StoreError(reason)
+    model, norm = choose_model(results, model), choose_norm(results, norm)
+    delta = choose_delta(results, norm, delta)
+    rows = gallery(results.selection(model, definition), norm, delta, n)[kind]
+    if rows.empty:
+        raise InputError(f"no sample has such a point at {cell_title(norm, delta)}")
+    figure, axes = new_figure(1.3 * len(rows), 4.4, nrows=3, ncols=len(rows), squeeze=False)
+    shown = zip(rows.to_dict("records"), triples(results, model, rows), axes.T, strict=True)
+    for row, images, (top, middle, bottom) in shown:
+        for one, pixels in ((top, images.clean), (middle, images.adversarial), (bottom, images.difference)):
+            one.imshow(pixels, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            one.set(xticks=[], yticks=[])
+            one.grid(visible=False)
+            one.spines[:].set_visible(False)
+        top.set_title(f"{row['label']} as {row['pred_clean']}", fontsize="small")
+        middle.set_title(f"as {row['pred_adv']}, Δℓ {row['loss_change']:.3g}", fontsize="small")
+        bottom.set_title(f"× {images.factor}", fontsize="small")
+    for one, label in zip(axes[:, 0], ("clean", "adversarial", "difference"), strict=True):
+        one.set_ylabel(label)
+    figure.suptitle(f"{KINDS[kind]}\n{model}, {cell_title(norm, delta)}", fontsize="medium")
+    return figure
