@@ -14,6 +14,9 @@ from ...evaluation import Results
 def choose_model(results: Results, model: str | None) -> str:
     """The model asked for, or the only one.
 
+    Returns:
+        Its name.
+
     Raises:
         InputError: If there is no such model, or several and none was asked for.
     """
@@ -22,6 +25,9 @@ def choose_model(results: Results, model: str | None) -> str:
 
 def choose_norm(results: Results, norm: Any) -> Any:
     """The norm asked for, or the first of the run.
+
+    Returns:
+        The norm.
 
     Raises:
         InputError: If the run has no radius in that norm.
@@ -35,6 +41,9 @@ def choose_norm(results: Results, norm: Any) -> Any:
 
 def choose_delta(results: Results, norm: Any, delta: float | None) -> float:
     """The radius asked for, or the largest of the run in that norm.
+
+    Returns:
+        The radius, clip units.
 
     Raises:
         InputError: If the run has no such radius.
@@ -50,6 +59,9 @@ def choose_delta(results: Results, norm: Any, delta: float | None) -> float:
 
 def only(table: pd.DataFrame, what: str, **keys: Any) -> pd.DataFrame:
     """The rows of a table with the given keys; a key of None must have one value only, or the first is taken.
+
+    Returns:
+        The rows.
 
     Raises:
         InputError: If no row is left.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..._errors import InputError
 from ...analysis._bands import step_quantiles
-from .._look import BLUE, CYCLE, LOG10, RED, cell_title, delta_label, new_figure
+from .._look import BLUE, CYCLE, LOG10, RED, cell_title, new_figure
 from ._choose import only
 
 QUANTITIES = {

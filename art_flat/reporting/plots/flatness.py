@@ -11,7 +11,15 @@ from ..._checks import radius_words
 from ..._types import Definition
 from ...evaluation import Results
 from .._look import (
-    BLUE, GREY, KAPPA_ADV, KAPPA_CLEAN, LOG10, LOSS_CHANGE, OUTCOME_COLOURS, OUTCOME_MARKERS, cell_title,
+    BLUE,
+    GREY,
+    KAPPA_ADV,
+    KAPPA_CLEAN,
+    LOG10,
+    LOSS_CHANGE,
+    OUTCOME_COLOURS,
+    OUTCOME_MARKERS,
+    cell_title,
     new_figure,
 )  # fmt: skip
 from ._choose import choose_delta, choose_model, choose_norm
@@ -129,15 +137,14 @@ def plot_distributions(
     parts = {name: part for name, part in parts.items() if len(part)}
     height = 1.4 + 0.28 * max(len(parts), 1)
     figure, axes = new_figure(7.0, height, ncols=2, sharey=True)
-    for one, (label, values) in zip(
-        axes,
-        {
-            LOSS_CHANGE: lambda t: t["loss_change"],
-            "κ adversarial over κ clean": lambda t: (t["log_kappa_adv"] - t["log_kappa_clean"]) / LOG10,
-        }.items(),
-        strict=True,
-    ):
-        finite = [v[np.isfinite(v)] for v in (values(part).to_numpy(float) for part in parts.values())]
+    shown = {
+        LOSS_CHANGE: [part["loss_change"] for part in parts.values()],
+        "κ adversarial over κ clean": [
+            (part["log_kappa_adv"] - part["log_kappa_clean"]) / LOG10 for part in parts.values()
+        ],
+    }
+    for one, (label, columns) in zip(axes, shown.items(), strict=True):
+        finite = [values[np.isfinite(values)] for values in columns]
         if finite:
             one.boxplot(
                 finite, orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.6,

@@ -42,6 +42,7 @@ def plot_samples(
     Raises:
         InputError: If the run has no such model, norm or radius, or no sample of this kind.
         StoreError: If the points were not kept, or are no images.
+        UnknownNameError: If there is no such kind.
     """
     if kind not in KINDS:
         raise UnknownNameError("kind", kind, KINDS)
