@@ -165,13 +165,10 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
 
         Raises:
             InputError: If nothing has been evaluated yet.
-            ModuleNotFoundError: If matplotlib is not installed.
         """
+        from matplotlib import pyplot as plt
+
         shares = self.surface()
-        try:
-            from matplotlib import pyplot as plt
-        except ModuleNotFoundError as error:
-            raise ModuleNotFoundError('plot() needs matplotlib: pip install "art-flat[plot]"') from error
         figure: Figure
         figure, (curve, surface) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
         curve.axhline(self.accuracy, linestyle="--", color="grey", label="accuracy, clean")
