@@ -35,7 +35,8 @@ def curve(digits):
 
 @pytest.fixture
 def pyplot():
-    matplotlib = pytest.importorskip("matplotlib", reason="matplotlib is optional")
+    import matplotlib
+
     before = matplotlib.get_backend()
     matplotlib.use("Agg")
     from matplotlib import pyplot
