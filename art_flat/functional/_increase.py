@@ -111,7 +111,7 @@ class Samples:
     @cached_property
     def log_gradient(self) -> torch.Tensor:
         """The logarithm of ‖g‖, g = Σ_j p_j u_j the gradient of the loss in the features, shape (m,)."""
-        top = _finite_max(self.log_p)
+        top = finite_max(self.log_p)
         return top[:, 0] + self.resultant((self.log_p - top).exp() * self.reach).log()
 
     @cached_property
@@ -154,7 +154,7 @@ def lse(s: Samples, t: torch.Tensor) -> torch.Tensor:
         log1p(Σ_j p_j (exp x_j − 1)), shape (m,).
     """
     top, e, _ = _terms(s, t)
-    return _log1p_exp(top + e.sum(dim=1).log())
+    return log1p_exp(top + e.sum(dim=1).log())
 
 
 def chord(s: Samples, t: torch.Tensor) -> torch.Tensor:
@@ -166,7 +166,7 @@ def chord(s: Samples, t: torch.Tensor) -> torch.Tensor:
     top, e, fall = _terms(s, t)
     level = (e * fall / 2).sum(dim=1)
     pull = s.resultant(e * (1 - fall / 2))
-    return _log1p_exp(top + (level + pull).log())
+    return log1p_exp(top + (level + pull).log())
 
 
 def quadratic(s: Samples, t: torch.Tensor) -> torch.Tensor:
@@ -207,15 +207,6 @@ def paper(s: Samples, t: torch.Tensor) -> torch.Tensor:
     return _exp_sum(2 * t.log() + square, 3 * t.log() + cube)
 
 
-def best(s: Samples, t: torch.Tensor) -> torch.Tensor:
-    """The smallest bound; `chord` is never above `lse`, nor `flatness_neuronwise` above `flatness`.
-
-    Returns:
-        The smallest of the sound bounds, shape (m,).
-    """
-    return torch.minimum(chord(s, t), torch.minimum(quadratic(s, t), flatness_neuronwise(s, t)))
-
-
 def log_paper_factors(s: Samples) -> tuple[torch.Tensor, torch.Tensor]:
     """Take the paper's expression apart.
 
@@ -232,7 +223,7 @@ def _terms(s: Samples, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, tor
     x = (t[:, None] * s.reach).clamp(max=LARGE)
     fall = -torch.expm1(-x)
     log_e = s.log_p + x * (1 + 2 * EPS) + fall.log() * (1 - 4 * EPS)
-    top = _finite_max(log_e)
+    top = finite_max(log_e)
     return top[:, 0], (log_e - top).exp(), fall
 
 
@@ -253,12 +244,12 @@ def _log_psi(reach: torch.Tensor) -> torch.Tensor:
     return torch.where(reach < 0.5, series.log1p(), closed)
 
 
-def _finite_max(logarithms: torch.Tensor) -> torch.Tensor:
+def finite_max(logarithms: torch.Tensor) -> torch.Tensor:
     # the largest of each row, (m, 1), a constant of the gradient
     return logarithms.detach().amax(dim=1, keepdim=True).clamp(min=-LARGE, max=LARGE)
 
 
-def _log1p_exp(s: torch.Tensor) -> torch.Tensor:
+def log1p_exp(s: torch.Tensor) -> torch.Tensor:
     return _positive(torch.logaddexp(s, torch.zeros_like(s)) * (1 + 4 * EPS), s)
 
 

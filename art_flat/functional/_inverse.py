@@ -10,11 +10,11 @@ from collections.abc import Callable
 
 import torch
 
-from . import _increase
+from . import _directional, _increase
 from ._increase import EPS, Samples
 
 Bracket = tuple[torch.Tensor, torch.Tensor]
-_MARGIN = 5e-13
+_MARGIN, _WIDE_MARGIN = 5e-13, 5e-10
 """The root finder aims at ε exp(−margin) and accepts the radius if the bound lies within twice that of ε."""
 _SMALL = 1e-150
 """Stands for a diameter of 0; its square is still a number."""
@@ -35,15 +35,23 @@ def lse_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
 
 
 def chord_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
-    """Invert `chord`: at the root t‖g‖ ≤ ε and p_j (cosh x_j − 1) ≤ exp ε − 1; it is not below that of `lse`.
+    """Invert `chord`; its radius is not below that of `lse`.
 
     Returns:
         The largest t with `chord` ≤ ε, shape (m,).
     """
-    excess = _log_expm1(epsilon)[:, None] - s.log_p
-    arcosh = _softplus(torch.logaddexp(excess, (torch.logaddexp(2 * excess, excess + math.log(2))) / 2))
-    high = torch.minimum((arcosh / s.reach).amin(dim=1), epsilon / s.log_gradient.exp())
-    return _largest(lambda t: _increase.chord(s, t), (lse_radius(s, epsilon), high), epsilon)
+    bracket = lse_radius(s, epsilon), _farthest(s, epsilon)
+    return _largest(lambda t: _increase.chord(s, t), bracket, epsilon)
+
+
+def directional_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    """Invert `directional`; its radius is not below that of `chord`.
+
+    Returns:
+        The largest t found with `directional` ≤ ε, shape (m,).
+    """
+    bracket = chord_radius(s, epsilon), _farthest(s, epsilon)
+    return _largest(lambda t: _directional.directional(s, t), bracket, epsilon, _WIDE_MARGIN)
 
 
 def quadratic_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -99,7 +107,15 @@ def best_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
         The largest t with `best` ≤ ε, shape (m,).
     """
     flat = torch.maximum(quadratic_radius(s, epsilon), flatness_neuronwise_radius(s, epsilon))
-    return torch.maximum(chord_radius(s, epsilon), flat)
+    return torch.maximum(directional_radius(s, epsilon), flat)
+
+
+def _farthest(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
+    # Where the true increase reaches ε at the latest: it is at least t‖g‖, and at least the mean increase
+    # Σ_j p_j (cosh⟨u_j, v⟩ − 1) of v and −v along any u_j.
+    excess = _log_expm1(epsilon)[:, None] - s.log_p
+    arcosh = _softplus(torch.logaddexp(excess, (torch.logaddexp(2 * excess, excess + math.log(2))) / 2))
+    return torch.minimum((arcosh / s.reach).amin(dim=1), epsilon / s.log_gradient.exp())
 
 
 def _flat_bracket(s: Samples, epsilon: torch.Tensor, log_curvature: torch.Tensor) -> Bracket:
@@ -113,7 +129,10 @@ def _flat_bracket(s: Samples, epsilon: torch.Tensor, log_curvature: torch.Tensor
 
 
 def _largest(
-    bound: Callable[[torch.Tensor], torch.Tensor], bracket: Bracket, epsilon: torch.Tensor
+    bound: Callable[[torch.Tensor], torch.Tensor],
+    bracket: Bracket,
+    epsilon: torch.Tensor,
+    margin: float = _MARGIN,
 ) -> torch.Tensor:
     """Find the root of bound(t) = ε from below, for bounds that grow at least in proportion to t.
 
@@ -124,7 +143,7 @@ def _largest(
         The lower end, shape (m,), rounded towards zero; infinite where the bound is 0 everywhere.
     """
     never = bound(torch.ones_like(epsilon)) == 0
-    goal = epsilon.log() - _MARGIN
+    goal = epsilon.log() - margin
     low, high = (end.masked_fill(never, 1.0) for end in bracket)
 
     def excess(t: torch.Tensor) -> torch.Tensor:
@@ -138,7 +157,8 @@ def _largest(
     weight_lo, weight_hi = y_lo, y_hi
     last = torch.zeros_like(y_lo)
     for _ in range(_STEPS):
-        if not bool(((y_lo < -2 * _MARGIN) & (hi > lo * (1 + 4 * EPS))).any()):
+        going = (y_lo < -2 * margin) & (hi > lo * (1 + margin))
+        if not bool(going.any()):
             break
         share = weight_lo / (weight_lo - weight_hi)
         share = torch.where((share > 0) & (share < 1), share, 0.5)
@@ -149,8 +169,8 @@ def _largest(
         again = side == last
         weight_hi = torch.where(left, torch.where(again, weight_hi / 2, weight_hi), y)
         weight_lo = torch.where(left, y, torch.where(again, weight_lo / 2, weight_lo))
-        lo, hi = torch.where(left, mid, lo), torch.where(left, hi, mid)
-        y_lo, last = torch.where(left, y, y_lo), side
+        lo, hi = torch.where(going & left, mid, lo), torch.where(going & ~left, mid, hi)
+        y_lo, last = torch.where(going & left, y, y_lo), side
     radius = torch.where(y_lo <= 0, lo * (1 - 4 * EPS), 0.0)
     return radius.masked_fill(epsilon == 0, 0.0).masked_fill(never, torch.inf)
 

@@ -13,6 +13,9 @@ G = Σ_j p_j(1 − p_j) and ψ(R) = 2(exp R − 1 − R)/R²:
                       at most `lse`, exact to first order in t and for two classes
 `flatness`            t‖g‖ + (t²/2) ‖W‖_F² G ψ(t diam): κ of the paper, over ‖φ‖²           yes
 `flatness_neuronwise` the same with ½ Σ_st p_s p_t ‖w_s − w_t‖² for ‖W‖_F² G                yes
+`directional`         the ball taken apart along the worst direction (`_directional`);      yes
+                      at most `chord`, and the worst case up to a fraction of a per cent
+                      for most samples of trained nets
 `best`                the smallest of these for each sample                                yes
 `paper`               (Δ²/2) κ + Δ³ k d/24, Δ = t/‖φ‖, as arXiv 2510.14231 states it        no
 ===================== ==================================================================== =====
@@ -34,11 +37,13 @@ import torch
 
 from .._checks import check_labels, check_number, radius_words
 from .._errors import InputError, UnknownNameError
-from . import _increase, _inverse
+from . import _directional, _increase, _inverse
 from ._increase import Samples, head_geometry
 from ._logits import check_logits
 
-BoundKind = Literal["best", "chord", "lse", "quadratic", "flatness", "flatness_neuronwise", "paper"]
+BoundKind = Literal[
+    "best", "directional", "chord", "lse", "quadratic", "flatness", "flatness_neuronwise", "paper"
+]
 """Which bound on the loss increase is meant."""
 BOUND_KINDS: tuple[BoundKind, ...] = get_args(BoundKind)
 SOUND_BOUND_KINDS: tuple[BoundKind, ...] = tuple(k for k in BOUND_KINDS if k != "paper")
@@ -47,7 +52,8 @@ _CHUNK = 1 << 18
 """Numbers per temporary array: memory does not grow with the samples, and they stay in cache."""
 _PerSample = Callable[[Samples, torch.Tensor], torch.Tensor]
 _INCREASE: dict[BoundKind, _PerSample] = {
-    "best": _increase.best,
+    "best": _directional.best,
+    "directional": _directional.directional,
     "chord": _increase.chord,
     "lse": _increase.lse,
     "quadratic": _increase.quadratic,
@@ -57,6 +63,7 @@ _INCREASE: dict[BoundKind, _PerSample] = {
 }
 _RADIUS: dict[BoundKind, _PerSample] = {
     "best": _inverse.best_radius,
+    "directional": _inverse.directional_radius,
     "chord": _inverse.chord_radius,
     "lse": _inverse.lse_radius,
     "quadratic": _inverse.quadratic_radius,
@@ -136,7 +143,8 @@ def feature_radius(
 
     Returns:
         The radius, float64, shape (n,), feature units, from 0 to +inf (no move raises the loss); NaN where a
-        logit is NaN or +inf. Rounded down, by 1e-12 relative at most: the bound at it is ≤ ε. No gradient.
+        logit is NaN or +inf. Rounded down, by 1e-12 relative (1e-9 for `directional` and `best`): the bound at
+        it is ≤ ε. No gradient.
 
     Raises:
         InputError: If shapes, dtypes or devices do not fit, or an ε is negative, infinite or NaN.

@@ -31,9 +31,12 @@ def test_best_is_nearly_reached_and_is_the_smallest():
     t = torch.full((500,), 0.3, dtype=torch.float64)
     found = worst_case(case[0], case[2], case[3], t, steps=40)
     all_bounds = {k: loss_increase_bound(*case, radius=t, kind=k) for k in SOUND_BOUND_KINDS}
-    assert (found / all_bounds["best"]).median() > 0.95
+    ratio = found / all_bounds["best"]
+    assert ratio.median() > 0.999
+    assert ratio.quantile(0.05) > 0.97
     assert torch.equal(all_bounds["best"], torch.stack(list(all_bounds.values())).amin(dim=0))
     assert (all_bounds["chord"] <= all_bounds["lse"]).all()
+    assert (all_bounds["directional"] <= all_bounds["chord"]).all()
     assert (all_bounds["flatness_neuronwise"] <= all_bounds["flatness"]).all()
 
 
@@ -82,8 +85,15 @@ def test_extremes_agree_with_the_definition_and_are_never_below_it(kind, gap, t)
     logits = torch.tensor([[gap, 0.5, -1.0]], dtype=torch.float64)
     bound = loss_increase_bound(logits, features, weight, torch.tensor([0]), radius=t, kind=kind)
     with mpmath.workdps(450):
-        wanted = exact(kind, logits[0], features[0], weight, 0, t)
         got = mpmath.mpf(bound.item())
+        if kind in {"directional", "best"}:  # no closed form: between the worst case and the chord
+            chord = exact("chord", logits[0], features[0], weight, 0, t)
+            least = exact("increase", logits[0], features[0], weight, 0, t)
+            assert got >= min(least, mpmath.mpf("1e299"))
+            assert got <= max(chord * (1 + 1e-10), 1e-307) or chord > mpmath.mpf("1e299")
+            assert got <= max(least * 1.02, 1e-307) or gap < 0 or t > 100
+            return
+        wanted = exact(kind, logits[0], features[0], weight, 0, t)
         if wanted > mpmath.mpf("1e299"):
             assert got == mpmath.inf
         elif wanted < mpmath.mpf("1e-300"):
@@ -149,5 +159,9 @@ def test_gradients(kind):
     inputs = [x.clone().requires_grad_() for x in (logits, weight, t)]
     inputs[0].data += torch.randn_like(logits) * 0.1  # no ties: the top class is not differentiable there
     assert torch.autograd.gradcheck(
-        lambda z, w, r: loss_increase_bound(z, features, w, labels, radius=r, kind=kind), inputs, rtol=1e-4
+        lambda z, w, r: loss_increase_bound(z, features, w, labels, radius=r, kind=kind),
+        inputs,
+        rtol=1e-4,
+        # towards the worst direction a length is nearly 0, where differences see little of the slope
+        atol=2e-4 if kind in {"directional", "best"} else 1e-5,
     )

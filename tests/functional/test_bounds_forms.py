@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from bounds_cases import every_kind, head
+from bounds_cases import every_kind, head, rounding
 
 from art_flat import _errors
 from art_flat.functional import bounds
@@ -20,7 +20,7 @@ def test_order_chunks_label_form_and_dtype(kind, call, monkeypatch):
         return feature_radius(z, phi, weight, y, epsilon=0.4, kind=kind)
 
     def same(actual):
-        torch.testing.assert_close(actual, whole, rtol=1e-11, atol=0.0)
+        torch.testing.assert_close(actual, whole, rtol=rounding(kind), atol=0.0)
 
     whole = value(logits, features, labels)
     assert whole.dtype == torch.float64
