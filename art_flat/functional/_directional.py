@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -40,7 +41,7 @@ _FLAT = 1e-3
 def _corners() -> list[tuple[float, float]]:
     # (s, ρ) over t; widened by more than rounding
     corners = []
-    for a, b in zip(_TANGENTS, _TANGENTS[1:], strict=False):
+    for a, b in pairwise(_TANGENTS):
         distance = (1 + 1e-12) / math.cos((b - a) / 2)
         corners.append((distance * math.cos((a + b) / 2), distance * math.sin((a + b) / 2)))
     return corners
@@ -74,10 +75,10 @@ def best(s: Samples, t: torch.Tensor) -> torch.Tensor:
 
 @dataclass
 class _Parts:
-    """The classes that matter most, seen from a direction; logarithms and masses are relative to `top`."""
+    """The classes that matter most, seen from a direction e."""
 
     mass: torch.Tensor
-    """p_j, shape (m, K); 0 for classes that never raise the loss."""
+    """p_j over exp `top`, shape (m, K); 0 for classes that never raise the loss."""
     slack: torch.Tensor
     """Relative error of p_j, shape (m, K)."""
     along: torch.Tensor
