@@ -26,7 +26,7 @@ import torch
 
 from ._increase import EPS, TINY, Samples, chord, finite_max, flatness_neuronwise, log1p_exp, quadratic
 
-_LARGEST = 24
+_LARGEST = 16
 """Classes whose directions are looked at; more would cost the cube of it."""
 _STARTS, _STEPS = 4, 8
 """The worst direction is sought from so many classes and from the gradient."""
@@ -60,8 +60,7 @@ def directional(s: Samples, t: torch.Tensor) -> torch.Tensor:
     if not bool(near.any()):
         return bound
     rows = near.nonzero()[:, 0]
-    part = Samples(s.logits[rows], s.features[rows], s.labels[rows], s.head)
-    return bound.index_put((rows,), torch.fmin(bound[rows], _split(part, t[rows])))
+    return bound.index_put((rows,), torch.fmin(bound[rows], _split(s.take(rows), t[rows])))
 
 
 def best(s: Samples, t: torch.Tensor) -> torch.Tensor:

@@ -85,6 +85,17 @@ class Samples:
     labels: torch.Tensor
     head: HeadGeometry
 
+    def take(self, rows: torch.Tensor) -> Samples:
+        """Some of the samples.
+
+        Args:
+            rows: Their indices.
+
+        Returns:
+            These alone.
+        """
+        return Samples(self.logits[rows], self.features[rows], self.labels[rows], self.head)
+
     @cached_property
     def z(self) -> torch.Tensor:
         """Logits of at least two classes in float64, shape (m, k)."""

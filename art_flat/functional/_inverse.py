@@ -31,7 +31,7 @@ def lse_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
     excess = _log_expm1(epsilon)[:, None] - s.log_p
     high = _softplus(excess) / s.reach
     low = _softplus(excess - math.log(max(1, s.log_p.shape[1] - 1))) / s.reach
-    return _largest(lambda t: _increase.lse(s, t), (low.amin(dim=1), high.amin(dim=1)), epsilon)
+    return _largest(_increase.lse, s, (low.amin(dim=1), high.amin(dim=1)), epsilon)
 
 
 def chord_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -41,7 +41,7 @@ def chord_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
         The largest t with `chord` ≤ ε, shape (m,).
     """
     bracket = lse_radius(s, epsilon), _farthest(s, epsilon)
-    return _largest(lambda t: _increase.chord(s, t), bracket, epsilon)
+    return _largest(_increase.chord, s, bracket, epsilon)
 
 
 def directional_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -51,7 +51,7 @@ def directional_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
         The largest t found with `directional` ≤ ε, shape (m,).
     """
     bracket = chord_radius(s, epsilon), _farthest(s, epsilon)
-    return _largest(lambda t: _directional.directional(s, t), bracket, epsilon, _WIDE_MARGIN)
+    return _largest(_directional.directional, s, bracket, epsilon, _WIDE_MARGIN)
 
 
 def quadratic_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -62,7 +62,7 @@ def quadratic_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
     """
     g = s.log_gradient.exp()
     root = 2 * epsilon / (g + (g.square() + epsilon * s.head.diameter.square() / 2).sqrt())
-    return _largest(lambda t: _increase.quadratic(s, t), (root, root), epsilon)
+    return _largest(_increase.quadratic, s, (root, root), epsilon)
 
 
 def flatness_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -72,7 +72,7 @@ def flatness_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
         The largest t with `flatness` ≤ ε, shape (m,).
     """
     bracket = _flat_bracket(s, epsilon, s.log_curvature_paper)
-    return _largest(lambda t: _increase.flatness(s, t), bracket, epsilon)
+    return _largest(_increase.flatness, s, bracket, epsilon)
 
 
 def flatness_neuronwise_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -82,7 +82,7 @@ def flatness_neuronwise_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tenso
         The largest t with `flatness_neuronwise` ≤ ε, shape (m,).
     """
     bracket = _flat_bracket(s, epsilon, s.log_curvature_neuronwise)
-    return _largest(lambda t: _increase.flatness_neuronwise(s, t), bracket, epsilon)
+    return _largest(_increase.flatness_neuronwise, s, bracket, epsilon)
 
 
 def paper_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -97,7 +97,7 @@ def paper_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
         return torch.minimum((log_epsilon - square) / 2, (log_epsilon - cube) / 3).exp()
 
     bracket = smaller((epsilon / 2).log()), smaller(epsilon.log())
-    return _largest(lambda t: _increase.paper(s, t), bracket, epsilon)
+    return _largest(_increase.paper, s, bracket, epsilon)
 
 
 def best_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -129,7 +129,8 @@ def _flat_bracket(s: Samples, epsilon: torch.Tensor, log_curvature: torch.Tensor
 
 
 def _largest(
-    bound: Callable[[torch.Tensor], torch.Tensor],
+    bound: Callable[[Samples, torch.Tensor], torch.Tensor],
+    s: Samples,
     bracket: Bracket,
     epsilon: torch.Tensor,
     margin: float = _MARGIN,
@@ -137,40 +138,44 @@ def _largest(
     """Find the root of bound(t) = ε from below, for bounds that grow at least in proportion to t.
 
     False position (Illinois) in log t and log bound. The lower end is only ever a radius at which the bound
-    was evaluated and found to hold.
+    was evaluated and found to hold. Samples that are done are left behind.
 
     Returns:
         The lower end, shape (m,), rounded towards zero; infinite where the bound is 0 everywhere.
     """
-    never = bound(torch.ones_like(epsilon)) == 0
+    never = bound(s, torch.ones_like(epsilon)) == 0
     goal = epsilon.log() - margin
     low, high = (end.masked_fill(never, 1.0) for end in bracket)
-
-    def excess(t: torch.Tensor) -> torch.Tensor:
-        return bound(t).log() - goal
-
     lo, hi = low * (1 - 1e-9), high * (1 + 1e-9)
-    y_lo, y_hi = excess(lo), excess(hi)
-    lo = torch.where(y_lo > 0, lo * (-y_lo).exp() * (1 - 1e-9), lo)
-    y_lo = excess(lo)
+    y_lo, y_hi = bound(s, lo).log() - goal, bound(s, hi).log() - goal
+    if bool((y_lo > 0).any()):
+        lo = torch.where(y_lo > 0, lo * (-y_lo).exp() * (1 - 1e-9), lo)
+        y_lo = bound(s, lo).log() - goal
     lo, y_lo = torch.where(y_hi <= 0, hi, lo), torch.where(y_hi <= 0, y_hi, y_lo)
-    weight_lo, weight_hi = y_lo, y_hi
-    last = torch.zeros_like(y_lo)
+    ends, rows, part = torch.stack([lo, y_lo]), torch.arange(len(lo), device=lo.device), s
+    state = torch.stack([lo, hi, y_lo, y_lo, y_hi, torch.zeros_like(lo)])
     for _ in range(_STEPS):
-        going = (y_lo < -2 * margin) & (hi > lo * (1 + margin))
+        going = (state[2] < -2 * margin) & (state[1] > state[0] * (1 + margin))
         if not bool(going.any()):
             break
+        if 2 * int(going.sum()) < len(rows):
+            ends[:, rows] = state[[0, 2]]
+            rows, state, goal, going = rows[going], state[:, going], goal[going], going[going]
+            part = s.take(rows)
+        lo, hi, y_lo, weight_lo, weight_hi, last = state
         share = weight_lo / (weight_lo - weight_hi)
         share = torch.where((share > 0) & (share < 1), share, 0.5)
         mid = lo * (hi / lo) ** share
-        y = excess(mid)
+        y = bound(part, mid).log() - goal
         left = y <= 0
         side = torch.where(left, -1.0, 1.0)
         again = side == last
         weight_hi = torch.where(left, torch.where(again, weight_hi / 2, weight_hi), y)
         weight_lo = torch.where(left, y, torch.where(again, weight_lo / 2, weight_lo))
-        lo, hi = torch.where(going & left, mid, lo), torch.where(going & ~left, mid, hi)
-        y_lo, last = torch.where(going & left, y, y_lo), side
+        lo, y_lo = torch.where(going & left, mid, lo), torch.where(going & left, y, y_lo)
+        state = torch.stack([lo, torch.where(going & ~left, mid, hi), y_lo, weight_lo, weight_hi, side])
+    ends[:, rows] = state[[0, 2]]
+    lo, y_lo = ends
     radius = torch.where(y_lo <= 0, lo * (1 - 4 * EPS), 0.0)
     return radius.masked_fill(epsilon == 0, 0.0).masked_fill(never, torch.inf)
 
