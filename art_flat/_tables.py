@@ -14,6 +14,10 @@ from .attacks import AttackInfo
 from .evaluation import ALL_ATTACKS, Results
 
 _MARK = "†"
+_CONSTANTS = {
+    "spectral": "Lipschitz constants derived from the layers",
+    "given": "a given Lipschitz constant, taken at its word",
+}
 
 
 def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
@@ -68,6 +72,12 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
         "certified share…upper estimate. κ, flatter: over samples that are right when clean and wrong when attacked, "
         "where their loss is largest."
     ]
+    for kind in frame["lipschitz_kind"].dropna().unique():
+        of = frame["lipschitz_kind"] == kind
+        models = escape(", ".join(frame["model"][of].astype(str).unique()))
+        notes.append(
+            f"certified with {_CONSTANTS[kind]} ({models}), bound: {frame['bound_kind'][of].iloc[0]}."
+        )
     if not frame["maximises_loss"].all():
         notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
     return notes

@@ -122,19 +122,20 @@ def _cell(
 
 def _certified(
     rows: ModelRows, norm: Norm, delta: float, epsilons: Sequence[float], evaluated: np.ndarray
-) -> dict[str, float]:
-    """Shares that are certified, over the samples evaluated: lower ends of the brackets."""
-    table = rows.certified
-    bound = table.loc[(table["norm"] == norm) & (table["delta"] == delta), "loss_increase_bound"].to_numpy(
-        float
-    )
-    if not bound.size:
-        return {**{f"certified@{e:g}": np.nan for e in epsilons}, "certified_accuracy": np.nan}
+) -> dict[str, Any]:
+    """Shares that are certified, over the samples evaluated: lower ends of the brackets; and by what."""
+    table = rows.certified[lambda t: (t["norm"] == norm) & (t["delta"] == delta)]
+    if table.empty:
+        nothing = {**{f"certified@{e:g}": np.nan for e in epsilons}, "certified_accuracy": np.nan}
+        return {**nothing, "bound_kind": None, "lipschitz_kind": None}
+    bound = table["loss_increase_bound"].to_numpy(float)
     share = _reduce.robust_share(np.where(evaluated, bound, np.nan), list(epsilons), rows.weight)
     right = rows.right & (rows.clean_loss + bound < np.log(2))
     return {
         **{f"certified@{e:g}": float(s) for e, s in zip(epsilons, share, strict=True)},
         "certified_accuracy": _reduce.weighted_share(right, evaluated, rows.weight),
+        "bound_kind": table["kind"].iloc[0],
+        "lipschitz_kind": table["lipschitz"].iloc[0],
     }
 
 
@@ -171,7 +172,25 @@ def _flatness(rows: ModelRows, candidates: np.ndarray, evaluated: np.ndarray) ->
         "kappa_adv": median(after),
         "flatness_ratio": median(ratio),
         "flat_fraction": _reduce.weighted_share(after < before, ~np.isnan(ratio), w),
+        **_theory(rows, at, row, w),
         "confidently_wrong_fraction": _reduce.weighted_share(confident, evaluated, rows.weight),
+    }
+
+
+def _theory(rows: ModelRows, at: np.ndarray, row: np.ndarray, weight: np.ndarray) -> dict[str, float]:
+    """What κ = ‖W‖² ‖φ‖² G and the bounds are made of, as medians over the points where flatness is read."""
+
+    def median(values: np.ndarray) -> float:
+        return _reduce.weighted_quantile(values, 0.5, weight)
+
+    return {
+        "weight_norm": rows.weight_norm,
+        "feature_norm_clean": median(rows.feature_norm[at]),
+        "feature_norm_adv": median(rows.feature_norm_adv[row]),
+        "gini_impurity_clean": median(rows.clean_impurity[at]),
+        "gini_impurity_adv": median(rows.impurity[row]),
+        "feature_grad_norm_clean": median(rows.feature_grad_norm[at]),
+        "feature_shift": median(rows.shift[row]),
     }
 
 

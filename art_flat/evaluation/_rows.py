@@ -26,6 +26,15 @@ def log_kappa(log_trace: Any, log_kappa_neuronwise: Any, weight_norm: Any, defin
         return log_trace + (2 if definition == "paper" else 1) * np.log(weight_norm)
 
 
+def gini_impurity(table: pd.DataFrame) -> np.ndarray:
+    """G = Tr H / ‖φ‖² from the columns of the records; NaN at φ = 0, where the trace says nothing of G."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        impurity: np.ndarray = np.exp(
+            table["log_trace"].to_numpy(float) - 2 * np.log(table["feature_norm"].to_numpy(float))
+        )
+    return impurity
+
+
 def loss_rounding(weight_norm: Any, feature_norm: Any) -> Any:
     """How much float32 arithmetic in the model can move a loss, nats: what a bound is forgiven."""
     return 1e-6 * (1 + weight_norm * feature_norm)
@@ -64,6 +73,8 @@ class ModelRows:
         self.clean_loss = clean["loss"].to_numpy(float)
         self.clean_log_kappa = self._log_kappa(clean, definition)
         self.feature_norm = clean["feature_norm"].to_numpy(float)
+        self.clean_impurity = gini_impurity(clean)
+        self.feature_grad_norm = clean["feature_grad_norm"].to_numpy(float)
         self.clean_kappa = np.exp(clean["log_trace"].to_numpy(float)) * self.weight_norm**2
 
         self.position = np.searchsorted(clean["sample"].to_numpy(np.int64), adv["sample"].to_numpy(np.int64))
@@ -76,6 +87,8 @@ class ModelRows:
         self.pred = adv["pred"].to_numpy(np.int64)
         self.bound = adv["bound_at_shift"].to_numpy(float)
         self.shift = adv["feature_shift"].to_numpy(float)
+        self.feature_norm_adv = adv["feature_norm"].to_numpy(float)
+        self.impurity = gini_impurity(adv)
         self.length = {n: adv[n.lower()].to_numpy(float) for n in NORMS}
         self.cost = {c: adv[c].to_numpy(float) for c in ("forwards", "backwards", "seconds")}
         self.log_kappa = self._log_kappa(adv, definition)

@@ -6,6 +6,7 @@ the network in real arithmetic.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -46,9 +47,8 @@ def lipschitz_constants(
             if given is None:
                 constants[norm] = net.lipschitz(norm)
             else:
-                # ‖·‖₂ ≤ √n ‖·‖_∞, and ‖·‖₂ ≤ ‖·‖₁
-                factor = np.sqrt(np.prod(net.input_shape)) if norm == "Linf" else 1.0
-                constants[norm] = net.lipschitz(norm, kind="given", value=float(given) * float(factor))
+                value = F.constant_in_norm(float(given), norm, math.prod(net.input_shape))
+                constants[norm] = net.lipschitz(norm, kind="given", value=value)
         except ArtFlatError as error:
             missing[norm] = str(error)
     return constants, missing

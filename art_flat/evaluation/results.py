@@ -155,11 +155,14 @@ class Results:
             - `n_evaluated`, `n_failed`, `n_skipped`; `fallback`, the share of points no better than the clean one
             - `accuracy`, `robust_accuracy`, `robust_accuracy_on_correct`, `prediction_robustness`: shares
             - `loss_change_robustness@ε` and `certified@ε`: upper and lower end of the (δ, ε)-robust share, over the
-              same samples; NaN where nothing is certified; `certified_accuracy`
+              same samples; NaN where nothing is certified; `certified_accuracy`; what certifies: `bound_kind`, and
+              `lipschitz_kind` (`"spectral"`, or `"given"`: the user's constant, taken at its word)
             - `minimum_loss_increase`: median, nats, inf where most samples have none, and the median of its lower
               bound log 2 − ℓ, `minimum_loss_increase_bound`; `wrong_found`, the share of samples that have one
             - `n_adversarial`, and over these `kappa_clean`, `kappa_adv` (medians, nats), `flatness_ratio` (median of
-              κ_adv/κ_clean), `flat_fraction`; over all, `confidently_wrong_fraction`
+              κ_adv/κ_clean), `flat_fraction`, and the medians of what κ and the bounds are made of: `weight_norm`
+              ‖W‖_F, `feature_norm_clean`, `feature_norm_adv` ‖φ‖, `gini_impurity_clean`, `gini_impurity_adv` G,
+              `feature_grad_norm_clean` ‖g‖, `feature_shift`; over all, `confidently_wrong_fraction`
             - `bound_violations` (0, or there is a bug), `bound_tightness` (median of the measured increase over the
               bound at the measured feature shift), `paper_bound_exceeded` (share of points)
             - `seconds`, and per sample `forwards`, `backwards`

@@ -10,6 +10,7 @@ from .distance import project as project
 from .lipschitz import LIPSCHITZ_KINDS as LIPSCHITZ_KINDS
 from .lipschitz import LipschitzBound as LipschitzBound
 from .lipschitz import LipschitzKind as LipschitzKind
+from .lipschitz import constant_in_norm as constant_in_norm
 from .lipschitz import lipschitz_constant as lipschitz_constant
 from .lipschitz import radius_in_input as radius_in_input
 from .loss_change import cross_entropy as cross_entropy
@@ -53,6 +54,7 @@ __all__ = [  # noqa: RUF022 (grouped by file)
     "LIPSCHITZ_KINDS",
     "LipschitzBound",
     "LipschitzKind",
+    "constant_in_norm",
     "lipschitz_constant",
     "radius_in_input",
 ]

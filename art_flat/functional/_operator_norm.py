@@ -9,8 +9,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from fractions import Fraction
 
 import torch
+
+from .._types import Norm
 
 Linear = Callable[[torch.Tensor], torch.Tensor]
 """An affine map of a float64 tensor with a leading axis of 1; only its linear part counts."""
@@ -22,6 +25,28 @@ _FREQUENCY_ENTRIES = 1 << 22
 _SCALINGS, _POWER_STEPS = 30, 30
 _DECOMPOSE = 160
 _BLOCK, _KRYLOV_STEPS = 4, 30
+
+
+def constant_in_norm(value: float, norm: Norm, size: int) -> float:
+    """A Lipschitz constant for inputs in L2 as one for inputs in another norm, by ‖·‖₂ ≤ √n ‖·‖_∞ and ‖·‖₂ ≤ ‖·‖₁.
+
+    Args:
+        value: L ≥ 0 for inputs in L2.
+        norm: The other norm: `"L2"`, `"Linf"` or `"L1"`.
+        size: n, how many numbers an input has.
+
+    Returns:
+        √n L for L∞, at least the exact one; else L.
+
+    >>> constant_in_norm(2.0, "Linf", 784)
+    56.0
+    """
+    if norm != "Linf":
+        return value
+    constant, squared = value * math.sqrt(size), Fraction(value) ** 2 * size
+    while math.isfinite(constant) and Fraction(constant) ** 2 < squared:
+        constant = math.nextafter(constant, math.inf)
+    return constant
 
 
 def spectral_norm(matrix: torch.Tensor) -> float:

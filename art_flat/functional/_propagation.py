@@ -21,6 +21,7 @@ from .._types import Norm
 from . import _functions
 from ._functions import function_layer
 from ._layers import LinearMap, layer, multiplication
+from ._operator_norm import constant_in_norm
 from ._segment import LayerBound, Segment
 from ._slopes import Slope, Unknown
 
@@ -102,7 +103,7 @@ class Propagation(fx.Interpreter):
         return self._single(n, sources[0], result)
 
     def _input(self, x: torch.Tensor) -> Segment:
-        return Segment(math.sqrt(x.numel()) if self.norm == "Linf" else 1.0, tuple(x.shape), self.norm)
+        return Segment(constant_in_norm(1.0, self.norm, x.numel()), tuple(x.shape), self.norm)
 
     def _sum(self, n: fx.Node, result: torch.Tensor) -> Segment:
         if n.kwargs.get("alpha", 1) != 1:

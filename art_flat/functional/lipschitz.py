@@ -24,6 +24,7 @@ from .._checks import check_inputs, check_norm, check_number
 from .._errors import InputError, UnknownNameError, UnsupportedLayerError
 from .._types import Norm
 from ._jacobian import largest_jacobian
+from ._operator_norm import constant_in_norm as constant_in_norm
 from ._propagation import Propagation
 from ._segment import LayerBound
 

@@ -5,15 +5,18 @@ such arrays) or made by `attack` (a name, a suite, an attack of art_flat, of ART
 a list of these). With several, the worst point of each sample counts; attacks of a fixed budget that do not know
 `norm` are left out. The clean point lies in the ball too. Points of an attack that lie outside the ball stand for
 the clean point; given points outside it are an error. Where an attack failed, the sample is NaN and left out. What
-attacks find are upper estimates of robustness; `certified_loss_change_robustness` is the lower one.
+attacks find are upper estimates of robustness; `certified_loss_change_robustness` is the lower one;
+`loss_change_robustness_bracket` gives both.
 
 `reduction` is `"mean"`, `"quantile"` (an order statistic, never a mean of two values), or `"none"` for one number
 per sample, in the kind of array that `x` is.
 """
 
 from ._case import OutsideBallWarning as OutsideBallWarning
+from .certified import RobustnessBracket as RobustnessBracket
 from .certified import certified_loss_change_robustness as certified_loss_change_robustness
 from .certified import input_radius as input_radius
+from .certified import loss_change_robustness_bracket as loss_change_robustness_bracket
 from .flatness import adversarial_flatness as adversarial_flatness
 from .flatness import relative_sharpness as relative_sharpness
 from .robustness import loss_change_robustness as loss_change_robustness
@@ -23,10 +26,12 @@ from .robustness import prediction_change_robustness as prediction_change_robust
 
 __all__ = [
     "OutsideBallWarning",
+    "RobustnessBracket",
     "adversarial_flatness",
     "certified_loss_change_robustness",
     "input_radius",
     "loss_change_robustness",
+    "loss_change_robustness_bracket",
     "loss_increase",
     "minimum_loss_increase",
     "prediction_change_robustness",

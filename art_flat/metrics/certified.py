@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from torch import Tensor
 
 from .. import functional
-from .._arrays import like
+from .._arrays import like, to_numpy
 from .._checks import (
     check_delta,
     check_epsilon,
@@ -21,8 +21,11 @@ from .._checks import (
 from .._errors import InputError, UnknownNameError
 from ..adapters import adapt
 from ..evaluation.certificates import lipschitz_constants
-from ..functional import SOUND_BOUND_KINDS, BoundKind
+from ..functional import SOUND_BOUND_KINDS, BoundKind, LipschitzKind
+from ..scores._points import something_left
+from ..scores._reduce import weighted_share
 from ._reduction import Reduction, check_reduction, reduced
+from .robustness import loss_change_robustness
 
 if TYPE_CHECKING:
     from .._types import Array, Norm
@@ -78,9 +81,88 @@ def certified_loss_change_robustness(
     check_reduction(reduction, ("mean", "none"))
     delta, epsilon = check_delta(delta), check_epsilon(epsilon)
     constant, points = _prepare(classifier, x, y, norm, lipschitz, kind)
-    radius = float(np.nextafter(constant.value * delta, np.inf))
-    bound = functional.loss_increase_bound(*points, radius=radius, kind=kind).numpy()
-    return reduced(np.where(np.isnan(bound), np.nan, bound <= epsilon), reduction, x)
+    return reduced(_certified(constant, points, delta, epsilon, kind), reduction, x)
+
+
+class RobustnessBracket(NamedTuple):
+    """Both ends of the (δ,ε)-robust share, over the same samples."""
+
+    certified: float
+    """The share that is certified, in [0, 1]: the truth is not below it."""
+    empirical: float
+    """The share that no adversarial point broke, in [0, 1]: the truth is not above it."""
+    n_evaluated: int
+    """How many samples both are shares of."""
+    bound_kind: BoundKind
+    """The bound on the loss increase that certifies."""
+    lipschitz_kind: LipschitzKind
+    """How the Lipschitz constant was found; a given one is taken at its word."""
+
+
+@radius_words
+def loss_change_robustness_bracket(
+    classifier: Any,
+    x: Array,
+    y: Array,
+    *,
+    delta: float,
+    epsilon: float,
+    x_adv: Any = None,
+    attack: Any = None,
+    norm: Norm = "Linf",
+    seed: int = 0,
+    lipschitz: float | None = None,
+    kind: BoundKind = "best",
+) -> RobustnessBracket:
+    """The (δ,ε)-robust share from below and from above: certified ≤ truth ≤ empirical.
+
+    Args:
+        classifier: An ART classifier or an adapted one.
+        x: Clean inputs, (n, ...).
+        y: True labels, (n,) or one-hot (n, k).
+        delta: Radius of the ball in clip units.
+        epsilon: Tolerated loss change ε ≥ 0, nats.
+        x_adv: Adversarial points, (n, ...), or a list of such arrays.
+        attack: One or several attacks; see `art_flat.metrics`.
+        norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
+        seed: Seed of the attacks.
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word; derived
+            from the layers if None.
+        kind: Which sound bound; see `art_flat.functional.loss_increase_bound`.
+
+    Returns:
+        Both shares over the samples for which both are known, and what certifies.
+
+    Raises:
+        InputError: If an argument cannot be used, there is no Lipschitz constant, or no sample is left.
+        UnknownNameError: If there is no such norm or sound bound.
+        BudgetError: If points given lie outside the ball.
+
+    >>> import numpy as np, torch
+    >>> from art_flat.models import as_classifier
+    >>> model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(2, 2, bias=False))
+    >>> _ = torch.nn.init.eye_(model[1].weight)
+    >>> classifier = as_classifier(model, input_shape=(2,), nb_classes=2)
+    >>> x = np.array([[0.6, 0.4], [0.9, 0.1]])
+    >>> loss_change_robustness_bracket(classifier, x, [0, 0], delta=0.1, epsilon=0.08, attack="art_flat:PGD")[:3]
+    (0.5, 0.5, 2)
+    """
+    delta, epsilon = check_delta(delta), check_epsilon(epsilon)
+    constant, points = _prepare(classifier, x, y, norm, lipschitz, kind)
+    below = _certified(constant, points, delta, epsilon, kind)
+    above = np.asarray(
+        to_numpy(
+            loss_change_robustness(
+                classifier, x, y, epsilon=epsilon, x_adv=x_adv, attack=attack, delta=delta, norm=norm, seed=seed,
+                reduction="none",
+            )
+        )
+    )  # fmt: skip
+    known = ~np.isnan(below) & ~np.isnan(above)
+    certified, empirical = (
+        something_left(weighted_share(end == 1, known), "every loss is NaN") for end in (below, above)
+    )
+    return RobustnessBracket(certified, empirical, int(known.sum()), kind, constant.kind)
 
 
 def input_radius(
@@ -126,6 +208,19 @@ def input_radius(
     constant, points = _prepare(classifier, x, y, norm, lipschitz, kind)
     radius = functional.feature_radius(*points, epsilon=epsilon, kind=kind)
     return like(functional.radius_in_input(radius, constant), x)
+
+
+def _certified(
+    constant: functional.LipschitzBound,
+    points: tuple[Tensor, Tensor, Tensor, Tensor],
+    delta: float,
+    epsilon: float,
+    kind: BoundKind,
+) -> np.ndarray:
+    """1 (certified), 0 (not) or NaN (NaN logits) for each sample."""
+    radius = float(np.nextafter(constant.value * delta, np.inf))
+    bound = functional.loss_increase_bound(*points, radius=radius, kind=kind).numpy()
+    return np.where(np.isnan(bound), np.nan, bound <= epsilon)
 
 
 def _prepare(
