@@ -8,7 +8,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from art_flat.functional import _operator_norm
-from art_flat.functional.lipschitz import LipschitzBound, lipschitz_constant, radius_in_input
+from art_flat.functional.lipschitz import (
+    LipschitzBound,
+    constant_in_norm,
+    lipschitz_constant,
+    radius_in_input,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -107,3 +112,18 @@ def test_radius_in_input_rounds_down():
     assert found[5] == math.inf
     none = LipschitzBound(0.0, "spectral", "L2", sound=True)
     assert torch.equal(radius_in_input(radius[:2], none), torch.tensor([0.0, math.inf], dtype=torch.float64))
+
+
+# Another norm
+
+
+@pytest.mark.parametrize("value", [1.0, 3.0, 0.1, 1 / 3, 1e-200, 1e200])
+@pytest.mark.parametrize("size", [1, 2, 3, 5, 64, 784, 150_528])
+def test_a_constant_for_linf_is_never_rounded_below_the_exact_one(value, size):
+    found = Fraction(constant_in_norm(value, "Linf", size))
+    exact = Fraction(value) ** 2 * size
+    assert found**2 >= exact
+    assert (found * Fraction(1 - 2**-51)) ** 2 < exact
+    assert constant_in_norm(value, "L2", size) == constant_in_norm(value, "L1", size) == value
+    if value == 1:
+        assert lipschitz_constant(nn.Identity().eval(), (size,), norm="Linf").value == float(found)
