@@ -5,47 +5,25 @@ from __future__ import annotations
 import contextlib
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from rich import progress as rp
 from rich.console import Console
 
+from ._progress import Say, shown
+
 Step = Callable[[int, int, float], None]
-SAY_EVERY = 30.0
-"""Seconds between two lines where there is no terminal."""
 
 
 @contextlib.contextmanager
-def training_progress(console: Console) -> Iterator[tuple[Step, Callable[[str], None]]]:
+def training_progress(console: Console) -> Iterator[tuple[Step, Say]]:
     """A bar with the loss on a terminal; elsewhere a line twice a minute.
 
     Yields:
         What to call after a step, and what to call with a line to be shown.
     """
-    if not console.is_terminal:
-        began = said = time.monotonic()
-
-        def line(step: int, total: int, loss: float) -> None:
-            nonlocal said
-            if (now := time.monotonic()) - said >= SAY_EVERY:
-                said = now
-                console.print(f"{step}/{total} steps, loss {loss:.3f}, {now - began:.0f} s", highlight=False)
-
-        yield line, lambda text: console.print(text, soft_wrap=True, highlight=False)
-        return
-    columns = (
-        rp.TextColumn("training"), rp.BarColumn(), rp.MofNCompleteColumn(), rp.TimeElapsedColumn(),
-        rp.TimeRemainingColumn(), rp.TextColumn("{task.fields[loss]}"),
-    )  # fmt: skip
-    with rp.Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("training", total=None, loss="")
-
-        def update(step: int, total: int, loss: float) -> None:
-            bar.update(task, total=total, completed=step, loss=f"loss {loss:.3f}")
-
-        yield update, lambda text: bar.console.print(text, soft_wrap=True, highlight=False)
+    with shown(console, "training", "steps") as (update, say):
+        yield lambda step, total, loss: update(step, total, f"loss {loss:.3f}"), say
 
 
 @contextlib.contextmanager

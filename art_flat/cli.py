@@ -5,10 +5,8 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +17,7 @@ from ._errors import ArtFlatError
 
 if TYPE_CHECKING:
     from .config import RunConfig
-    from .evaluation import Progress, Results
+    from .evaluation import Results
 
 app = typer.Typer(
     name="art-flat",
@@ -123,10 +121,11 @@ def attacks(
 
 
 def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console) -> None:
+    from ._progress import run_progress
     from .config import carry_out
 
     try:
-        with _progress(console) as (progress, say):
+        with run_progress(console) as (progress, say):
             results = carry_out(config, folder, out, progress, say)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what is finished is kept, and the same command goes on from there\n")
@@ -143,38 +142,6 @@ def _show(results: Results, console: Console, epsilons: list[float] | None, defi
         console.print(table)
     for line in [*summary_notes(frame), *failure_lines(results), *finding_lines(results)]:
         console.print(line, soft_wrap=True, highlight=False)
-
-
-@contextlib.contextmanager
-def _progress(console: Console) -> Iterator[tuple[Callable[[Progress], None], Callable[[str], None]]]:
-    """A bar on a terminal, a line per tenth of the work elsewhere."""
-    from rich import progress as rp
-
-    if not console.is_terminal:
-        shown = [-1]
-
-        def line(state: Progress) -> None:
-            tenth = 10 * state.done // state.total
-            if tenth > shown[0]:
-                shown[0] = tenth
-                failed = f", {state.failed} failed" if state.failed else ""
-                console.print(f"{state.done}/{state.total} units{failed}", highlight=False)
-
-        yield line, lambda text: console.print(text, soft_wrap=True, highlight=False)
-        return
-    columns = (
-        rp.TextColumn("{task.description}"), rp.BarColumn(), rp.MofNCompleteColumn(), rp.TimeRemainingColumn(),
-        rp.TextColumn("{task.fields[note]}"),
-    )  # fmt: skip
-    with rp.Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task("attacking", total=None, note="")
-
-        def update(state: Progress) -> None:
-            note = f"{state.failed} failed" if state.failed else ""
-            current = "" if state.unit is None else state.unit.attack.info.name
-            bar.update(task, total=state.total, completed=state.done, note=f"{current} {note}")
-
-        yield update, lambda text: bar.console.print(text, soft_wrap=True, highlight=False)
 
 
 def _console() -> Console:

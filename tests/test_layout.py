@@ -22,7 +22,7 @@ LAYERS = [
     {"evaluation"},
     {"metrics", "analysis", "detection", "scorers", "torchmetrics"},
     {"reporting"},
-    {"config"},
+    {"config", "_progress"},
     {"_train", "_train_progress"},
     {"_tables", "_demo"},
     {"cli"},
