@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,9 +23,20 @@ def to_numpy(value: Any) -> np.ndarray:
 
 
 def to_tensor(
-    value: Any, *, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    value: Any,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    read_only: bool = False,
 ) -> torch.Tensor:
     """Any array, tensor, series or list as a tensor; a copy only where it must be one.
+
+    Args:
+        value: The numbers.
+        device: Where to.
+        dtype: Of which type.
+        read_only: Nothing will be written into the tensor, so that an array that may not be written to (a file mapped
+            into memory) need not be copied.
 
     Returns:
         The tensor, on `device` and in `dtype` where they are given.
@@ -42,15 +54,25 @@ def to_tensor(
                 f"expected an array of numbers, got {array.dtype} with shape {array.shape}; "
                 "all samples must have one shape"
             )
-        if not array.flags.writeable or any(s < 0 for s in array.strides) or not array.dtype.isnative:
+        if (
+            not (array.flags.writeable or read_only)
+            or any(s < 0 for s in array.strides)
+            or not array.dtype.isnative
+        ):
             array = np.array(array, dtype=array.dtype.newbyteorder("="))
         if array.dtype in {np.dtype("uint16"), np.dtype("uint32"), np.dtype("uint64")}:
             array = array.astype(np.int64)
         if array.dtype == np.longdouble and array.dtype != np.float64:
             array = array.astype(np.float64)
-        value = torch.from_numpy(array)
+        value = torch.from_numpy(array) if array.flags.writeable else _not_to_be_written(array)
     tensor: torch.Tensor = value
     return tensor.to(device=device, dtype=dtype)
+
+
+def _not_to_be_written(array: np.ndarray) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def like(result: torch.Tensor, source: Any) -> Array:

@@ -177,6 +177,7 @@ def check_inputs(
     input_shape: Sequence[int] | None = None,
     clip_values: tuple[Any, Any] | None = None,
     name: str = "x",
+    read_only: bool = False,
 ) -> torch.Tensor:
     """Inputs as a floating tensor with at least one sample, finite, of the shape and in the range expected.
 
@@ -185,6 +186,7 @@ def check_inputs(
         input_shape: Shape of one sample; not checked if None.
         clip_values: Smallest and largest value, numbers or arrays; not checked if None.
         name: What to call the inputs in an error.
+        read_only: Nothing will be written into the result; see `to_tensor`.
 
     Returns:
         The samples; float32 if they were no floats.
@@ -192,7 +194,7 @@ def check_inputs(
     Raises:
         InputError: If there is no sample, or one has another shape, NaN, or lies outside the range.
     """
-    inputs = to_tensor(x)
+    inputs = to_tensor(x, read_only=read_only)
     if not inputs.is_floating_point():
         inputs = inputs.to(torch.float32)
     if input_shape is not None:
@@ -209,24 +211,24 @@ def check_inputs(
         raise InputError(f"`{name}` has no samples; pass at least one")
     if inputs.numel() == 0:
         raise InputError(f"`{name}` has samples without features, shape {tuple(inputs.shape)}")
-    low, high = inputs.min(), inputs.max()
-    if not bool(torch.isfinite(low) & torch.isfinite(high)):
+    # one pass over the inputs and one copy to the host, which would wait for the device
+    low, high = torch.stack(inputs.detach().aminmax()).tolist()
+    if not (math.isfinite(low) and math.isfinite(high)):
         bad = (~torch.isfinite(inputs)).flatten(1).any(dim=1).nonzero()[:, 0].tolist()
         raise InputError(
             f"`{name}` has NaN or infinite values in sample(s) {_some(bad)}; remove or repair them"
         )
     if clip_values is not None:
-        lo, hi = (
-            torch.as_tensor(np.asarray(v), dtype=torch.float64, device=inputs.device) for v in clip_values
-        )
+        lo, hi = (torch.as_tensor(np.asarray(v), dtype=torch.float64) for v in clip_values)
         slack = _RANGE_TOLERANCE * (hi - lo)
         if lo.ndim == 0 and hi.ndim == 0:
-            inside = bool((low.double() >= lo - slack) & (high.double() <= hi + slack))
+            inside = bool((low >= lo - slack) & (high <= hi + slack))
         else:
-            inside = bool(((inputs >= lo - slack) & (inputs <= hi + slack)).all())
+            least, most = (limit.to(inputs.device) for limit in (lo - slack, hi + slack))
+            inside = bool(((inputs >= least) & (inputs <= most)).all())
         if not inside:
             raise InputError(
-                f"`{name}` has values from {float(low):.6g} to {float(high):.6g}, the classifier's clip_values are "
+                f"`{name}` has values from {low:.6g} to {high:.6g}, the classifier's clip_values are "
                 f"{_span(lo)} to {_span(hi)}; rescale the inputs, or give the classifier the range of your data"
             )
     return inputs

@@ -7,11 +7,15 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import torch
+from torch import Tensor
 
 from .._checks import check_number
 from .._errors import InputError
 
 T = TypeVar("T")
+
+_CARRIED = 1 << 26
+"""Bytes of results that are carried from one device to another at once."""
 
 _LARGEST, _SMALLEST = 512, 16
 _NUMBERS = 512 * 3 * 64 * 64
@@ -92,3 +96,46 @@ def _unless_memory_runs_out(function: Callable[[slice], T], rows: slice) -> tupl
             )
             raise
         return None
+
+
+class Results:
+    """What is computed of each batch, on its way to where it is wanted.
+
+    Results stay on the device until there are many: every copy to the host waits for all batches before it.
+
+    Args:
+        home: Where they are wanted.
+    """
+
+    def __init__(self, home: torch.device) -> None:
+        self._home, self._size = home, 0
+        self._waiting: list[Sequence[Tensor]] = []
+        self._arrived: list[Sequence[Tensor]] = []
+
+    def add(self, columns: Sequence[Tensor]) -> None:
+        """Take the results of the next batch.
+
+        Args:
+            columns: Tensors of m rows each.
+        """
+        self._waiting.append(columns)
+        self._size += sum(t.numel() * t.element_size() for t in columns)
+        if self._size > _CARRIED:
+            self._carry()
+
+    def columns(self) -> list[Tensor]:
+        """All results.
+
+        Returns:
+            Tensors of n rows each, where they are wanted.
+        """
+        self._carry()
+        return [
+            torch.cat(column) if len(column) > 1 else column[0] for column in zip(*self._arrived, strict=True)
+        ]
+
+    def _carry(self) -> None:
+        if self._waiting:
+            joined = [torch.cat(column) for column in zip(*self._waiting, strict=True)]
+            self._arrived.append([column.to(self._home) for column in joined])
+        self._waiting, self._size = [], 0

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..functional._logits import two_classes
 from ._head import FoundHead, check_output, watching
 from ._preprocessing import Preprocessing
-from ._state import evaluating, on_one_device, uncompiled
+from ._state import as_written
 
 
 class Network(nn.Module):
@@ -73,8 +73,7 @@ class Network(nn.Module):
         x = prepare(x, self.preprocessing, self.dtype)
         layer = (self.found.name, self.found.layer)
         frozen = torch.is_grad_enabled()
-        plain = uncompiled(self.wrapper), on_one_device(self.wrapper)
-        with plain[0], plain[1], evaluating(self.wrapper, frozen=frozen), watching(layer) as calls:
+        with as_written(self.wrapper, frozen=frozen), watching(layer) as calls:
             output = check_output(self.wrapper(x)[-1], x.shape[0], "the model")
         logits = output if self.found.form == "logits" else calls[0].output * self.found.scale
         return (two_classes(logits) if logits.shape[1] == 1 else logits), calls[0].features, output

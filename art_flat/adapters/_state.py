@@ -21,8 +21,11 @@ _HOOKS = (
 
 
 @contextlib.contextmanager
-def evaluating(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
-    """The model in eval mode, and afterwards each submodule in the mode it was in.
+def as_written(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
+    """The model in eval mode, not compiled and on one device, and afterwards as it was; one walk over its modules.
+
+    Compiled modules run as they were written, so that hooks on their layers are called; `nn.DataParallel` runs on its
+    first device alone, so that one call of a layer sees the whole batch.
 
     Args:
         model: Any module.
@@ -31,60 +34,49 @@ def evaluating(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
     Yields:
         None
     """
-    modes = [(module, module.training) for module in model.modules()]
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    parallel = [(m, m.device_ids) for m in modules if isinstance(m, nn.DataParallel)]
     learning = [p for p in model.parameters() if p.requires_grad] if frozen else []
     try:
-        if any(training for _, training in modes):
+        for wrapper, devices in parallel:
+            wrapper.device_ids = devices[:1]
+        if any(modes):
             model.eval()
         for parameter in learning:
             parameter.requires_grad_(False)
-        yield
+        with _uncompiled(modules):
+            yield
     finally:
         for parameter in learning:
             parameter.requires_grad_(True)
-        for module, training in modes:
-            module.training = training
+        if any(modes):
+            for module, mode in zip(modules, modes, strict=True):
+                module.training = mode
+        for wrapper, devices in parallel:
+            wrapper.device_ids = devices
 
 
-@contextlib.contextmanager
-def uncompiled(model: nn.Module) -> Iterator[None]:
+def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[None]:
     """Compiled modules run as they were written, so that hooks on their layers are called.
 
     Args:
         model: Any module.
 
-    Yields:
-        None
+    Returns:
+        A context manager.
     """
+    return _uncompiled(list(model.modules()))
+
+
+def _uncompiled(modules: list[nn.Module]) -> contextlib.AbstractContextManager[None]:
     compiled = any(
-        hasattr(module, "_orig_mod") or vars(module).get("_compiled_call_impl") is not None
-        for module in model.modules()
+        "_orig_mod" in module._modules or vars(module).get("_compiled_call_impl") is not None
+        for module in modules
     )
     # torch before 2.6 has no stances; there, the head of a compiled model is not found.
     set_stance = getattr(torch.compiler, "set_stance", None) if compiled else None
-    with contextlib.nullcontext() if set_stance is None else set_stance("force_eager"):
-        yield
-
-
-@contextlib.contextmanager
-def on_one_device(model: nn.Module) -> Iterator[None]:
-    """`nn.DataParallel` runs on its first device alone, so that one call of a layer sees the whole batch.
-
-    Args:
-        model: Any module.
-
-    Yields:
-        None
-    """
-    parallel = [m for m in model.modules() if isinstance(m, nn.DataParallel)]
-    devices = [module.device_ids for module in parallel]
-    try:
-        for module in parallel:
-            module.device_ids = module.device_ids[:1]
-        yield
-    finally:
-        for module, ids in zip(parallel, devices, strict=True):
-            module.device_ids = ids
+    return contextlib.nullcontext() if set_stance is None else set_stance("force_eager")
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
@@ -20,8 +20,9 @@ from .. import functional
 from .._arrays import like
 from .._checks import check_definition, check_inputs, check_labels
 from .._errors import UnsupportedEstimatorError
-from ..functional._logits import squared_row_distances
-from ._batches import check_batch_size, default_batch_size, map_batches
+from .._types import DEFINITIONS
+from ..functional._logits import frobenius_norm, squared_row_distances
+from ._batches import Results, check_batch_size, default_batch_size, map_batches
 from ._parts import Head as Head
 from ._parts import Outputs as Outputs
 from ._parts import Passes as Passes
@@ -271,6 +272,47 @@ class Adapter(ABC):
         """
         return self._per_sample(x, lambda out, rows: functional.hessian_trace(*out), batch_size)
 
+    def measure(
+        self,
+        x: Array,
+        y: Array | None = None,
+        *,
+        definitions: Sequence[Definition] = DEFINITIONS,
+        batch_size: int | None = None,
+    ) -> dict[str, Array]:
+        """Everything above at once, with one forward pass per batch.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            y: Labels, class indices (n,) or one-hot rows (n, k); without them there is no `"loss"`.
+            definitions: Which relative sharpnesses.
+            batch_size: Samples per forward pass.
+
+        Returns:
+            `"logits"` (n, k), `"features"` (n, d), `"loss"` (n,) in nats, and for every definition
+            `"kappa_<definition>"` and `"log_kappa_<definition>"` (n,), each as the method for it gives it.
+
+        Raises:
+            InputError: If an argument cannot be used.
+        """
+        head, names = self.head, ["logits", "features"]
+        labels = None if y is None else check_labels(y, len(x), self.nb_classes).to(self.device)
+        kinds = [check_definition(definition) for definition in definitions]
+        known = _known(kinds, head.weight)
+        names += [] if labels is None else ["loss"]
+        names += [f"{kappa}_{kind}" for kind in kinds for kappa in ("kappa", "log_kappa")]
+
+        def columns(out: Outputs, rows: slice) -> list[Tensor]:
+            loss = [] if labels is None else [functional.cross_entropy(out.logits, labels[rows])]
+            kappas = [
+                score(*out, head.weight, definition=kind, **known)
+                for kind in kinds
+                for score in (functional.relative_sharpness, functional.log_relative_sharpness)
+            ]
+            return [*out, *loss, *kappas]
+
+        return dict(zip(names, self._columns(x, columns, batch_size), strict=True))
+
     # How that is done
 
     def _sharpness(
@@ -278,31 +320,40 @@ class Adapter(ABC):
     ) -> Array:
         definition = check_definition(definition)
         weight = self.head.weight
-        distances = squared_row_distances(weight) if definition == "neuronwise" else None
-        score = partial(score, weight=weight, definition=definition, row_distances=distances)
+        score = partial(score, weight=weight, definition=definition, **_known([definition], weight))
         return self._per_sample(x, lambda out, rows: score(out.logits, out.features), batch_size)
 
     def _per_sample(
         self, x: Array, function: Callable[[Outputs, slice], Tensor], batch_size: int | None
     ) -> Array:
-        # Each batch is reduced at once and moved to where x is: memory holds one batch and the results.
-        home = x.device if isinstance(x, Tensor) else torch.device("cpu")
-        pieces = self._map(self._checked(x), lambda out, rows: function(out, rows).to(home), batch_size)
-        return like(torch.cat(pieces), x)
+        (column,) = self._columns(x, lambda out, rows: (function(out, rows),), batch_size)
+        return column
+
+    def _columns(
+        self, x: Array, function: Callable[[Outputs, slice], Sequence[Tensor]], batch_size: int | None
+    ) -> list[Array]:
+        # Each batch is reduced at once: memory holds one batch and the results.
+        results = Results(x.device if isinstance(x, Tensor) else torch.device("cpu"))
+        self._map(self._checked(x), lambda out, rows: results.add(function(out, rows)), batch_size)
+        return [like(column, x) for column in results.columns()]
 
     def _map(
         self, inputs: Tensor, function: Callable[[Outputs, slice], T], batch_size: int | None
     ) -> list[T]:
         size = self._batch_size if batch_size is None else check_batch_size(batch_size)
+        # A model may write into what it is given, so it is given a copy.
         results, used = map_batches(
-            lambda rows: function(self.forward(inputs[rows].to(self.device)), rows), inputs.shape[0], size
+            lambda rows: function(self.forward(inputs[rows].to(self.device, copy=True)), rows),
+            inputs.shape[0],
+            size,
         )
         if used < size:
             self._batch_size = min(used, self._batch_size)
         return results
 
     def _checked(self, x: Array) -> Tensor:
-        return check_inputs(x, input_shape=self.input_shape, clip_values=self.clip_values).detach()
+        checked = check_inputs(x, input_shape=self.input_shape, clip_values=self.clip_values, read_only=True)
+        return checked.detach()
 
     def __repr__(self) -> str:
         head, model = self.head, type(getattr(self.estimator, "model", self.estimator)).__name__
@@ -316,3 +367,9 @@ class Adapter(ABC):
             f"{type(self).__name__} can be neither copied nor pickled, because ART's estimators write files "
             "when they are; adapt the classifier again where it is needed"
         )
+
+
+def _known(kinds: Sequence[Definition], weight: Tensor) -> dict[str, Tensor]:
+    # What every batch would compute anew
+    known = {"weight_norm": frobenius_norm(weight)}
+    return known | ({"row_distances": squared_row_distances(weight)} if "neuronwise" in kinds else {})

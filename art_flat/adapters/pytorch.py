@@ -16,7 +16,7 @@ from .._random import forked
 from ._art import ArtAdapter
 from ._head import find_head
 from ._network import Network, prepare
-from ._state import evaluating, on_one_device, uncompiled
+from ._state import as_written, uncompiled
 from ._support import check_loss, check_loss_fits, check_placement
 from .base import Head, Outputs, Passes
 
@@ -134,7 +134,7 @@ class PyTorchAdapter(ArtAdapter):
     def _find(self, name: str | None) -> Network:
         wrapper, model = self._changeable(), self.estimator.model
         try:
-            with uncompiled(wrapper), on_one_device(wrapper), evaluating(wrapper), torch.no_grad():
+            with as_written(wrapper), torch.no_grad():
                 probe = prepare(self._probe(), self.preprocessing, self.dtype)
                 found = find_head(model, lambda x: wrapper(x)[-1], probe, self.nb_classes, name)
         except ArtFlatError:

@@ -19,9 +19,9 @@ from .._arrays import like, to_numpy
 from .._checks import check_delta, check_inputs, check_labels, check_norm, radius_words
 from .._errors import AttackNotUsableError, BudgetError, InputError, ParameterError, closest
 from .._random import forked
-from .._types import NORMS, Norm
+from .._types import Norm
 from ..adapters.base import Adapter, Outputs, Passes
-from ..functional import cross_entropy, distance, project
+from ..functional import cross_entropy, distance, distances, project
 from ._parts import Access as Access
 from ._parts import AttackInfo as AttackInfo
 from ._parts import AttackResult as AttackResult
@@ -155,7 +155,7 @@ class Attack(ABC):
             points = self.run(problem)
             seconds = time.perf_counter() - started
         points, finite = _repair(points, problem)
-        measured = {m: distance(inputs, points, m) for m in NORMS}
+        measured = distances(inputs, points)
         inside = torch.ones_like(finite) if delta is None else measured[norm] <= delta
         outputs = net.outputs(points)
         success = _fooled(outputs.logits, problem) & inside & finite

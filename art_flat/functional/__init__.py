@@ -6,6 +6,7 @@ from .bounds import BoundKind as BoundKind
 from .bounds import feature_radius as feature_radius
 from .bounds import loss_increase_bound as loss_increase_bound
 from .distance import distance as distance
+from .distance import distances as distances
 from .distance import project as project
 from .lipschitz import LIPSCHITZ_KINDS as LIPSCHITZ_KINDS
 from .lipschitz import LipschitzBound as LipschitzBound
@@ -43,6 +44,7 @@ __all__ = [  # noqa: RUF022 (grouped by file)
     "minimum_loss_increase_lower_bound",
     # distance
     "distance",
+    "distances",
     "project",
     # bounds
     "BOUND_KINDS",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -91,6 +92,16 @@ def residual(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """
     others = logits.softmax(dim=1).scatter(1, labels[:, None], 0.0)
     return others.scatter(1, labels[:, None], -others.sum(dim=1, keepdim=True))
+
+
+def frobenius_norm(weight: torch.Tensor) -> torch.Tensor:
+    """‖W‖_F of a softmax head, or of the two rows of a logistic one.
+
+    Returns:
+        The norm in the wide dtype, shape ().
+    """
+    norm: torch.Tensor = torch.linalg.vector_norm(weight, dtype=wide(weight))
+    return norm / math.sqrt(2) if weight.shape[0] == 1 else norm
 
 
 def squared_row_distances(weight: torch.Tensor) -> torch.Tensor:

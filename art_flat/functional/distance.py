@@ -8,7 +8,7 @@ import torch
 
 from .._checks import check_delta, check_norm, radius_words
 from .._errors import InputError
-from .._types import Norm
+from .._types import NORMS, Norm
 from ._logits import wide
 
 
@@ -32,6 +32,26 @@ def distance(x: torch.Tensor, x_adv: torch.Tensor, norm: Norm) -> torch.Tensor:
     """
     norm = check_norm(norm)
     return _length(_difference(x, x_adv), norm)
+
+
+def distances(x: torch.Tensor, x_adv: torch.Tensor) -> dict[Norm, torch.Tensor]:
+    """‖x_adv − x‖ of each sample in every norm, from one float64 difference; see `distance`.
+
+    Args:
+        x: Points, shape (n, ...).
+        x_adv: Points, the same shape.
+
+    Returns:
+        Norm → distances, float64, shape (n,), in the units of x (L0: a count).
+
+    Raises:
+        InputError: If the shapes or devices differ.
+
+    >>> {norm: float(d) for norm, d in distances(torch.zeros(1, 2), torch.tensor([[3.0, -4.0]])).items()}
+    {'Linf': 4.0, 'L2': 5.0, 'L1': 7.0, 'L0': 2.0}
+    """
+    difference = _difference(x, x_adv)
+    return {norm: _length(difference, norm) for norm in NORMS}
 
 
 @radius_words

@@ -16,14 +16,15 @@ import torch
 
 from .._checks import check_definition
 from .._types import Definition
+from . import _fused
 from ._logits import (
     Spread,
     at_least_float32,
     check_logits,
+    frobenius_norm,
     spread,
     squared_row_distances,
     two_classes,
-    two_rows,
     wide,
 )
 from ._secular import largest_eigenvalue
@@ -87,7 +88,7 @@ def hessian_trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     tensor([12.5000])
     """
     check_logits(logits, features)
-    return (_norm(features).square() * _gini(logits)).to(at_least_float32(logits, features))
+    return _trace(logits, features).to(at_least_float32(logits, features))
 
 
 def log_hessian_trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
@@ -143,6 +144,7 @@ def relative_sharpness(
     *,
     definition: Definition = "paper",
     row_distances: torch.Tensor | None = None,
+    weight_norm: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """κ, the trace of the Hessian scaled by the weights of the last layer.
 
@@ -165,6 +167,7 @@ def relative_sharpness(
         definition: Which κ.
         row_distances: ‖w_i − w_j‖², shape (k, k), for callers that keep it between batches; made from
             `weight` if None.
+        weight_norm: ‖W‖_F, shape (), of the two rows of a logistic head; likewise.
 
     Returns:
         κ, shape (n,), ≥ 0; in nats, except `"unsquared"`, in nats per weight. For a logistic head the
@@ -181,11 +184,11 @@ def relative_sharpness(
     """
     check_logits(logits, features, weight)
     if check_definition(definition) == "neuronwise":
-        factor = _pairs(logits, weight, row_distances)
+        kappa = _norm(features).square() * _pairs(logits, weight, row_distances)
     else:
-        norm = _norm(two_rows(weight).flatten()[None])
-        factor = _gini(logits) * (norm.square() if definition == "paper" else norm)
-    return (_norm(features).square() * factor).to(at_least_float32(logits, features, weight))
+        norm = frobenius_norm(weight) if weight_norm is None else weight_norm
+        kappa = _trace(logits, features) * (norm.square() if definition == "paper" else norm)
+    return kappa.to(at_least_float32(logits, features, weight))
 
 
 def log_relative_sharpness(
@@ -195,6 +198,7 @@ def log_relative_sharpness(
     *,
     definition: Definition = "paper",
     row_distances: torch.Tensor | None = None,
+    weight_norm: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The logarithm of κ, finite where κ underflows.
 
@@ -204,6 +208,7 @@ def log_relative_sharpness(
         weight: Weight W of the last layer, shape (k, d).
         definition: Which κ; see `relative_sharpness`.
         row_distances: ‖w_i − w_j‖², shape (k, k); made from `weight` if None.
+        weight_norm: ‖W‖_F, shape (); made from `weight` if None.
 
     Returns:
         log κ, shape (n,); −inf where κ is exactly 0.
@@ -218,7 +223,7 @@ def log_relative_sharpness(
     if check_definition(definition) == "neuronwise":
         log_factor = _log_pairs(logits, weight, row_distances)
     else:
-        log_norm = _norm(two_rows(weight).flatten()[None]).log()
+        log_norm = (frobenius_norm(weight) if weight_norm is None else weight_norm).log()
         log_factor = _log_gini(logits) + (2 * log_norm if definition == "paper" else log_norm)
     return (2 * _norm(features).log() + log_factor).to(at_least_float32(logits, features, weight))
 
@@ -226,6 +231,16 @@ def log_relative_sharpness(
 def _norm(rows: torch.Tensor) -> torch.Tensor:
     norm: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=wide(rows))
     return norm
+
+
+def _trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    # ‖φ‖² G in the wide dtype
+    if not _fused.fits(logits, features):
+        return _norm(features).square() * _gini(logits)
+    gini, length, hard = _fused.impurity_and_length(logits, features)
+    trace = length.square() * gini
+    trace[hard] = _norm(features[hard]).square() * _gini(logits[hard])
+    return trace
 
 
 def _gini(logits: torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ from torch import nn
 
 import art_flat as af
 from art_flat._errors import HeadNotFoundError, UnsupportedEstimatorError
-from art_flat.adapters._state import on_one_device
+from art_flat.adapters._state import as_written
 
 X = np.random.default_rng(0).random((6, 8)).astype(np.float32)
 Y = np.arange(6) % 3
@@ -91,7 +91,7 @@ def test_devices_of_a_parallel_model_are_put_back():
     model[0].device_ids = [0, 1]
 
     def fail():
-        with on_one_device(model):
+        with as_written(model):
             assert model[0].device_ids == [0]
             raise RuntimeError("broken")
 

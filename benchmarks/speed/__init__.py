@@ -1,0 +1,1 @@
+"""Speed against peers: one module per benchmark, each with `measure(settings) -> list of rows`."""

@@ -1,0 +1,81 @@
+"""Everything at once equals each alone, and results cross between devices in few copies."""
+
+import numpy as np
+import pytest
+import torch
+from art.estimators.classification import PyTorchClassifier
+from torch import nn
+
+import art_flat as af
+from art_flat._errors import InputError
+from art_flat.adapters import _batches
+
+rng = np.random.default_rng(0)
+X, Y = rng.random((7, 1, 4, 4), dtype=np.float32), np.array([0, 1, 2, 0, 1, 2, 0])
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(16, 5), nn.ReLU(), nn.Linear(5, 3))
+    return af.adapt(
+        PyTorchClassifier(model, nn.CrossEntropyLoss(), (1, 4, 4), nb_classes=3, clip_values=(0, 1))
+    )
+
+
+@pytest.mark.parametrize("kind", [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize("batch_size", [None, 3])
+def test_every_column_is_what_its_method_gives(net, kind, batch_size):
+    x = kind(X)
+    seen = net.measure(x, Y, batch_size=batch_size)
+    expected = {"logits": net.logits(x), "features": net.features(x), "loss": net.loss(x, Y)}
+    for definition in ("paper", "neuronwise", "unsquared"):
+        expected[f"kappa_{definition}"] = net.relative_sharpness(x, definition=definition)
+        expected[f"log_kappa_{definition}"] = net.log_relative_sharpness(x, definition=definition)
+    assert list(seen) == list(expected)
+    for name, value in expected.items():
+        assert type(seen[name]) is type(value)
+        np.testing.assert_allclose(seen[name], value, rtol=1e-5, err_msg=name)
+
+
+def test_one_forward_pass_per_batch(net):
+    with net.counting() as passes:
+        net.measure(X, Y, batch_size=3)
+    assert passes.forwards == len(X)
+
+
+def test_fewer_columns(net):
+    assert list(net.measure(X, definitions=["unsquared"])) == [
+        "logits",
+        "features",
+        "kappa_unsquared",
+        "log_kappa_unsquared",
+    ]
+
+
+def test_wrong_labels_and_definitions(net):
+    with pytest.raises(InputError, match="6 labels for 7 samples"):
+        net.measure(X, Y[:-1])
+    with pytest.raises(ValueError, match="definition of relative sharpness"):
+        net.measure(X, definitions=["papers"])
+
+
+def test_results_are_carried_together(monkeypatch):
+    copies = []
+    cat = torch.cat
+
+    def counted(tensors, *args, **kwargs):
+        copies.append(len(tensors))
+        return cat(tensors, *args, **kwargs)
+
+    monkeypatch.setattr(torch, "cat", counted)
+    results = _batches.Results(torch.device("cpu"))
+    for start in range(0, 50, 10):
+        results.add([torch.arange(start, start + 10)])
+    assert torch.equal(results.columns()[0], torch.arange(50))
+    assert copies == [5]  # five batches, one copy
+    monkeypatch.setattr(_batches, "_CARRIED", 100)
+    results = _batches.Results(torch.device("cpu"))
+    for start in range(0, 50, 10):
+        results.add([torch.arange(start, start + 10)])
+    assert torch.equal(results.columns()[0], torch.arange(50))
