@@ -92,7 +92,9 @@ def test_table_goes_between_the_marks(tmp_path, harness):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["forward", "head", "peers", "attacks", "suite", "probe", "regularizer", "scoring"])
+@pytest.mark.parametrize(
+    "name", ["forward", "head", "peers", "attacks", "suite", "probe", "regularizer", "scoring"]
+)
 def test_every_benchmark_runs(name, tmp_path):
     check(tmp_path, name, ["run.py", name, "--quick", "--out", str(tmp_path)])
 
