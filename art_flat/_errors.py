@@ -51,6 +51,10 @@ class BudgetError(ArtFlatError, ValueError):
     """An adversarial point lies outside the ball or outside the clip range."""
 
 
+class ModelChangedError(ArtFlatError, RuntimeError):
+    """An attack changed the weights of the model it attacked."""
+
+
 class ConfigError(ArtFlatError, ValueError):
     """A configuration file that cannot be carried out."""
 

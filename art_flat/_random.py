@@ -53,6 +53,31 @@ def forked(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 
+def drawn(seed: int) -> bool:
+    """Whether something has drawn from the generators of Python, NumPy or torch since `forked(seed)` seeded them.
+
+    Args:
+        seed: As given to `forked`; to be asked inside its block.
+
+    Returns:
+        True if one of them is not as `forked` left it.
+
+    >>> with forked(3):
+    ...     before = drawn(3)
+    ...     noise = torch.rand(1)
+    ...     before, drawn(3)
+    (False, True)
+    """
+    kind, words, *rest = np.random.get_state()  # noqa: NPY002
+    fresh_kind, fresh_words, *fresh_rest = np.random.RandomState(seed % 2**32).get_state()
+    return not (
+        torch.equal(torch.get_rng_state(), torch.Generator().manual_seed(seed).get_state())
+        and (kind, rest) == (fresh_kind, fresh_rest)
+        and np.array_equal(words, fresh_words)
+        and random.getstate() == random.Random(seed).getstate()
+    )
+
+
 def derive_seed(*parts: object) -> int:
     """A seed that depends on the text of every part and on nothing else.
 

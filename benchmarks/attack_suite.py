@@ -21,7 +21,7 @@ import torch
 import art_flat as af
 from art_flat._errors import ArtFlatError
 from art_flat.config import load_data, load_model, read_config
-from art_flat.evaluation.store import environment
+from art_flat.evaluation.manifest import environment
 
 HERE = Path(__file__).resolve().parent
 LADDER = (8, 40, 200)

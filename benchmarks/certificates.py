@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 import art_flat as af
-from art_flat.evaluation.store import environment
+from art_flat.evaluation.manifest import environment
 from art_flat.functional import SOUND_BOUND_KINDS, feature_radius, loss_increase_bound
 from art_flat.metrics import input_radius
 from art_flat.models import as_classifier, fcn, mnist_cnn

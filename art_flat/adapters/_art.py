@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import inspect
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -21,6 +24,9 @@ from ..functional import LipschitzBound, LipschitzKind, lipschitz_constant
 from ._preprocessing import Preprocessing
 from ._state import preserved, preserved_attributes
 from .base import Adapter
+
+if TYPE_CHECKING:
+    from .recipe import Recipe
 
 
 class ArtAdapter(Adapter):
@@ -89,6 +95,37 @@ class ArtAdapter(Adapter):
         low, high = (to_tensor(v, dtype=torch.float64) for v in self.clip_values)
         return self._module((low, high))
 
+    def recipe(self, folder: Path) -> Recipe:
+        """How another process makes this adapter again; see `Adapter.recipe`.
+
+        Args:
+            folder: Where weights are written, if they are not in a file already.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            UnsupportedEstimatorError: If it cannot be made again elsewhere.
+        """
+        from .recipe import PartsRecipe
+
+        kind, arguments = type(self.estimator), self._arguments()
+        if self.made_by is not None or arguments is None:
+            return super().recipe(folder)
+        arguments |= {
+            "clip_values": self.estimator.clip_values,
+            "preprocessing_defences": self.estimator.preprocessing_defences,
+            "preprocessing": self.estimator.preprocessing,
+        }
+        return PartsRecipe.of(kind, arguments, self._named_head(), self.identity()["sha256"], folder)
+
+    def _arguments(self) -> dict[str, Any] | None:
+        """The arguments that make such an estimator again, but for those that all share; None if not known."""
+        return None
+
+    def _named_head(self) -> str | None:
+        return None
+
     def _extractor(self) -> tuple[nn.Module, str | None]:
         """A module of which φ is the input of the part named, or the output; preprocessing not included."""
         raise UnsupportedEstimatorError(
@@ -125,11 +162,11 @@ class ArtAdapter(Adapter):
         return replace(found, value=value)
 
     @contextlib.contextmanager
-    def guard(self) -> Iterator[None]:
+    def guard(self) -> Iterator[list[str]]:
         """Put the estimator back as it was when the block ends, also after an exception; see `Adapter.guard`.
 
         Yields:
-            None
+            A list that names what had been changed, once the block has ended.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(preserved_attributes(self.estimator, "_features"))
@@ -137,15 +174,14 @@ class ArtAdapter(Adapter):
             if loss is not None and hasattr(loss, "reduction"):
                 stack.callback(setattr, loss, "reduction", loss.reduction)
             model = self._changeable()
-            if model is not None:
-                stack.enter_context(preserved(model))
-            yield
+            yield [] if model is None else stack.enter_context(preserved(model))
 
     def identity(self) -> dict[str, str]:
         """Which model this is; see `Adapter.identity`.
 
         Returns:
-            `estimator` and `model` (class names), and `sha256` over weights, preprocessing and clip range.
+            `estimator` and `model` (class names), `sha256` over weights, preprocessing and clip range, and `code`
+            over the text of the model's classes, those of torch and torchvision left out.
         """
         digest = hashlib.sha256()
         for name, value in self._weights().items():
@@ -158,6 +194,7 @@ class ArtAdapter(Adapter):
             "estimator": class_name(self.estimator),
             "model": class_name(self.estimator.model),
             "sha256": digest.hexdigest(),
+            "code": code_hash(self._changeable()),
         }
 
 
@@ -171,6 +208,30 @@ def class_name(thing: object) -> str:
         The dotted name.
     """
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
+
+
+def code_hash(module: nn.Module | None) -> str:
+    """Sixteen hexadecimal digits of the text of every class of a module's parts, as far as there is one.
+
+    Args:
+        module: Any module, or None.
+
+    Returns:
+        The digits; they do not depend on the libraries' own classes.
+    """
+    classes: set[Any] = {type(part) for part in module.modules()} if module is not None else set()
+    texts = sorted(
+        {_source(c) for c in classes if c.__module__.split(".")[0] not in {"torch", "torchvision", "art"}}
+    )
+    return hashlib.sha256("\x1e".join(texts).encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _source(cls: Any) -> str:
+    try:
+        return inspect.getsource(cls)
+    except (OSError, TypeError):  # made in an interpreter, or compiled
+        return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _update(digest: Any, name: str, value: Any) -> None:

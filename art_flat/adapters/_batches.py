@@ -81,13 +81,26 @@ def map_batches(function: Callable[[slice], T], n: int, size: int) -> tuple[list
     return results, size
 
 
+def ran_out_of_memory(error: BaseException) -> bool:
+    """Whether an exception says that memory could not be had, on whichever device.
+
+    Returns:
+        True if it does.
+
+    >>> ran_out_of_memory(RuntimeError("MPS backend out of memory")), ran_out_of_memory(RuntimeError("bad shape"))
+    (True, False)
+    """
+    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return known or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATION_FAILED)
+    )
+
+
 def _unless_memory_runs_out(function: Callable[[slice], T], rows: slice) -> tuple[T] | None:
     try:
         return (function(rows),)
     except (RuntimeError, MemoryError) as error:
-        if not isinstance(error, (torch.OutOfMemoryError, MemoryError)) and not any(
-            words in str(error) for words in _ALLOCATION_FAILED
-        ):
+        if not ran_out_of_memory(error):
             raise
         if rows.stop - rows.start == 1:
             error.add_note(

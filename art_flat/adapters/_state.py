@@ -80,8 +80,8 @@ def _uncompiled(modules: list[nn.Module]) -> contextlib.AbstractContextManager[N
 
 
 @contextlib.contextmanager
-def preserved(model: nn.Module) -> Iterator[None]:
-    """Put modes, gradients, `requires_grad`, hooks and buffers of a model back as they were, in any case.
+def preserved(model: nn.Module) -> Iterator[list[str]]:
+    """Put modes, weights, gradients, `requires_grad`, hooks and buffers of a model back as they were, in any case.
 
     Gradients are set aside, not copied: inside the block they are None at first, and what is accumulated
     there is dropped.
@@ -90,25 +90,34 @@ def preserved(model: nn.Module) -> Iterator[None]:
         model: Any module.
 
     Yields:
-        None
+        A list; when the block has ended, it names what had been changed and was put back: `"mode"`,
+        `"weights"`, `"hooks"`, `"buffers"`. Gradients are not named, since every attack fills them.
     """
+    changed: list[str] = []
     modules = list(model.modules())
     modes = [module.training for module in modules]
     hooks = [(registry, dict(registry)) for module in modules for registry in _registries(module)]
-    buffers = [_Buffer(module, name, b) for module in modules for name, b in module._buffers.items()]
+    weights = [_Saved(m._parameters, name, p) for m in modules for name, p in m._parameters.items()]
+    buffers = [_Saved(m._buffers, name, b) for m in modules for name, b in m._buffers.items()]
     gradients = [(p, p.grad, p.requires_grad) for p in model.parameters()]
     try:
         for parameter, _, _ in gradients:
             parameter.grad = None
-        yield
+        yield changed
     finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
-        for registry, before in hooks:
-            registry.clear()
-            registry.update(before)
-        for buffer in buffers:
-            buffer.put_back()
+        if [module.training for module in modules] != modes:
+            changed.append("mode")
+            for module, mode in zip(modules, modes, strict=True):
+                module.training = mode
+        if sum(saved.put_back() for saved in weights):
+            changed.append("weights")
+        if any(registry != before for registry, before in hooks):
+            changed.append("hooks")
+            for registry, before in hooks:
+                registry.clear()
+                registry.update(before)
+        if sum(saved.put_back() for saved in buffers):
+            changed.append("buffers")
         for parameter, gradient, learns in gradients:
             parameter.requires_grad_(learns)
             parameter.grad = gradient
@@ -142,16 +151,34 @@ def _registries(module: nn.Module) -> list[dict[int, Any]]:
     return [registry for name in _HOOKS if (registry := vars(module).get(name)) is not None]
 
 
-class _Buffer:
-    """One buffer of a module, with a copy of what it held."""
+class _Saved:
+    """One weight or buffer of a module, with a copy of what it held."""
 
-    def __init__(self, module: nn.Module, name: str, buffer: torch.Tensor | None) -> None:
-        self._module, self._name, self._buffer = module, name, buffer
-        self._copy = None if buffer is None else buffer.detach().clone()
+    def __init__(self, registry: Any, name: str, tensor: torch.Tensor | None) -> None:
+        self._registry, self._name, self._tensor = registry, name, tensor
+        self._copy = None if tensor is None else tensor.detach().clone()
 
-    def put_back(self) -> None:
-        self._module._buffers[self._name] = self._buffer
-        # Values are compared: batch norm writes its statistics without counting up their version.
-        if self._buffer is not None and self._copy is not None and not torch.equal(self._buffer, self._copy):
+    def put_back(self) -> bool:
+        """Whether it had been changed."""
+        changed = self._registry.get(self._name) is not self._tensor
+        self._registry[self._name] = self._tensor
+        # Values are compared: batch norm and `.data` write without counting up a tensor's version.
+        if self._tensor is not None and self._copy is not None and not _equal(self._tensor, self._copy):
+            changed = True
+            same = self._tensor.shape == self._copy.shape and self._tensor.dtype == self._copy.dtype
             with torch.no_grad():
-                self._buffer.copy_(self._copy)
+                if same and self._tensor.device == self._copy.device:
+                    self._tensor.copy_(self._copy)
+                else:
+                    self._tensor.data = self._copy
+        return changed
+
+
+def _equal(now: torch.Tensor, before: torch.Tensor) -> bool:
+    """Whether two tensors hold the same; NaN counts as equal to NaN."""
+    if now.shape != before.shape or now.dtype != before.dtype or now.device != before.device:
+        return False
+    if torch.equal(now, before):
+        return True
+    same = (now == before) | (now.isnan() & before.isnan()) if now.is_floating_point() else now == before
+    return bool(same.all())

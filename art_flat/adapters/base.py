@@ -29,8 +29,11 @@ from ._parts import Passes as Passes
 from ._parts import clip_pair
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from .._types import Array, Definition, Norm
     from ..functional import LipschitzBound, LipschitzKind
+    from .recipe import Recipe
 
 T = TypeVar("T")
 
@@ -49,6 +52,7 @@ class Adapter(ABC):
         clip_values: Smallest and largest input, numbers or arrays; None if the estimator has none.
         device: Where the model computes.
         dtype: The floating type in which the model computes.
+        made_by: The recipe it was made by, if there was one.
     """
 
     def __init__(
@@ -67,6 +71,7 @@ class Adapter(ABC):
         self.clip_values = clip_pair(clip_values)
         self.device = device
         self.dtype = dtype
+        self.made_by: Recipe | None = None
         self._batch_size = default_batch_size(self.input_shape)
 
     # What a subclass writes
@@ -126,20 +131,40 @@ class Adapter(ABC):
         """Which model this is.
 
         Returns:
-            `estimator` and `model` (class names), and `sha256` over the weights, the preprocessing and the
-            clip range: equal for equal classifiers, in any process.
+            `estimator` and `model` (class names), `sha256` over the weights, the preprocessing and the clip range,
+            and perhaps `code` over the model's code: equal for equal classifiers, in any process.
         """
 
-    def guard(self) -> contextlib.AbstractContextManager[None]:
+    def recipe(self, folder: Path) -> Recipe:
+        """How another process makes this adapter again, in few bytes; estimators themselves are never pickled.
+
+        Args:
+            folder: Where weights are written, if they are not in a file already.
+
+        Returns:
+            Something small to pickle, with `build()`.
+
+        Raises:
+            UnsupportedEstimatorError: If it cannot be made again elsewhere.
+        """
+        if self.made_by is None:
+            raise UnsupportedEstimatorError(
+                f"workers cannot make a {type(self).__name__} again; use n_jobs=1, or run from a configuration file "
+                "whose `factory` makes the classifier"
+            )
+        return self.made_by
+
+    def guard(self) -> contextlib.AbstractContextManager[list[str]]:
         """Put the estimator back as it was when the block ends, also after an exception.
 
-        Training flag of every submodule, gradients, `requires_grad`, hooks, buffers, attributes of the
+        Training flag of every submodule, weights, gradients, `requires_grad`, hooks, buffers, attributes of the
         estimator and the loss's reduction. Parameters' gradients are None inside the block.
 
         Returns:
-            A context manager.
+            A context manager. It gives a list that, once the block has ended, names what had been changed: `"mode"`,
+            `"weights"`, `"hooks"`, `"buffers"`.
         """
-        return contextlib.nullcontext()
+        return contextlib.nullcontext([])
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[Passes]:

@@ -123,6 +123,21 @@ class PyTorchAdapter(ArtAdapter):
         wrapper: nn.Module = self.estimator._model
         return wrapper
 
+    def _arguments(self) -> dict[str, Any] | None:
+        if type(self.estimator) is not PyTorchClassifier:
+            return None  # a subclass has arguments of its own
+        return {
+            "model": self.estimator.model,
+            "loss": self.estimator._loss,
+            "input_shape": self.estimator.input_shape,
+            "nb_classes": self.estimator.nb_classes,
+            "channels_first": self.estimator.channels_first,
+            "device_type": "gpu" if self.device.type == "cuda" else "cpu",
+        }
+
+    def _named_head(self) -> str | None:
+        return self._network.found.name or None
+
     def _extractor(self) -> tuple[nn.Module, str | None]:
         name = self._network.found.name  # none if the model is the head itself
         return (self.estimator.model, name) if name else (nn.Identity(), None)

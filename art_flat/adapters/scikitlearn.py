@@ -66,6 +66,9 @@ class _ScikitlearnAdapter(ArtAdapter):
     def _module(self, span: tuple[Tensor, Tensor] | None) -> nn.Module:
         return Perceptron(self._layers(), self.preprocessing, span)
 
+    def _arguments(self) -> dict[str, Any]:
+        return {"model": self.estimator.model}
+
     def _extractor(self) -> tuple[nn.Module, str | None]:
         return self._layers().extractor(), None
 

@@ -45,7 +45,7 @@ class View(Adapter):
         """See `Adapter.identity`."""
         return self.net.identity()
 
-    def guard(self) -> contextlib.AbstractContextManager[None]:
+    def guard(self) -> contextlib.AbstractContextManager[list[str]]:
         """See `Adapter.guard`."""
         return self.net.guard()
 

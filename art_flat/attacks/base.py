@@ -9,7 +9,7 @@ import json
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -17,8 +17,16 @@ import torch
 
 from .._arrays import like, to_numpy
 from .._checks import check_delta, check_inputs, check_labels, check_norm, radius_words
-from .._errors import AttackNotUsableError, BudgetError, InputError, ParameterError, closest
-from .._random import forked
+from .._errors import (
+    AttackNotUsableError,
+    BudgetError,
+    InputError,
+    ModelChangedError,
+    ParameterError,
+    closest,
+)
+from .._interrupt import interruptible
+from .._random import drawn, forked
 from .._types import Norm
 from ..adapters.base import Adapter, Outputs, Passes
 from ..functional import cross_entropy, distance, distances, project
@@ -94,6 +102,11 @@ class Attack(ABC):
     def __repr__(self) -> str:
         return f"<attack {self.name}>"
 
+    def __reduce__(self) -> Any:
+        from .registry import load_attack, same_attack  # the registry is made of attacks
+
+        return (load_attack, (self.name,)) if same_attack(self) else super().__reduce__()
+
     @final
     @radius_words
     def __call__(
@@ -131,6 +144,7 @@ class Attack(ABC):
             AttackNotUsableError: If the attack cannot run on this classifier, norm or target.
             UnsupportedEstimatorError: If it needs gradients that a defence does not have.
             BudgetError: If the attack gave back points of another shape.
+            ModelChangedError: If the attack changed the model's weights, which are put back.
         """
         norm = self.info.norms[0] if norm is None else check_norm(norm)
         self._check_call(net, norm, delta, target)
@@ -150,10 +164,22 @@ class Attack(ABC):
 
         module = net.as_module(estimate_gradients=estimate_gradients or self.info.access != "white-box")
         problem = Problem(net, module, inputs, labels, targets, delta, norm, low, high, int(seed))
-        with net.guard(), forked(problem.seed, net.device), net.counting() as passes, _quiet() as said:
+        with (
+            net.guard() as changed,
+            forked(problem.seed, net.device),
+            net.counting() as passes,
+            _quiet() as said,
+        ):
             started = time.perf_counter()
-            points = self.run(problem)
+            with interruptible():
+                points = self.run(problem)
             seconds = time.perf_counter() - started
+            random = drawn(problem.seed)
+        if "weights" in changed:
+            raise ModelChangedError(
+                f"{self.name} changed the model's weights while it ran, so its points are not those of this model; "
+                "the weights were put back"
+            )
         points, finite = _repair(points, problem)
         measured = distances(inputs, points)
         inside = torch.ones_like(finite) if delta is None else measured[norm] <= delta
@@ -171,7 +197,7 @@ class Attack(ABC):
             forwards=passes.forwards / n,
             backwards=passes.backwards / n,
             seconds=seconds,
-            warnings=tuple(said),
+            warnings=(*said, *_side_effects(changed, random, int((~inside & finite).sum()))),
             attack=self.name,
             norm=norm,
             delta=delta,
@@ -205,6 +231,16 @@ def _clip(net: Adapter) -> tuple[Any, Any]:
             "build it with clip_values=(low, high)"
         )
     return net.clip_values
+
+
+def _side_effects(changed: Sequence[str], random: bool, outside: int) -> Iterator[str]:
+    """What an attack did beside finding points."""
+    if changed:
+        yield f"changed the model's {', '.join(changed)} (put back)"
+    if random:
+        yield "drew from the global random generators (seeded, put back)"
+    if outside:
+        yield f"left the ball at {outside} points"
 
 
 @contextlib.contextmanager

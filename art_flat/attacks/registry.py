@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._errors import InputError, UnknownNameError
+from .._errors import ArtFlatError, InputError, UnknownNameError
 from .base import Attack, AttackInfo
 from .own import as_attack
 from .sequence import Stage, split_place
@@ -91,6 +91,24 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
             raise UnknownNameError("attack", name, known, "`art-flat attacks` lists every one.")
         name = matches[0]
     return infos[name].build(**{**inline, **params})
+
+
+def same_attack(attack: Attack) -> bool:
+    """Whether an attack's name alone makes it again, so that the name is all another process needs.
+
+    Args:
+        attack: Any attack.
+
+    Returns:
+        False for attacks of your own.
+    """
+    if ":" not in attack.info.name or attack.info.name.startswith("own:"):
+        return False
+    try:
+        found = load_attack(attack.name)
+    except ArtFlatError:
+        return False
+    return type(found) is type(attack) and found.hash == attack.hash
 
 
 def load_attacks(specs: Any) -> list[Attack]:

@@ -18,21 +18,19 @@ def left_over(
     Args:
         unit: A unit with a place in a sequence.
         earlier: The adversarial rows of the units in `unit.after`; what failed or was skipped broke nothing.
-        samples: Ids of all n samples of the run.
-        label: Their labels (n,).
-        right: Whether the model is right on them (n,).
+        samples: Ids of the unit's m samples.
+        label: Their labels (m,).
+        right: Whether the model is right on them (m,).
 
     Returns:
-        Positions in the data.
+        Positions among these m.
     """
-    rows = np.arange(len(samples))[unit.rows]
-    left, order = right[rows].copy(), np.argsort(samples[rows])
+    left, order = right.copy(), np.argsort(samples)
     for frame in earlier:
         own = frame[(frame["model"] == unit.model) & (frame["source_model"] == unit.model)]
-        at = order[np.searchsorted(samples[rows], own["sample"].to_numpy(np.int64), sorter=order)]
+        at = order[np.searchsorted(samples, own["sample"].to_numpy(np.int64), sorter=order)]
         pred = own["pred"].to_numpy(dtype=np.int64, na_value=-1)
         with np.errstate(invalid="ignore"):
             inside = own[unit.norm.lower()].to_numpy(float) <= (np.inf if unit.delta is None else unit.delta)
-        left[at[inside & (pred != label[rows][at])]] = False
-    left_rows: np.ndarray = rows[left]
-    return left_rows
+        left[at[inside & (pred != label[at])]] = False
+    return np.flatnonzero(left)

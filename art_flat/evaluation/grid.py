@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,26 @@ from ..attacks.sequence import Stage
 from .records import SCHEMA_VERSION, content_hash
 
 Deltas = Mapping[Norm, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class CleanUnit:
+    """The clean points of one model and shard: predictions, flatness and certificates.
+
+    Attributes:
+        model: Name of the model.
+        rows: The samples, as positions in the data.
+        key: Hash of everything that determines the unit's result.
+    """
+
+    model: str
+    rows: slice
+    key: str
+
+    @property
+    def own_seed(self) -> int:
+        """The seed of everything random in it."""
+        return derive_seed(self.key)
 
 
 @dataclass(frozen=True)
@@ -49,6 +69,11 @@ class Unit:
     def own_seed(self) -> int:
         """The seed its attack gets: from the key alone, so that order and workers do not matter."""
         return derive_seed(self.key)
+
+    def __str__(self) -> str:
+        radius = "" if self.delta is None else f" {self.delta:.4g}"
+        samples = f"{self.rows.start}–{self.rows.stop - 1}"
+        return f"{self.attack.name} on {self.model}, {self.norm}{radius}, samples {samples}"
 
     def columns(self) -> dict[str, Any]:
         """The key columns of its rows in the `adversarial` table."""
@@ -95,7 +120,42 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
     return {norm: radii[norm] for norm in NORMS if radii.get(norm)}
 
 
-def make_units(
+@dataclass(frozen=True)
+class Grid:
+    """Every unit of a run.
+
+    Attributes:
+        clean: A unit per model and shard, in the order of the models and samples.
+        attacked: A unit per model, shard, attack, norm and δ.
+    """
+
+    clean: list[CleanUnit]
+    attacked: list[Unit]
+
+    def part(self, which: tuple[int, int] | None) -> Grid:
+        """A share of the units: by their keys, so that every share is a mixture; sequences stay together.
+
+        Args:
+            which: (i, n) for the i-th of n shares, 1 ≤ i ≤ n; None for all.
+
+        Returns:
+            The share; the n shares are disjoint and together the whole.
+        """
+        if which is None:
+            return self
+        i, n = which
+        clean = set(sorted(unit.key for unit in self.clean)[i - 1 :: n])
+        first = set(sorted({_first(unit) for unit in self.attacked})[i - 1 :: n])
+        attacked = [u for u in self.attacked if _first(u) in first]
+        return Grid([u for u in self.clean if u.key in clean], attacked)
+
+    def waves(self) -> Iterator[list[Unit]]:
+        """The units of attacks, so that whatever a unit comes after is in an earlier list."""
+        for place in sorted({len(unit.after) for unit in self.attacked}):
+            yield [unit for unit in self.attacked if len(unit.after) == place]
+
+
+def make_grid(
     identities: Mapping[str, Mapping[str, str]],
     attacks: Sequence[Attack],
     deltas: Deltas,
@@ -104,10 +164,13 @@ def make_units(
     x: np.ndarray,
     y: np.ndarray,
     samples: np.ndarray,
+    weight: np.ndarray,
     shard_size: int,
+    threads: int,
     scored_on: Sequence[str] = (),
     options: Sequence[Any] = (),
-) -> list[Unit]:
+    certificates: Any = None,
+) -> Grid:
     """Every unit of the grid of (model, attack, norm, δ, seed, shard).
 
     A fixed-budget attack is one unit per δ of each norm it supports, and so is every attack with a place in a
@@ -121,36 +184,43 @@ def make_units(
         x: Inputs, shape (n, ...).
         y: Labels, shape (n,).
         samples: Sample ids, shape (n,).
+        weight: Sample weights, shape (n,).
         shard_size: Samples that are attacked together.
+        threads: Threads of each worker, which decide the order of sums.
         scored_on: Names of other models that score what is found, where points are transferred.
-        options: Whatever else determines the records.
+        options: Whatever else determines the adversarial records.
+        certificates: What determines the certified records.
 
     Returns:
-        The units; attacks that support none of the norms have none.
+        The units, model by model and shard by shard; attacks that support none of the norms have none.
     """
     shards = [slice(i, min(i + shard_size, len(x))) for i in range(0, len(x), shard_size)]
     data = {s.start: content_hash(x[s], y[s], samples[s]) for s in shards}
     scored = [[m, identities[m]] for m in scored_on]
-    units: list[Unit] = []
-    chains: dict[tuple[Any, ...], tuple[Unit, ...]] = {}
+    grid = Grid([], [])
     for model, identity in identities.items():
-        for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, Stage) else 0):
-            for norm in (n for n in deltas if n in attack.info.norms):
-                own = attack.info.budget == "fixed" or isinstance(attack, Stage)
-                for delta in deltas[norm] if own else [None]:
-                    for rows in shards:
-                        chain = (model, getattr(attack, "sequence", None), norm, delta, rows.start)
+        for rows in shards:
+            shared = [SCHEMA_VERSION, model, identity, data[rows.start], threads]
+            key = _key("clean", *shared, content_hash(weight[rows]), deltas, certificates)
+            grid.clean.append(CleanUnit(model, rows, key))
+            chains: dict[tuple[Any, ...], tuple[Unit, ...]] = {}
+            for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, Stage) else 0):
+                for norm in (n for n in deltas if n in attack.info.norms):
+                    own = attack.info.budget == "fixed" or isinstance(attack, Stage)
+                    for delta in deltas[norm] if own else [None]:
+                        chain = (getattr(attack, "sequence", None), norm, delta)
                         after = chains.get(chain, ()) if isinstance(attack, Stage) else ()
-                        parts = [
-                            *(model, identity, attack.hash, norm, delta, seed, data[rows.start]),
-                            *(scored, options),
-                            *([u.key for u in after]),
-                        ]
-                        key = _key(SCHEMA_VERSION, *parts)
-                        units.append(Unit(model, attack, norm, delta, seed, rows, key, after))
+                        parts = [attack.hash, norm, delta, seed, scored, options, [u.key for u in after]]
+                        unit = Unit(model, attack, norm, delta, seed, rows, _key(*shared, *parts), after)
+                        grid.attacked.append(unit)
                         if isinstance(attack, Stage):
-                            chains[chain] = (*after, units[-1])
-    return units
+                            chains[chain] = (*after, unit)
+    return grid
+
+
+def _first(unit: Unit) -> str:
+    """The key of the first unit of its sequence."""
+    return unit.after[0].key if unit.after else unit.key
 
 
 def _key(*parts: Any) -> str:

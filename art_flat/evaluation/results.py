@@ -15,11 +15,14 @@ from .._errors import InputError, StoreError, UnknownNameError
 from .._types import Definition
 from .diagnostics import Finding, diagnose
 from .optimality import optimality
-from .points import ADVICE, Points
+from .points import ADVICE, Points, Saved
 from .records import ADVERSARIAL, CLEAN, TABLES
 from .selection import SURFACE_EPSILONS, Selection, surface
-from .store import Store
+from .store import IN_UNITS, Store
 from .summary import log_kappa, summarise
+
+_SAVED = "records"
+"""Key of the one unit that `save` writes."""
 
 _KEYS = ("model", "source_model", "attack", "norm", "delta", "seed", "target", "sample")
 
@@ -29,12 +32,14 @@ class Results:
 
     Args:
         tables: The four tables, by name.
-        facts: Versions, seeds, attacks and radii of the run; kept as `environment.json`.
+        facts: Versions, seeds, attacks and radii of the run; kept as `manifest.json`.
         folder: Where they were read from or written to.
         points: The points, where they were kept.
 
     Attributes:
         folder: The results folder; None for a run in memory.
+        missing_units: How many units of attacks the folder still lacks, because the run goes on, was interrupted, or
+            is one of several parts.
         models: One row per model.
         clean: One row per model and sample.
         adversarial: One row per model, sample, attack, norm, δ, seed, source model and target.
@@ -51,6 +56,7 @@ class Results:
     ) -> None:
         self.facts = dict(facts)
         self.folder = None if folder is None else Path(folder)
+        self.missing_units = 0
         self._points = points
         order = {a["name"]: i for i, a in enumerate(self.facts["attacks"])}
         self.models, self.clean, self.certified = (tables[t] for t in ("models", "clean", "certified"))
@@ -264,13 +270,22 @@ class Results:
         """
         store = Store(folder)
         store.begin({k: self.facts[k] for k in ("seed", "deltas", "epsilons", "models")})
-        store.write_environment(self.facts)
-        for table in ("models", "clean", "certified"):
-            store.write_table(table, getattr(self, table))
-        store.write_unit("records", self.adversarial)
+        store.write_manifest({**self.facts, "run": None, "clean_units": [_SAVED], "n_units": 1})
+        store.write_models(self.models)
+        for table in IN_UNITS:
+            store.write_unit(table, _SAVED, getattr(self, table))
         if self._points is not None:
             self._points.copy(self.adversarial["unit"].unique(), store.write_points)
         store.write_summary(self.summary())
+
+    def detached(self) -> Results:
+        """The same results, held in memory and without a folder."""
+        points = None
+        if self._points is not None:
+            saved: dict[str, Saved] = {}
+            self._points.copy(self.adversarial["unit"].unique(), saved.__setitem__)
+            points = Points.in_memory(saved)
+        return Results({t: getattr(self, t) for t in TABLES}, self.facts, points=points)
 
     @classmethod
     def load(cls, folder: str | os.PathLike[str]) -> Results:
@@ -286,7 +301,11 @@ class Results:
             StoreError: If the folder holds no results, or they are damaged or of another version.
         """
         store = Store(folder)
-        facts = store.read_environment()
-        facts.pop("schema")
+        facts = store.read_manifest()
+        tables = {"models": store.read_models()}
+        for table in IN_UNITS:
+            tables[table] = store.read_table(table, facts["clean_units"])
         points = Points(store.read_points) if store.has_points() else None
-        return cls({table: store.read_table(table) for table in TABLES}, facts, store.folder, points)
+        results = cls(tables, facts, store.folder, points)
+        results.missing_units = max(0, facts["n_units"] - sum(1 for _ in store.units("adversarial")))
+        return results

@@ -2,32 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
 import pandas as pd
-import torch
 
-from .._arrays import to_numpy
-from .._checks import check_epsilon, check_inputs, check_labels, check_number, radius_words
-from .._errors import ArtFlatError, AttackNotUsableError, InputError, UnsupportedEstimatorError
-from ..adapters import Adapter, adapt
-from ..adapters.base import Outputs
-from ..attacks import Attack, load_attacks
-from ._chain import left_over
-from .certificates import certified_rows, lipschitz_constants
-from .grid import Deltas, Unit, check_deltas, make_units
-from .points import CLEAN_POINTS, Points, Saved
-from .records import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows, model_rows
+from .._checks import radius_words
+from ..attacks import Attack
+from .certificates import lipschitz_constants
+from .grid import CleanUnit, Grid, Unit
+from .manifest import environment
+from .memory import MemoryStore
+from .parallel import Report, Workers, uses_workers
+from .points import CLEAN_POINTS
+from .records import model_rows
 from .results import Results
-from .store import Store, environment
-
-DEFAULT_EPSILONS = (0.01, 0.1, 1.0)
-_OPTIONS = ("seed", "shard_size", "transfer", "estimate_gradients")
+from .run import DEFAULT_EPSILONS as DEFAULT_EPSILONS
+from .run import Run, check_run
+from .store import Store
+from .worker import Options, Worker, finish, has_failed, threads
 
 
 class Progress(NamedTuple):
@@ -40,24 +37,8 @@ class Progress(NamedTuple):
     """The unit that was just finished."""
 
 
-@dataclass(frozen=True)
-class _Run:
-    """Everything that determines the records, checked; n samples."""
-
-    nets: Mapping[str, Adapter]
-    identities: Mapping[str, Mapping[str, str]]
-    x: np.ndarray
-    y: torch.Tensor
-    samples: np.ndarray
-    weight: np.ndarray
-    attacks: Sequence[Attack]
-    deltas: Deltas
-    epsilons: Sequence[float]
-    lipschitz: str | Mapping[str, float] | None
-    seed: int
-    shard_size: int
-    transfer: bool
-    estimate_gradients: bool
+class EnvironmentWarning(UserWarning):
+    """A run goes on with other versions of packages than it began with."""
 
 
 @radius_words
@@ -78,10 +59,16 @@ def evaluate(
     estimate_gradients: bool = False,
     lipschitz: str | Mapping[str, float] | None = "spectral",
     save_adversarial: bool = False,
+    n_jobs: int | None = None,
+    threads: int | None = None,
+    time_limit: float | None = None,
+    part: str | tuple[int, int] | None = None,
     progress: Callable[[Progress], None] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Results:
     """Attack every model with every attack at every radius and record each sample.
+
+    The records are the same, bit for bit on a CPU, whatever `n_jobs`, the order of the units and the interruptions.
 
     Args:
         models: An ART estimator, an adapted one, or a mapping name → either.
@@ -101,234 +88,181 @@ def evaluate(
             (seconds for small nets, half a minute for a ResNet-18), a mapping model → constant (from L2 in clip
             units to features) takes yours, None leaves the certified side out.
         save_adversarial: Keep the points themselves, for `Results.adversarial_points` and `Results.clean_points`.
+        n_jobs: Worker processes, −1 for one per core; 1 if None, unless `joblib.parallel_config` says otherwise,
+            which also takes the work to a Dask or Ray cluster. Workers need the results folder on a shared disk.
+        threads: Threads of each worker, of this process too; part of what determines the records. If None, what the
+            results folder was begun with, else 1: more workers make better use of cores than more threads.
+        time_limit: Seconds that an attack may take for one unit, after which the unit has failed; None for no limit.
+        part: `"3/16"`, or (3, 16), to compute the third of 16 shares of the units; `merge` puts them together.
         progress: Called before the first unit and after each.
         config: What to keep in `config.toml` beside what is resolved here.
 
     Returns:
-        The records of the run.
+        The records of the run; for a part, what the folder holds by then.
 
     Raises:
         InputError: If an argument cannot be used.
-        StoreError: If `out` holds another run.
+        StoreError: If `out` holds another run, or cannot be written.
+        UnsupportedEstimatorError: If a model cannot be made again in a worker.
     """
-    named = models if isinstance(models, Mapping) else {"model": models}
-    if not named:
-        raise InputError(
-            'no model was given; pass an ART classifier or a mapping such as {"standard": classifier}'
-        )
-    nets = {str(name): adapt(model) for name, model in named.items()}
-    found = load_attacks(attacks)
-    if not isinstance(shard_size, int) or shard_size < 1:
-        raise InputError(f"`shard_size` must be a whole number of at least 1, got {shard_size!r}")
-    inputs, labels, ids, weights = _check_data(nets, x, y, samples, weight)
-    run = _Run(
-        nets=nets,
-        identities={name: net.identity() for name, net in nets.items()},
-        x=inputs,
-        y=labels,
-        samples=ids,
-        weight=weights,
-        attacks=found,
-        deltas=check_deltas(deltas, found),
-        epsilons=sorted({check_epsilon(e) for e in epsilons}),
-        lipschitz=_check_lipschitz(lipschitz, nets),
-        seed=int(seed),
-        shard_size=shard_size,
-        transfer=transfer,
-        estimate_gradients=estimate_gradients,
-    )
-    units = make_units(
-        run.identities, found, run.deltas, seed=run.seed, x=inputs, y=to_numpy(labels), samples=ids,
-        shard_size=shard_size, scored_on=list(nets) if transfer else [], options=[estimate_gradients],
+    given = dict(config or {})
+    run = check_run(
+        models, x, y, deltas=deltas, attacks=attacks, out=out, seed=seed, epsilons=epsilons, samples=samples,
+        weight=weight, shard_size=shard_size, transfer=transfer, estimate_gradients=estimate_gradients,
+        lipschitz=lipschitz, threads=threads, time_limit=time_limit, part=part, config=given,
     )  # fmt: skip
-    if not units:
-        raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(run.deltas)})")
-    store = None if out is None else Store(out)
-    if store is not None:
-        store.begin(_resolved(run, config or {}))
-    clean = {name: net.outputs(inputs) for name, net in nets.items()}
-    tables, certificates = _tables(run, clean)
-    facts = {**_facts(run), "certificates": certificates}
-    if store is not None:
-        store.write_environment(facts)
-        for table, frame in tables.items():
-            store.write_table(table, frame)
-    saved: dict[str, Saved] = {}
-    keep = None
-    if save_adversarial:
-        keep = saved.__setitem__ if store is None else store.write_points
-        keep(CLEAN_POINTS, (run.x, run.samples))
-    frames = _run_units(run, units, clean, store, progress, keep)
-    points = Points.in_memory(saved) if store is None else Points(store.read_points)
-    tables["adversarial"] = pd.concat(frames, ignore_index=True)
-    results = Results(tables, facts, out, points if save_adversarial else None)
-    if store is not None:
+    remote = uses_workers(n_jobs)
+    if out is None and not remote:
+        return _evaluate(run, MemoryStore(), None, save_adversarial, progress)
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="art_flat-") as folder:
+            store = Store(folder, run.id)
+            return _evaluate(run, store, _Jobs(n_jobs), save_adversarial, progress).detached()
+    return _evaluate(run, Store(out, run.id), _Jobs(n_jobs) if remote else None, save_adversarial, progress)
+
+
+class _Jobs(NamedTuple):
+    """Worker processes, by joblib's words."""
+
+    n_jobs: int | None
+
+
+def _evaluate(
+    run: Run,
+    store: Store | MemoryStore,
+    jobs: _Jobs | None,
+    keep: bool,
+    progress: Callable[[Progress], None] | None,
+) -> Results:
+    with threads(run.threads):
+        facts = {**environment(), **run.facts()}
+        before = _begin(store, run, facts) if isinstance(store, Store) else {}
+        options, models = _models(run, before, facts)
+        if isinstance(store, Store):
+            store.write_manifest(facts)
+            store.write_models(models)
+        if keep and not store.finished_points(CLEAN_POINTS):
+            store.write_points(CLEAN_POINTS, (run.data.x, run.data.samples))
+        grid = run.grid.part(run.part)
+        with _computing(run, store, options, jobs, keep) as compute:
+            compute(_missing(grid.clean, store, False), lambda unit, failed: None)
+            _attack(grid, store, keep, compute, progress)
+    if isinstance(store, MemoryStore):
+        return _in_memory(run, store, models, facts, keep)
+    results = Results.load(store.folder)
+    if results.missing_units == 0:
         store.write_summary(results.summary())
     return results
 
 
-def _run_units(
-    run: _Run,
-    units: Sequence[Unit],
-    clean: Mapping[str, Outputs],
-    store: Store | None,
-    progress: Callable[[Progress], None] | None,
-    keep: Callable[[str, Saved], None] | None,
-) -> list[pd.DataFrame]:
-    frames: dict[str, pd.DataFrame] = {}
-    failed = 0
-
-    def finish(unit: Unit) -> pd.DataFrame:
-        if unit.key in frames:
-            return frames[unit.key]
-        frame = store.read_unit(unit.key) if store is not None else None
-        if store is not None and keep is not None and not store.has_points(unit.key):
-            frame = None
-        if frame is None or (frame["status"] == "failed").any():
-            rows = np.arange(len(run.x))[unit.rows]
-            if unit.after:
-                label = to_numpy(run.y)
-                right = to_numpy(clean[unit.model].logits.argmax(dim=1)) == label
-                rows = left_over(unit, map(finish, unit.after), run.samples, label, right)
-            frame, found = _run_unit(run, unit, rows, clean)
-            if keep is not None and found is not None:
-                keep(unit.key, (found, run.samples[rows]))
-            if store is not None:
-                store.write_unit(unit.key, frame)
-        return frames.setdefault(unit.key, frame)
-
-    if progress is not None:
-        progress(Progress(0, len(units), 0, None))
-    for done, unit in enumerate(units, 1):
-        failed += bool((finish(unit)["status"] == "failed").any())
-        if progress is not None:
-            progress(Progress(done, len(units), failed, unit))
-    return [frame for frame in frames.values() if len(frame)]
+def _begin(store: Store, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
+    """Make the folder ready; gives what its manifest said before."""
+    store.begin(run.config)
+    clean, attacked = ({u.key for u in units} for units in (run.grid.clean, run.grid.attacked))
+    for table, keys in (("clean", clean), ("certified", clean), ("adversarial", attacked)):
+        store.set_aside_foreign(table, keys)
+    before = store.manifest_if_any()
+    if before:
+        now, then = ({k: f.get(k) for k in environment()} for f in (facts, before))
+        earlier = [e for e in before.get("earlier_environments", []) if e != now]
+        if now != then:
+            packages: Mapping[str, Any] = then.get("packages") or {}
+            changed = {p: (packages.get(p), v) for p, v in facts["packages"].items() if packages.get(p) != v}
+            if changed:
+                said = ", ".join(f"{p} {a} then, {b} now" for p, (a, b) in changed.items())
+                warnings.warn(
+                    f"{store.folder} was begun with other packages: {said}", EnvironmentWarning, stacklevel=5
+                )
+            earlier = [*[e for e in earlier if e != then], then]
+        facts["earlier_environments"] = earlier
+    return before
 
 
-def _run_unit(
-    run: _Run, unit: Unit, rows: np.ndarray, clean: Mapping[str, Outputs]
-) -> tuple[pd.DataFrame, np.ndarray | None]:
-    """The adversarial rows of one unit, and its points; an attack that raises gives rows that say so, and none."""
-    points: np.ndarray | None = None
-    if not len(rows):
-        return make_frame("adversarial", {}, 0), run.x[:0]
-    labels = run.y[rows]
-    targets = list(run.nets) if run.transfer else [unit.model]
-    keys = {m: {**unit.columns(), "model": m, "sample": run.samples[rows]} for m in targets}
-    before = {m: Outputs(*(t[rows] for t in clean[m])) for m in targets}
-    started = time.perf_counter()
-    try:
-        result = unit.attack(
-            run.nets[unit.model], run.x[rows], labels, delta=unit.delta, norm=unit.norm,
-            seed=unit.own_seed, clean=before[unit.model], estimate_gradients=run.estimate_gradients,
-        )  # fmt: skip
-    except Exception as error:
-        refused = isinstance(error, (AttackNotUsableError, UnsupportedEstimatorError))
-        text = str(error) if isinstance(error, ArtFlatError) else f"{type(error).__name__}: {error}"
-        lost = ("skipped" if refused else "failed", text)
-        seconds = time.perf_counter() - started
-        frames = [missing_rows(*lost, keys[m], len(labels), seconds) for m in targets]
-    else:
-        points = to_numpy(result.x)
-        after = {m: result.outputs if m == unit.model else run.nets[m].outputs(result.x) for m in targets}
-        frames = [
-            adversarial_rows(run.nets[m], labels, before[m], result, after[m], keys[m]) for m in targets
-        ]
-    return pd.concat(frames, ignore_index=True), points
-
-
-def _check_data(
-    nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight: Any
-) -> tuple[np.ndarray, torch.Tensor, np.ndarray, np.ndarray]:
-    for net in nets.values():
-        inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
-        labels = check_labels(y, len(inputs), net.nb_classes).cpu()
-    n = len(inputs)
-    ids = np.arange(n) if samples is None else to_numpy(samples)
-    if ids.shape != (n,) or ids.dtype.kind not in "iu" or len(np.unique(ids)) != n:
-        raise InputError(f"`samples` must be {n} different whole numbers, one id per sample")
-    w = np.ones(n) if weight is None else to_numpy(weight).astype(np.float64)
-    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
-        raise InputError(f"`weight` must be {n} finite numbers of at least 0, not all 0")
-    return to_numpy(inputs), labels, ids.astype(np.int64), w
-
-
-def _check_lipschitz(given: Any, nets: Mapping[str, Adapter]) -> str | Mapping[str, float] | None:
-    if given is None or given == "spectral":
-        return str(given) if given else None
-    if not isinstance(given, Mapping) or not given.keys() <= nets.keys():
-        raise InputError(
-            f"`lipschitz` must be 'spectral', None, or map models ({', '.join(nets)}) to constants, got {given!r}"
-        )
-    unit = "features per clip unit"
-    return {m: check_number(v, f"lipschitz[{m!r}]", unit, above=0.0) for m, v in given.items()}
-
-
-def _tables(run: _Run, clean: Mapping[str, Outputs]) -> tuple[dict[str, pd.DataFrame], dict[str, Any]]:
-    """The tables that need no attack, and what is to be said of each model's certificates."""
-    hashes = np.array([content_hash(xi) for xi in run.x], dtype=object)
-    models, rows, certified, said = [], [], [make_frame("certified", {}, 0)], {}
+def _models(run: Run, before: Mapping[str, Any], facts: dict[str, Any]) -> tuple[Options, pd.DataFrame]:
+    """Lipschitz constants, from the manifest if they are there, and the `models` table."""
+    constants, rows, said = {}, [], {}
+    known = before.get("certificates", {}) if before.get("models") == facts["models"] else {}
     for name, net in run.nets.items():
         given = run.lipschitz.get(name) if isinstance(run.lipschitz, Mapping) else None
         wanted = run.deltas if run.lipschitz == "spectral" or given is not None else {}
-        constants, missing = lipschitz_constants(net, wanted, given)
-        said[name] = {"lipschitz": {n: c.value for n, c in constants.items()}, "missing": missing}
-        models.append(model_rows(name, net, constants.get("L2")))
-        rows.append(clean_rows(name, net, clean[name], run.y, run.samples, hashes, run.weight))
-        certified.append(certified_rows(name, net, clean[name], run.y, run.samples, run.deltas, constants))
-    parts = {"models": models, "clean": rows, "certified": [f for f in certified if len(f)] or certified[:1]}
-    return {table: pd.concat(frames, ignore_index=True) for table, frames in parts.items()}, said
+        found = run.known_constants(known.get(name))
+        missing = known[name]["missing"] if found is not None else {}
+        if found is None:
+            found, missing = lipschitz_constants(net, wanted, given)
+        constants[name] = found
+        said[name] = {"lipschitz": {n: c.value for n, c in found.items()}, "missing": missing}
+        rows.append(model_rows(name, net, found.get("L2")))
+    facts["certificates"] = said
+    return run.options(constants), pd.concat(rows, ignore_index=True)
 
 
-def _facts(run: _Run) -> dict[str, Any]:
-    return {
-        **environment(),
-        "seed": run.seed,
-        "threads": torch.get_num_threads(),
-        "n_samples": len(run.x),
-        "epsilons": list(run.epsilons),
-        "deltas": {n: list(d) for n, d in run.deltas.items()},
-        "models": {m: dict(i) for m, i in run.identities.items()},
-        "attacks": [
-            {
-                "name": a.name,
-                "hash": a.hash,
-                "library_version": a.info.version,
-                "norms": list(a.info.norms),
-                "budget": a.info.budget,
-                "access": a.info.access,
-                "maximises_loss": a.info.maximises_loss,
-                "usability": a.info.usability,
-                "notes": list(a.info.notes),
-                "run_in": [n for n in run.deltas if n in a.info.norms],
-                "steps": _steps(a, run.deltas),
-            }
-            for a in run.attacks
-        ],
+Compute = Callable[[Iterable[Unit | CleanUnit], Report], None]
+
+
+@contextlib.contextmanager
+def _computing(
+    run: Run, store: Store | MemoryStore, options: Options, jobs: _Jobs | None, keep: bool
+) -> Iterator[Compute]:
+    """A function that computes units: in this process, or in workers."""
+    if jobs is None or isinstance(store, MemoryStore):
+        worker = Worker(run.nets, run.data, options)
+
+        def compute(units: Iterable[Unit | CleanUnit], report: Report) -> None:
+            for unit in units:
+                report(unit, finish(worker, unit, store, keep))
+
+        yield compute
+    else:
+        with Workers(store, run.nets, run.data, options, keep_points=keep, n_jobs=jobs.n_jobs) as workers:
+            yield lambda units, report: workers.compute(list(units), report)
+
+
+def _missing(
+    units: Sequence[Unit | CleanUnit], store: Store | MemoryStore, keep: bool, found: Report | None = None
+) -> Iterator[Unit | CleanUnit]:
+    """Units that are still to be computed, each looked up when its turn comes; failed ones are tried again."""
+    for unit in units:
+        tables = ("clean", "certified") if isinstance(unit, CleanUnit) else ("adversarial",)
+        frames = {t: f for t in tables if (f := store.finished(t, unit.key)) is not None}
+        whole = len(frames) == len(tables) and not has_failed(frames)
+        if whole and keep and not store.finished_points(unit.key):
+            whole = bool(
+                (frames["adversarial"]["status"] == "skipped").all()
+            )  # an attack that cannot run here has none
+        if not whole:
+            yield unit
+        elif found is not None:
+            found(unit, False)
+
+
+def _attack(
+    grid: Grid,
+    store: Store | MemoryStore,
+    keep: bool,
+    compute: Compute,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    done = failures = 0
+
+    def report(unit: Unit | CleanUnit, failed: bool) -> None:
+        nonlocal done, failures
+        done, failures = done + 1, failures + failed
+        if progress is not None and isinstance(unit, Unit):
+            progress(Progress(done, len(grid.attacked), failures, unit))
+
+    if progress is not None:
+        progress(Progress(0, len(grid.attacked), 0, None))
+    for wave in grid.waves():
+        compute(_missing(wave, store, keep, report), report)
+
+
+def _in_memory(
+    run: Run, store: MemoryStore, models: pd.DataFrame, facts: Mapping[str, Any], keep: bool
+) -> Results:
+    order = {
+        "clean": [u.key for u in run.grid.clean],
+        "certified": [u.key for u in run.grid.clean],
+        "adversarial": [u.key for u in run.grid.attacked],
     }
-
-
-def _steps(attack: Attack, deltas: Deltas) -> list[dict[str, Any]]:
-    """The steps that an attack walked at each radius, in clip units; empty where it has none of a fixed size."""
-    found = [(n, d, attack.fixed_steps(d)) for n in deltas if n in attack.info.norms for d in deltas[n]]
-    return [{"norm": n, "delta": d, "size": s.size, "number": s.number} for n, d, s in found if s is not None]
-
-
-def _resolved(run: _Run, given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.toml` says: everything that determines the records, beside what the user wrote."""
-    written = {m: given.get("models", {}).get(m, {}) for m in run.nets}
-    resolved = {
-        **{option: getattr(run, option) for option in _OPTIONS},
-        "deltas": {n: list(d) for n, d in run.deltas.items()},
-        "epsilons": list(run.epsilons),
-        "attacks": [a.name for a in run.attacks],
-        "lipschitz": "none" if run.lipschitz is None else run.lipschitz,
-        "models": {m: {**written[m], "sha256": run.identities[m]["sha256"]} for m in run.nets},
-        "data": {
-            **given.get("data", {}),
-            "n": len(run.x),
-            "hash": content_hash(run.x, run.y, run.samples, run.weight),
-        },
-    }
-    return {**{k: v for k, v in given.items() if k not in resolved}, **resolved}
+    tables = {"models": models, **{t: store.read_table(t, keys) for t, keys in order.items()}}
+    return Results(tables, facts, points=store.points() if keep else None)

@@ -1,51 +1,65 @@
-"""A results folder: four tables in Parquet, the configuration in TOML, the environment in JSON.
+"""A results folder: tables in Parquet, the configuration in TOML, the manifest in JSON.
 
 ```
-models.parquet  clean.parquet  certified.parquet      one file each
+manifest.json                                         schema, environment, seeds, attacks, what is complete
+config.toml                                           everything that determines the records
+models.parquet                                        one row per model
+clean/<unit>.parquet  certified/<unit>.parquet        one file per model and shard
 adversarial/<unit>.parquet                            one file per unit, written when the unit is done
 points/clean.safetensors  points/<unit>.safetensors   on request
-config.toml  environment.json  summary.csv
+summary.csv                                           once every unit is there
+damaged/                                              files that could not be used
 ```
+Each file appears whole or not at all, and states its checksum, schema, table, unit and run.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import platform
 import re
 import tomllib
-from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
+import warnings
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-import safetensors.numpy
 import tomli_w
 
 from .._errors import StoreError
+from ._files import inside, parquet, read_parquet, read_tensors, set_aside, tensors, write_whole
+from .manifest import KEY, manifest_text, read_manifest
 from .points import ADVICE, CLEAN_POINTS, Saved
 from .records import SCHEMA_VERSION, TABLES, make_frame, to_arrow
 
-_PACKAGES = (
-    *("art-flat", "torch", "torchvision", "adversarial-robustness-toolbox", "torchattacks"),
-    *("numpy", "scikit-learn", "pandas", "pyarrow"),
-)
+IN_UNITS = ("clean", "certified", "adversarial")
+"""Tables with a file per unit."""
+
+FREE_OPTIONS = ("epsilons", "save_adversarial", "time_limit", "n_jobs")
+"""What may change between two runs in one folder, since it decides no record."""
+
+
+class DamagedFileWarning(UserWarning):
+    """A file of a results folder could not be used and was set aside."""
 
 
 class Store:
-    """Reads and writes a results folder; every file appears whole or not at all.
+    """Reads and writes a results folder.
 
     Args:
         folder: The folder; made when something is written.
+        run: Hash of all that determines the records; stated and checked in every file. None to read the folder
+            that is there.
     """
 
-    def __init__(self, folder: str | os.PathLike[str]) -> None:
+    def __init__(self, folder: str | os.PathLike[str], run: str | None = None) -> None:
         self.folder = Path(folder)
+        self.run = run
+
+    # The run as a whole
 
     def begin(self, config: Mapping[str, Any]) -> None:
         """Make the folder ready for a run with this configuration.
@@ -56,82 +70,146 @@ class Store:
         known = self.folder / "config.toml"
         if known.exists():
             before, now = (
-                {k: v for k, v in c.items() if k != "epsilons"} for c in (self.read_config(), config)
+                {k: v for k, v in c.items() if k not in FREE_OPTIONS}
+                for c in (self.read_config(), json.loads(json.dumps(config)))
             )
-            changed = _differences(before, json.loads(json.dumps(now)))
+            changed = differences(before, now)
             if changed:
                 raise StoreError(
                     f"{self.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
                     "use another folder, or delete this one"
                 )
-        elif self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
+        elif self.folder.exists() and (
+            not self.folder.is_dir() or any(map(_is_foreign, self.folder.iterdir()))
+        ):
             raise StoreError(f"{self.folder} is not empty and holds no art_flat results; use another folder")
-        (self.folder / "adversarial").mkdir(parents=True, exist_ok=True)
         self._write("config.toml", tomli_w.dumps(dict(config)).encode())
+        for table in IN_UNITS:
+            inside(self.folder, table).mkdir(exist_ok=True)
 
     def read_config(self) -> dict[str, Any]:
         """The configuration of the run in this folder."""
         try:
             return tomllib.loads((self.folder / "config.toml").read_text(encoding="utf-8"))
-        except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise StoreError(f"cannot read {self.folder / 'config.toml'}: {error}") from None
 
-    def write_environment(self, facts: Mapping[str, Any]) -> None:
-        """Versions, seeds and facts about the run, as JSON."""
-        text = json.dumps({"schema": SCHEMA_VERSION, **facts}, indent=2, allow_nan=False, ensure_ascii=False)
-        self._write("environment.json", text.encode())
+    def write_manifest(self, facts: Mapping[str, Any]) -> None:
+        """Versions, seeds and facts about the run."""
+        self._write("manifest.json", manifest_text(facts).encode())
 
-    def read_environment(self) -> dict[str, Any]:
-        """What `write_environment` wrote; its schema version is checked."""
-        path = self.folder / "environment.json"
+    def read_manifest(self) -> dict[str, Any]:
+        """What `write_manifest` wrote, checked; from now on every file is checked to be of the same run."""
+        facts = read_manifest(self.folder / "manifest.json")
+        self.run = facts["run"]
+        return facts
+
+    def manifest_if_any(self) -> dict[str, Any]:
+        """What the manifest says, if there is one that can be read; nothing else."""
         try:
-            facts = json.loads(path.read_text(encoding="utf-8"))
-            schema = facts["schema"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise StoreError(f"{self.folder} holds no art_flat results: {path.name}: {error}") from None
-        if schema != SCHEMA_VERSION:
-            raise StoreError(f"{self.folder} has schema {schema}, this version reads schema {SCHEMA_VERSION}")
-        return dict(facts)
+            return read_manifest(self.folder / "manifest.json")
+        except StoreError:
+            return {}
 
-    def write_table(self, table: str, frame: pd.DataFrame) -> None:
-        """One of the tables that are a single file."""
-        self._write(f"{table}.parquet", _parquet(to_arrow(table, frame)))
+    def set_aside_foreign(self, table: str, keys: Container[str]) -> None:
+        """Set aside every unit of a table that is not of this run, with a warning."""
+        for key in self.units(table):
+            if key not in keys:
+                self._set_aside(self._unit(table, key), f"{table}/{key}.parquet is no unit of this run")
 
-    def write_unit(self, key: str, frame: pd.DataFrame) -> None:
-        """The adversarial rows of one unit."""
-        self._write(f"adversarial/{_checked_name(key)}.parquet", _parquet(to_arrow("adversarial", frame)))
+    def write_summary(self, frame: pd.DataFrame) -> None:
+        """The summary, as CSV."""
+        self._write("summary.csv", frame.to_csv(index=False).encode())
 
-    def read_unit(self, key: str) -> pd.DataFrame | None:
-        """The rows of a unit, or None where they are missing or cannot be read, so that it must be computed."""
-        path = self.folder / "adversarial" / f"{_checked_name(key)}.parquet"
+    # Tables
+
+    def write_models(self, frame: pd.DataFrame) -> None:
+        """The `models` table."""
+        self._write("models.parquet", parquet(to_arrow("models", frame), self._facts("models", "")))
+
+    def read_models(self) -> pd.DataFrame:
+        """The `models` table.
+
+        Returns:
+            One row per model.
+
+        Raises:
+            StoreError: If it is missing or damaged.
+        """
+        return self._read(self.folder / "models.parquet", "models", "")
+
+    def write_unit(self, table: str, key: str, frame: pd.DataFrame) -> None:
+        """The rows that one unit adds to a table."""
+        self._write_path(self._unit(table, key), parquet(to_arrow(table, frame), self._facts(table, key)))
+
+    def read_unit(self, table: str, key: str) -> pd.DataFrame:
+        """What `write_unit` wrote.
+
+        Returns:
+            The rows.
+
+        Raises:
+            StoreError: If there are none, or they are damaged, or of another unit, run or schema.
+        """
+        return self._read(self._unit(table, key), table, key)
+
+    def finished(self, table: str, key: str) -> pd.DataFrame | None:
+        """The rows of a unit if they are there; a file that cannot be used is set aside, with a warning."""
+        path = self._unit(table, key)
+        if not path.exists():
+            return None
         try:
-            return _read(path, "adversarial")
-        except (OSError, StoreError):
+            return self.read_unit(table, key)
+        except StoreError as error:
+            self._set_aside(path, str(error))
             return None
 
-    def read_table(self, table: str) -> pd.DataFrame:
-        """One of the four tables.
+    def stamp(self, table: str, key: str) -> tuple[int, int] | None:
+        """What changes when a unit is written again; None where there is no such file."""
+        try:
+            found = self._unit(table, key).stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
+    def units(self, table: str) -> Iterator[str]:
+        """Keys of the units in a table, sorted; files with other names are passed over."""
+        folder = inside(self.folder, table)
+        names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
+        for name in names:
+            if re.fullmatch(rf"{KEY}\.parquet", name):
+                yield name.removesuffix(".parquet")
+
+    def read_table(self, table: str, order: list[str] | None = None) -> pd.DataFrame:
+        """One of the tables that are made of units.
+
+        Args:
+            table: Its name.
+            order: Keys of the units that come first; those that are missing are passed over.
 
         Returns:
             The table, with every column.
 
         Raises:
-            StoreError: If it is missing or damaged.
+            StoreError: If a file is damaged.
         """
-        if table != "adversarial":
-            return _read(self.folder / f"{table}.parquet", table)
-        frames = [_read(p, table) for p in sorted((self.folder / table).glob("*.parquet"))]
-        return pd.concat(frames, ignore_index=True) if frames else make_frame(table, {}, 0)
+        keys = list(self.units(table))
+        place = {key: i for i, key in enumerate(order or [])}
+        keys.sort(key=lambda key: place.get(key, len(place)))
+        return concat(table, [self.read_unit(table, key) for key in keys])
+
+    # Points
 
     def write_points(self, name: str, points: Saved) -> None:
         """The points of a unit, or the clean ones, with their sample ids."""
         x, samples = points
-        content = safetensors.numpy.save({"x": np.ascontiguousarray(x), "sample": samples})
-        self._write(f"points/{_checked_name(name)}.safetensors", content)
+        self._write_path(
+            self._points(name), tensors({"x": x, "sample": samples}, self._facts("points", name))
+        )
 
     def has_points(self, name: str = CLEAN_POINTS) -> bool:
         """Whether the points of a unit, or the clean ones, were kept."""
-        return (self.folder / "points" / f"{_checked_name(name)}.safetensors").is_file()
+        return self._points(name).is_file()
 
     def read_points(self, name: str) -> Saved:
         """What `write_points` wrote.
@@ -142,74 +220,88 @@ class Store:
         Raises:
             StoreError: If there is no such file, or it is damaged.
         """
-        path = self.folder / "points" / f"{_checked_name(name)}.safetensors"
+        path = self._points(name)
         if not path.is_file():
             raise StoreError(f"{path} is missing: no such points were kept; {ADVICE}")
-        try:
-            tensors = safetensors.numpy.load(path.read_bytes())
-            x, samples = tensors["x"], tensors["sample"]
-        except (OSError, KeyError, ValueError, safetensors.SafetensorError) as error:
-            raise StoreError(f"cannot read {path}: {error}; delete it and run again") from None
-        if samples.dtype != np.int64 or samples.ndim != 1 or x.shape[:1] != samples.shape:
+        found = read_tensors(path, self._facts("points", name))
+        x, samples = found.get("x"), found.get("sample")
+        if x is None or samples is None or samples.dtype != np.int64 or x.shape[:1] != samples.shape:
             raise StoreError(f"{path} does not hold points `x` (n, ...) with ids `sample` (n,)")
         return x, samples
 
-    def write_summary(self, frame: pd.DataFrame) -> None:
-        """The summary, as CSV."""
-        self._write("summary.csv", frame.to_csv(index=False).encode())
+    def finished_points(self, name: str) -> bool:
+        """Whether the points of a unit are there; a file that cannot be used is set aside, with a warning."""
+        if not self.has_points(name):
+            return False
+        try:
+            self.read_points(name)
+        except StoreError as error:
+            self._set_aside(self._points(name), str(error))
+            return False
+        return True
+
+    # How that is done
+
+    def _facts(self, table: str, unit: str) -> dict[str, Any]:
+        return {"schema": SCHEMA_VERSION, "table": table, "unit": unit, "run": self.run}
+
+    def _unit(self, table: str, key: str) -> Path:
+        return inside(self.folder, table, f"{_checked(key)}.parquet")
+
+    def _points(self, name: str) -> Path:
+        return inside(self.folder, "points", f"{_checked(name)}.safetensors")
 
     def _write(self, name: str, content: bytes) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._write_path(inside(self.folder, name), content)
+
+    def _write_path(self, path: Path, content: bytes) -> None:
+        write_whole(path, content)
+
+    def _read(self, path: Path, table: str, unit: str) -> pd.DataFrame:
+        found = read_parquet(path, self._facts(table, unit))
+        expected = pa.schema(list(TABLES[table].items()))
+        if found.schema.names != expected.names:
+            raise StoreError(f"{path} has other columns than {table}: {', '.join(found.schema.names)}")
         try:
-            with part.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+            return found.cast(expected).to_pandas(types_mapper=_PANDAS.get)
+        except pa.ArrowException as error:
+            raise StoreError(f"{path} has other types of columns than {table}: {error}") from None
+
+    def _set_aside(self, path: Path, why: str) -> None:
+        moved = set_aside(path, self.folder)
+        if moved is not None:
+            warnings.warn(f"{why}; set aside as {moved}", DamagedFileWarning, stacklevel=3)
 
 
-def environment() -> dict[str, Any]:
-    """Versions of Python, of the system and of the packages that matter; None for a package that is missing."""
-
-    def installed(package: str) -> str | None:
-        try:
-            return version(package)
-        except PackageNotFoundError:
-            return None
-
-    return {
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {p: installed(p) for p in _PACKAGES},
-    }
+def concat(table: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
+    """The rows of several frames of a table, in order; an empty table if there are none."""
+    frames = [f for f in frames if len(f)]
+    return pd.concat(frames, ignore_index=True) if frames else make_frame(table, {}, 0)
 
 
-def _checked_name(name: str) -> str:
+def differences(
+    before: Any, now: Any, where: str = "", words: tuple[str, str] = ("there", "now")
+) -> list[str]:
+    """What differs between two nested mappings, a line each."""
+    if isinstance(before, Mapping) and isinstance(now, Mapping):
+        keys = sorted({*before, *now})
+        return [
+            d
+            for k in keys
+            for d in differences(before.get(k), now.get(k), f"{where}.{k}" if where else str(k), words)
+        ]
+    return [] if before == now else [f"{where}: {before!r} {words[0]}, {now!r} {words[1]}"]
+
+
+def _checked(key: str) -> str:
     """A unit's key, which may come from a file: nothing that leads out of the folder."""
-    if not re.fullmatch(r"[0-9A-Za-z_-]{1,64}", name):
-        raise StoreError(f"{name!r} is no unit's key")
-    return name
+    if not re.fullmatch(KEY, key):
+        raise StoreError(f"{key!r} is no unit's key")
+    return key
 
 
-def _parquet(table: pa.Table) -> bytes:
-    sink = pa.BufferOutputStream()
-    pq.write_table(table, sink, compression="zstd")
-    return bytes(sink.getvalue().to_pybytes())
-
-
-def _read(path: Path, table: str) -> pd.DataFrame:
-    try:
-        found = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as error:
-        raise StoreError(f"cannot read {path}: {error}") from None
-    expected = pa.schema(list(TABLES[table].items()))
-    if found.schema.names != expected.names:
-        raise StoreError(f"{path} has other columns than the table {table}: {', '.join(found.schema.names)}")
-    return found.cast(expected).to_pandas(types_mapper=_PANDAS.get)
+def _is_foreign(path: Path) -> bool:
+    return not (path.name.startswith(".config.toml.") and path.name.endswith(".part"))
 
 
 _PANDAS = {
@@ -217,14 +309,3 @@ _PANDAS = {
     pa.bool_(): pd.BooleanDtype(),
     pa.string(): pd.StringDtype(na_value=float("nan")),
 }
-
-
-def _differences(before: Any, now: Any, where: str = "") -> list[str]:
-    if isinstance(before, Mapping) and isinstance(now, Mapping):
-        keys = sorted({*before, *now})
-        return [
-            d
-            for k in keys
-            for d in _differences(before.get(k), now.get(k), f"{where}.{k}" if where else str(k))
-        ]
-    return [] if before == now else [f"{where}: {before!r} there, {now!r} now"]

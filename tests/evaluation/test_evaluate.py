@@ -255,14 +255,14 @@ def test_folder_round_trip(digits, tmp_path):
     net, x, y = digits
     out = tmp_path / "run"
     results = af.evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, out=out, shard_size=10)
-    tables = {"models.parquet", "clean.parquet", "certified.parquet", "adversarial"}
-    assert {p.name for p in out.iterdir()} == tables | {"config.toml", "environment.json", "summary.csv"}
+    tables = {"models.parquet", "clean", "certified", "adversarial"}
+    assert {p.name for p in out.iterdir()} == tables | {"config.toml", "manifest.json", "summary.csv"}
     assert len(list((out / "adversarial").iterdir())) == 2 * 3 * 3
     loaded = af.Results.load(out)
     for table in TABLES:
         pd.testing.assert_frame_equal(getattr(loaded, table), getattr(results, table), check_dtype=False)
     pd.testing.assert_frame_equal(loaded.summary(), results.summary())
-    facts = json.loads((out / "environment.json").read_text())
+    facts = json.loads((out / "manifest.json").read_text())
     assert facts["packages"]["torch"]
     assert facts["seed"] == 0
     assert tomllib.loads((out / "config.toml").read_text())["attacks"] == ATTACKS

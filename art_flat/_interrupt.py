@@ -1,0 +1,101 @@
+"""A limit on the time that code of others may take, whatever it catches and whichever thread it runs in."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import signal
+import threading
+from collections.abc import Iterator
+
+AGAIN = 1.0
+"""Seconds until code that swallowed the interruption is interrupted again."""
+
+
+class TimeUpError(BaseException):
+    """The time is up; no `Exception`, so that code which catches every exception does not swallow it."""
+
+
+class _Limit(threading.local):
+    seconds: float | None = None
+
+
+_limit = _Limit()
+
+
+@contextlib.contextmanager
+def time_limit(seconds: float | None) -> Iterator[None]:
+    """Give what is `interruptible` inside the block, in this thread, so many seconds; None for no limit.
+
+    Args:
+        seconds: More than 0.
+
+    Yields:
+        None
+    """
+    before, _limit.seconds = _limit.seconds, seconds
+    try:
+        yield
+    finally:
+        _limit.seconds = before
+
+
+@contextlib.contextmanager
+def interruptible() -> Iterator[None]:
+    """Raise `TimeUpError` inside the block once the time that `time_limit` gives it is up, and every second after.
+
+    In the main thread a signal also ends waiting and sleeping. In another thread, and where the timer is in use,
+    code is interrupted when it next runs a line of Python. Neither can interrupt a library that never returns to
+    Python: only ending its process does.
+
+    Yields:
+        None
+    """
+    if _limit.seconds is None:
+        yield
+        return
+    main = threading.current_thread() is threading.main_thread()
+    usable = main and hasattr(signal, "setitimer") and signal.getitimer(signal.ITIMER_REAL)[0] == 0
+    with _by_signal(_limit.seconds) if usable else _by_thread(_limit.seconds):
+        yield
+
+
+@contextlib.contextmanager
+def _by_signal(seconds: float) -> Iterator[None]:
+    armed = True
+
+    def ring(*_: object) -> None:
+        if armed:
+            raise TimeUpError
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    try:
+        yield
+    finally:
+        armed = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+@contextlib.contextmanager
+def _by_thread(seconds: float) -> Iterator[None]:
+    target = ctypes.c_ulong(threading.get_ident())
+    done, lock = threading.Event(), threading.Lock()
+
+    def watch() -> None:
+        wait = seconds
+        while not done.wait(wait):
+            with lock:
+                if not done.is_set():
+                    ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(TimeUpError))
+            wait = AGAIN
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        done.set()
+        with lock:  # an exception that was set and not yet raised is taken back
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(target, None)

@@ -1,0 +1,201 @@
+"""How another process makes an adapter again: small, picklable, and never by pickling an ART estimator.
+
+ART's estimators write files into the home folder when they are pickled, and take `cuda:0` when they are unpickled.
+So a worker gets the import string of a factory and a path to weights, or the estimator's arguments with the weights
+in a safetensors file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import pickle
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cloudpickle
+import safetensors.torch
+import torch
+from art.estimators import BaseEstimator
+from torch import nn
+
+from .._errors import StoreError, UnsupportedEstimatorError
+from ..models import build
+from . import adapt
+from .base import Adapter
+
+
+class Recipe(ABC):
+    """Makes an adapter; equal weights, preprocessing and range are checked."""
+
+    sha256: str
+
+    def build(self, device: str | None = None) -> Adapter:
+        """The adapter, made anew.
+
+        Args:
+            device: `"cpu"` or `"cuda:1"`; None for where it comes to lie by itself.
+
+        Returns:
+            The adapter.
+
+        Raises:
+            StoreError: If it is not the same model as before.
+        """
+        place = torch.device(device) if device is not None else None
+        on_cuda = place is not None and place.type == "cuda"
+        # ART puts models on the current CUDA device, whatever index it is given
+        with torch.cuda.device(place) if on_cuda else contextlib.nullcontext():
+            net = self._build(device)
+        if net.identity()["sha256"] != self.sha256:
+            raise StoreError(
+                "the model made in a worker has other weights or preprocessing than the one it was made from; does "
+                "its factory draw random weights, or has its file changed?"
+            )
+        net.made_by = self
+        return net
+
+    @abstractmethod
+    def _build(self, device: str | None) -> Adapter: ...
+
+
+@dataclass(frozen=True)
+class FactoryRecipe(Recipe):
+    """An import string and a file of weights; see `art_flat.models.build`.
+
+    Attributes:
+        arguments: What `build` is called with.
+        sha256: Of the adapter's identity.
+    """
+
+    arguments: Mapping[str, Any]
+    sha256: str
+
+    def _build(self, device: str | None) -> Adapter:
+        return adapt(build(**self.arguments, device=device))
+
+
+@dataclass(frozen=True)
+class PartsRecipe(Recipe):
+    """A class of estimators and its arguments, with the tensors of the model in a file.
+
+    Attributes:
+        arguments: (class, keyword arguments), pickled without the model's tensors.
+        weights: The safetensors file that holds these.
+        head: Name of the head, for adapters that can be told.
+        sha256: Of the adapter's identity.
+    """
+
+    arguments: bytes
+    weights: Path
+    head: str | None
+    sha256: str
+
+    @classmethod
+    def of(
+        cls, kind: type, arguments: Mapping[str, Any], head: str | None, sha256: str, folder: Path
+    ) -> PartsRecipe:
+        """The recipe of an estimator that `kind(**arguments)` makes again.
+
+        Args:
+            kind: The estimator's class.
+            arguments: Its arguments.
+            head: Name of the head.
+            sha256: Of the adapter's identity.
+            folder: Where the weights go.
+
+        Returns:
+            The recipe.
+
+        Raises:
+            UnsupportedEstimatorError: If the arguments cannot be pickled.
+        """
+        model = arguments.get("model")
+        tensors = model.state_dict(keep_vars=True) if isinstance(model, nn.Module) else {}
+        try:
+            structure = dumps((kind, dict(arguments)), {id(t): name for name, t in tensors.items()})
+        except Exception as error:
+            raise UnsupportedEstimatorError(
+                f"{type(model).__name__} cannot be sent to workers: {type(error).__name__}: {error}. Use n_jobs=1, or "
+                "run from a configuration file whose `factory` makes the classifier"
+            ) from error
+        path = folder / f"{sha256}.safetensors"
+        safetensors.torch.save_file(
+            {n: t.detach().cpu().contiguous().clone() for n, t in tensors.items()}, path
+        )
+        return cls(structure, path, head, sha256)
+
+    def _build(self, device: str | None) -> Adapter:
+        tensors = safetensors.torch.load_file(self.weights)
+        kind, arguments = loads(self.arguments, tensors)
+        if device is not None and "device_type" in arguments:
+            arguments["device_type"] = "gpu" if device.startswith("cuda") else "cpu"
+        return adapt(kind(**arguments), self.head)
+
+
+def dumps(thing: Any, tensors: Mapping[int, str] | None = None) -> bytes:
+    """Pickle something, functions and classes without a module included, but never an ART estimator.
+
+    Args:
+        thing: What to pickle.
+        tensors: Names of tensors that are left out, by `id`.
+
+    Returns:
+        The pickle.
+    """
+    buffer = io.BytesIO()
+    _Pickler(buffer, tensors or {}).dump(thing)
+    return buffer.getvalue()
+
+
+def loads(content: bytes, tensors: Mapping[str, torch.Tensor] | None = None) -> Any:
+    """What `dumps` pickled; only for what this run has pickled itself.
+
+    Args:
+        content: The pickle.
+        tensors: The tensors that were left out, by name.
+
+    Returns:
+        The thing.
+    """
+    return _Unpickler(io.BytesIO(content), tensors or {}).load()
+
+
+class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
+    def __init__(self, file: io.BytesIO, tensors: Mapping[int, str]) -> None:
+        super().__init__(file)
+        self._tensors = tensors
+
+    def persistent_id(self, obj: Any) -> Any:
+        if not isinstance(obj, torch.Tensor) or id(obj) not in self._tensors:
+            return None
+        last = (
+            obj.ndim == 4 and obj.is_contiguous(memory_format=torch.channels_last) and not obj.is_contiguous()
+        )
+        return self._tensors[id(obj)], isinstance(obj, nn.Parameter), obj.requires_grad, last
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, BaseEstimator):
+            raise TypeError(
+                f"it holds an ART estimator ({type(obj).__name__}), which writes files when it is pickled"
+            )
+        return super().reducer_override(obj)
+
+
+class _Unpickler(pickle.Unpickler):
+    def __init__(self, file: io.BytesIO, tensors: Mapping[str, torch.Tensor]) -> None:
+        super().__init__(file)
+        self._tensors = tensors
+        self._made: dict[str, torch.Tensor] = {}
+
+    def persistent_load(self, pid: Any) -> Any:
+        name, is_parameter, learns, channels_last = pid
+        if name not in self._made:
+            tensor = self._tensors[name].clone(
+                memory_format=torch.channels_last if channels_last else torch.preserve_format
+            )
+            self._made[name] = nn.Parameter(tensor, requires_grad=learns) if is_parameter else tensor
+        return self._made[name]

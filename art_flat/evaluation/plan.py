@@ -1,0 +1,244 @@
+"""What a run will cost, from a short measured probe of each attack, before anything long starts."""
+
+from __future__ import annotations
+
+import heapq
+import resource
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._checks import check_number, radius_words
+from ..attacks import Attack
+from ._files import parquet
+from .certificates import lipschitz_constants
+from .grid import CleanUnit, Unit
+from .records import to_arrow
+from .run import Run, check_run
+from .worker import Computed, Worker, threads
+
+_FIRST, _GROWTH = 2, 4
+"""Samples of the first probe, and by how much the next is larger."""
+
+_ALIKE = 0.15
+"""Where an attack costs as much at its smallest and its largest δ, but for this share, those between are not probed."""
+
+CLEAN_PASS = "(clean points)"
+"""In place of an attack, for the pass over the clean points."""
+
+_HEADER_BYTES = 400
+"""Of a file of points, beside the points."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a unit of n samples costs: a constant and a part per sample; the passes have no constant."""
+
+    seconds: tuple[float, float]
+    bytes: tuple[float, float]
+    forwards: float
+    backwards: float
+
+    def of(self, n: int) -> tuple[float, float, float, float]:
+        """Seconds, bytes, forward and backward passes of a unit of `n` samples."""
+        (a, b), (c, d) = self.seconds, self.bytes
+        return a + b * n, c + d * n, self.forwards * n, self.backwards * n
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The expected cost of a run.
+
+    Attributes:
+        units: One row per unit, in the order of the run: `model, attack, norm, delta, samples, seconds, bytes,
+            forwards, backwards`.
+        setup_seconds: Once per run: the models' Lipschitz constants.
+        start_seconds: Once per worker: to load it.
+        peak_bytes: Largest memory of this process while it probed.
+        probe_seconds: How long the probe took.
+    """
+
+    units: pd.DataFrame
+    setup_seconds: float
+    start_seconds: float
+    peak_bytes: int
+    probe_seconds: float
+
+    def table(self) -> pd.DataFrame:
+        """The cost by model and attack, in the order of the run.
+
+        Returns:
+            Columns `model, attack, units, forwards, backwards` (passes of one sample), `seconds` on one worker,
+            `bytes` on the disk.
+        """
+        columns = ["forwards", "backwards", "seconds", "bytes"]
+        groups = self.units.groupby(["model", "attack"], sort=False)
+        return pd.concat([groups.size().rename("units"), groups[columns].sum()], axis=1).reset_index()
+
+    def seconds(self, workers: int = 1) -> float:
+        """Expected wall-clock time on some workers as fast as this one, each taking the next unit when it is free.
+
+        Args:
+            workers: How many, at least 1.
+
+        Returns:
+            Seconds.
+        """
+        ends = [0.0] * workers
+        for seconds in self.units["seconds"]:
+            heapq.heapreplace(ends, ends[0] + seconds)
+        return self.setup_seconds + self.start_seconds + max(ends)
+
+
+@radius_words
+def plan(
+    models: Mapping[str, Any] | Any,
+    x: Any,
+    y: Any,
+    *,
+    deltas: Any,
+    attacks: str | Attack | Iterable[str | Attack] = "fast",
+    probe_seconds: float = 0.3,
+    save_adversarial: bool = False,
+    start_seconds: float = 0.0,
+    say: Callable[[str], None] = lambda _: None,
+    **options: Any,
+) -> Plan:
+    """Measure each attack on a few samples, and say what the whole run will cost.
+
+    Each attack runs on growing numbers of samples, spread over the data, until a probe takes `probe_seconds`; the
+    last two give a constant and a cost per sample. Attacks whose cost does not depend on δ are probed at two.
+
+    Args:
+        models: As for `evaluate`.
+        x: Clean inputs, shape (n, ...).
+        y: True labels.
+        deltas: Radii in clip units.
+        attacks: Suites, names and attacks.
+        probe_seconds: How long a probe should take; longer ones say more.
+        save_adversarial: Whether the points will be kept.
+        start_seconds: What it takes to start a worker.
+        say: Called with a line per attack that is probed.
+        **options: The other arguments of `evaluate` that decide its records.
+
+    Returns:
+        The plan.
+
+    Raises:
+        InputError: If an argument cannot be used.
+    """
+    limit = check_number(probe_seconds, "probe_seconds", "seconds", above=0.0)
+    began = time.perf_counter()
+    run = check_run(models, x, y, deltas=deltas, attacks=attacks, **options)
+    with threads(run.threads):
+        setup = time.perf_counter()
+        wanted = run.deltas if run.lipschitz == "spectral" else {}
+        constants = {name: lipschitz_constants(net, wanted, None)[0] for name, net in run.nets.items()}
+        setup = time.perf_counter() - setup
+        worker = Worker(run.nets, run.data, run.options(constants))
+        costs = _costs(run, worker, limit, save_adversarial, say)
+    rows = []
+    every: list[Unit | CleanUnit] = [*run.grid.clean, *run.grid.attacked]
+    for unit in every:
+        n, place = unit.rows.stop - unit.rows.start, _cell(unit)
+        rows.append((*place, n, *costs[place].of(n)))
+    columns = ["model", "attack", "norm", "delta", "samples", "seconds", "bytes", "forwards", "backwards"]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    units = pd.DataFrame(rows, columns=columns).astype({"delta": float})
+    return Plan(units, setup, start_seconds, peak, time.perf_counter() - began)
+
+
+_Cell = tuple[str, str, str | None, float | None]
+
+
+def _cell(unit: Unit | CleanUnit) -> _Cell:
+    if isinstance(unit, CleanUnit):
+        return unit.model, CLEAN_PASS, None, None
+    return unit.model, unit.attack.name, unit.norm, unit.delta
+
+
+def _costs(
+    run: Run, worker: Worker, limit: float, keep: bool, say: Callable[[str], None]
+) -> dict[_Cell, Cost]:
+    cells: dict[_Cell, Unit | CleanUnit] = {}
+    groups: dict[tuple[str, str, str | None], list[_Cell]] = {}
+    units: list[Unit | CleanUnit] = [*run.grid.clean, *run.grid.attacked]
+    for unit in units:
+        cell = _cell(unit)
+        if cells.setdefault(cell, unit) is unit:  # the first shard stands for the others
+            groups.setdefault(cell[:3], []).append(cell)
+    probe = _Probe(run, worker, limit, keep)
+    costs: dict[_Cell, Cost] = {}
+    for (model, attack, norm), members in groups.items():
+        ends = {cell: probe.cost(cells[cell]) for cell in dict.fromkeys((members[0], members[-1]))}
+        first, last = ends[members[0]], ends[members[-1]]
+        full = min(run.shard_size, len(run.data.x))
+        alike = abs(first.of(full)[0] - last.of(full)[0]) <= _ALIKE * max(first.of(full)[0], last.of(full)[0])
+        for i, cell in enumerate(members):
+            near = first if i < len(members) / 2 else last
+            costs[cell] = ends.get(cell) or (near if alike else probe.cost(cells[cell]))
+        spent = f"{np.mean([costs[c].of(full)[0] for c in members]):.3g} s for {full} samples"
+        say(f"{model}: {attack}{f', {norm}' if norm else ''}: {spent}")
+    return costs
+
+
+class _Probe:
+    """Runs units of few samples, spread over the data, and measures them."""
+
+    def __init__(self, run: Run, worker: Worker, limit: float, keep: bool) -> None:
+        self._worker, self._limit, self._keep = worker, limit, keep
+        self._full = min(run.shard_size, len(run.data.x))
+        self._total = len(run.data.x)
+        self._warm: set[tuple[str, str]] = set()
+
+    def cost(self, unit: Unit | CleanUnit) -> Cost:
+        if _cell(unit)[:2] not in self._warm:  # what a library does once
+            self._warm.add(_cell(unit)[:2])
+            self._run(unit, 1)
+        sizes, seconds, sizes_in_bytes = [], [], []
+        size = min(_FIRST, self._full)
+        while True:
+            took, computed = self._run(unit, size)
+            sizes.append(size)
+            seconds.append(took)
+            sizes_in_bytes.append(_bytes(computed, self._keep))
+            if took >= self._limit or size == self._full:
+                break
+            size = min(_GROWTH * size, self._full)
+        rows = computed.frames.get("adversarial")
+        passes = [0.0 if rows is None else float(rows[c].sum()) / size for c in ("forwards", "backwards")]
+        if rows is None:
+            passes[0] = 1.0
+        return Cost(_line(sizes, seconds), _line(sizes, sizes_in_bytes), *passes)
+
+    def _run(self, unit: Unit | CleanUnit, n: int) -> tuple[float, Computed]:
+        rows = slice(0, (step := max(1, self._total // n)) * n, step)
+        asked = (
+            CleanUnit(unit.model, rows, unit.key)
+            if isinstance(unit, CleanUnit)
+            else Unit(unit.model, unit.attack, unit.norm, unit.delta, unit.seed, rows, unit.key)
+        )
+        self._worker.forget()
+        began = time.perf_counter()
+        computed = self._worker.compute(asked)
+        return time.perf_counter() - began, computed
+
+
+def _line(sizes: list[int], values: list[float]) -> tuple[float, float]:
+    """A constant ≥ 0 and a slope ≥ 0 through the last two points."""
+    if len(sizes) == 1 or sizes[-1] == sizes[-2]:
+        return 0.0, values[-1] / sizes[-1]
+    slope = max(0.0, (values[-1] - values[-2]) / (sizes[-1] - sizes[-2]))
+    constant = values[-1] - slope * sizes[-1]
+    return (constant, slope) if constant >= 0 else (0.0, values[-1] / sizes[-1])
+
+
+def _bytes(computed: Computed, keep: bool) -> float:
+    size = sum(len(parquet(to_arrow(table, frame), {})) for table, frame in computed.frames.items())
+    if keep and computed.points is not None:
+        size += computed.points.nbytes + 8 * len(computed.points) + _HEADER_BYTES
+    return float(size)

@@ -1,0 +1,281 @@
+"""What a run is: arguments checked, and everything that determines its records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .._arrays import to_numpy
+from .._checks import check_epsilon, check_inputs, check_labels, check_number
+from .._errors import InputError
+from .._types import Norm
+from ..adapters import Adapter, adapt
+from ..attacks import Attack, load_attacks
+from ..functional import LipschitzBound, LipschitzKind
+from .grid import Deltas, Grid, check_deltas, make_grid
+from .records import content_hash
+from .store import FREE_OPTIONS, Store
+from .worker import Data, Options
+
+DEFAULT_EPSILONS = (0.01, 0.1, 1.0)
+_OPTIONS = ("seed", "shard_size", "transfer", "estimate_gradients", "threads")
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checked run; the words are those of `evaluate`.
+
+    Attributes:
+        config: Everything that determines the records, and what the user wrote, as `config.toml` says it.
+        grid: Its units.
+    """
+
+    nets: Mapping[str, Adapter]
+    identities: Mapping[str, Mapping[str, str]]
+    data: Data
+    attacks: Sequence[Attack]
+    deltas: Deltas
+    epsilons: Sequence[float]
+    lipschitz: str | Mapping[str, float] | None
+    seed: int
+    shard_size: int
+    transfer: bool
+    estimate_gradients: bool
+    threads: int
+    time_limit: float | None
+    part: tuple[int, int] | None
+    config: Mapping[str, Any]
+    grid: Grid
+
+    @property
+    def id(self) -> str:
+        """Hash of all that determines the records."""
+        decisive = {k: v for k, v in self.config.items() if k not in FREE_OPTIONS}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:24]
+
+    def options(self, constants: Mapping[str, Mapping[Norm, LipschitzBound]]) -> Options:
+        """What a worker is told."""
+        return Options(
+            self.deltas, constants, self.transfer, self.estimate_gradients, self.threads, self.time_limit
+        )
+
+    def known_constants(self, said: Any) -> dict[Norm, LipschitzBound] | None:
+        """Lipschitz constants of a model as a manifest of this run has them, so that none is derived twice."""
+        if not isinstance(said, Mapping):
+            return None
+        kind: LipschitzKind = "spectral" if self.lipschitz == "spectral" else "given"
+        found: Mapping[Norm, float] = said["lipschitz"]
+        return {n: LipschitzBound(value, kind, n, sound=True) for n, value in found.items()}
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of the run, beside the environment."""
+        return {
+            "run": self.id,
+            "seed": self.seed,
+            "threads": self.threads,
+            "n_samples": len(self.data.x),
+            "clean_units": [unit.key for unit in self.grid.clean],
+            "n_units": len(self.grid.attacked),
+            "epsilons": list(self.epsilons),
+            "deltas": {n: list(d) for n, d in self.deltas.items()},
+            "models": {m: dict(i) for m, i in self.identities.items()},
+            "attacks": [
+                {
+                    "name": a.name,
+                    "hash": a.hash,
+                    "library_version": a.info.version,
+                    "norms": list(a.info.norms),
+                    "budget": a.info.budget,
+                    "access": a.info.access,
+                    "maximises_loss": a.info.maximises_loss,
+                    "usability": a.info.usability,
+                    "notes": list(a.info.notes),
+                    "run_in": [n for n in self.deltas if n in a.info.norms],
+                    "steps": _steps(a, self.deltas),
+                }
+                for a in self.attacks
+            ],
+        }
+
+
+def _steps(attack: Attack, deltas: Deltas) -> list[dict[str, Any]]:
+    """The steps that an attack walked at each radius, in clip units; empty where it has none of a fixed size."""
+    found = [(n, d, attack.fixed_steps(d)) for n in deltas if n in attack.info.norms for d in deltas[n]]
+    return [{"norm": n, "delta": d, "size": s.size, "number": s.number} for n, d, s in found if s is not None]
+
+
+def check_run(
+    models: Mapping[str, Any] | Any,
+    x: Any,
+    y: Any,
+    *,
+    deltas: Any,
+    attacks: str | Attack | Iterable[str | Attack],
+    seed: int = 0,
+    epsilons: Sequence[float] = DEFAULT_EPSILONS,
+    samples: Any = None,
+    weight: Any = None,
+    shard_size: int = 500,
+    transfer: bool = False,
+    estimate_gradients: bool = False,
+    lipschitz: str | Mapping[str, float] | None = "spectral",
+    threads: int | None = None,
+    time_limit: float | None = None,
+    part: str | tuple[int, int] | None = None,
+    out: str | os.PathLike[str] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Run:
+    """Check the arguments of `evaluate`, which says what they are.
+
+    Args:
+        models: See `evaluate`, here and below.
+        x: Clean inputs.
+        y: Labels.
+        deltas: Radii.
+        attacks: Attacks.
+        seed: Seed.
+        epsilons: Tolerated loss changes.
+        samples: Sample ids.
+        weight: Sample weights.
+        shard_size: Samples attacked together.
+        transfer: Whether points are scored on every model.
+        estimate_gradients: Whether estimates of gradients will do.
+        lipschitz: What certifies.
+        threads: Threads of each worker.
+        time_limit: Seconds per unit.
+        part: Which share of the units.
+        out: Results folder.
+        config: What the user wrote.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: If an argument cannot be used.
+    """
+    named = models if isinstance(models, Mapping) else {"model": models}
+    if not named:
+        raise InputError(
+            'no model was given; pass an ART classifier or a mapping such as {"standard": classifier}'
+        )
+    nets = {str(name): adapt(model) for name, model in named.items()}
+    found = load_attacks(attacks)
+    if not isinstance(shard_size, int) or shard_size < 1:
+        raise InputError(f"`shard_size` must be a whole number of at least 1, got {shard_size!r}")
+    data = _check_data(nets, x, y, samples, weight)
+    threads = _check_threads(threads, out)
+    if time_limit is not None:
+        time_limit = check_number(time_limit, "time_limit", "seconds", above=0.0)
+    radii = check_deltas(deltas, found)
+    given = _check_lipschitz(lipschitz, nets)
+    identities = {name: net.identity() for name, net in nets.items()}
+    grid = make_grid(
+        identities, found, radii, seed=int(seed), x=data.x, y=data.y, samples=data.samples, weight=data.weight,
+        shard_size=shard_size, threads=threads, scored_on=list(nets) if transfer else [],
+        options=[estimate_gradients], certificates=given,
+    )  # fmt: skip
+    if not grid.attacked:
+        raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(radii)})")
+    levels = sorted({check_epsilon(e) for e in epsilons})
+    options = {
+        "seed": int(seed),
+        "shard_size": shard_size,
+        "transfer": transfer,
+        "estimate_gradients": estimate_gradients,
+        "threads": threads,
+    }
+    decided = {
+        **options,
+        "deltas": {n: list(d) for n, d in radii.items()},
+        "epsilons": levels,
+        "attacks": [a.name for a in found],
+        "versions": {_library(a): a.info.version for a in found},
+        "lipschitz": "none" if given is None else given,
+    }
+    return Run(
+        nets=nets, identities=identities, data=data, attacks=found, deltas=radii, epsilons=levels, lipschitz=given,
+        time_limit=time_limit, part=_check_part(part), grid=grid,
+        config=_resolved(decided, identities, data, config or {}),
+        **options,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight: Any) -> Data:
+    for net in nets.values():
+        inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+        labels = check_labels(y, len(inputs), net.nb_classes).cpu()
+    n = len(inputs)
+    ids = np.arange(n) if samples is None else to_numpy(samples)
+    if ids.shape != (n,) or ids.dtype.kind not in "iu" or len(np.unique(ids)) != n:
+        raise InputError(f"`samples` must be {n} different whole numbers, one id per sample")
+    w = np.ones(n) if weight is None else to_numpy(weight).astype(np.float64)
+    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
+        raise InputError(f"`weight` must be {n} finite numbers of at least 0, not all 0")
+    return Data(to_numpy(inputs), to_numpy(labels), ids.astype(np.int64), w)
+
+
+def _check_lipschitz(given: Any, nets: Mapping[str, Adapter]) -> str | Mapping[str, float] | None:
+    if given is None or given == "spectral":
+        return str(given) if given else None
+    if not isinstance(given, Mapping) or not given.keys() <= nets.keys():
+        raise InputError(
+            f"`lipschitz` must be 'spectral', None, or map models ({', '.join(nets)}) to constants, got {given!r}"
+        )
+    unit = "features per clip unit"
+    return {m: check_number(v, f"lipschitz[{m!r}]", unit, above=0.0) for m, v in given.items()}
+
+
+def _check_threads(threads: Any, out: str | os.PathLike[str] | None) -> int:
+    if threads is None and out is not None and (Path(out) / "config.toml").is_file():
+        threads = Store(out).read_config().get("threads")
+    if threads is None:
+        threads = 1
+    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
+        raise InputError(f"`threads` must be a whole number of at least 1, got {threads!r}")
+    return threads
+
+
+def _check_part(part: Any) -> tuple[int, int] | None:
+    if part is None:
+        return None
+    if isinstance(part, str) and re.fullmatch(r"\d{1,9}/\d{1,9}", part):
+        part = tuple(map(int, part.split("/")))
+    is_pair = isinstance(part, Sequence) and len(part) == 2 and all(isinstance(p, int) for p in part)
+    if not is_pair or not 1 <= part[0] <= part[1]:
+        raise InputError(f"`part` must be such as '3/16', the third of 16 shares, got {part!r}")
+    return part[0], part[1]
+
+
+def _library(attack: Attack) -> str:
+    name = attack.info.name
+    return name if name.startswith("own:") else name.split(":")[0]
+
+
+def _resolved(
+    decided: Mapping[str, Any],
+    identities: Mapping[str, Mapping[str, str]],
+    data: Data,
+    given: Mapping[str, Any],
+) -> dict[str, Any]:
+    """What `config.toml` says: everything that determines the records, beside what the user wrote."""
+    resolved = {
+        **decided,
+        "models": {
+            m: {**given.get("models", {}).get(m, {}), **{k: i[k] for k in ("sha256", "code") if k in i}}
+            for m, i in identities.items()
+        },
+        "data": {
+            **given.get("data", {}),
+            "n": len(data.x),
+            "hash": content_hash(data.x, data.y, data.samples, data.weight),
+        },
+    }
+    return {**{k: v for k, v in given.items() if k not in resolved}, **resolved}

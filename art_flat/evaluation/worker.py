@@ -1,0 +1,282 @@
+"""What computes a unit, in this process or in a worker's: everything it needs, and nothing it may keep."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+import threadpoolctl
+import torch
+
+from .._arrays import to_numpy
+from .._errors import ArtFlatError, AttackNotUsableError, UnsupportedEstimatorError
+from .._interrupt import TimeUpError, time_limit
+from .._random import forked
+from .._types import Norm
+from ..adapters import Adapter
+from ..adapters._batches import ran_out_of_memory
+from ..adapters.base import Outputs
+from ..functional import LipschitzBound
+from ._chain import left_over
+from .certificates import certified_rows
+from .grid import CleanUnit, Deltas, Unit
+from .points import Saved
+from .records import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows
+
+_CACHED_BYTES = 256 * 2**20
+"""Clean logits and features that a worker keeps, so that a shard attacked again is not passed forward again."""
+
+_EVERY = slice(None)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is attacked; arrays may be mapped from files.
+
+    Attributes:
+        x: Inputs, shape (n, ...).
+        y: Labels, int64 (n,).
+        samples: Sample ids, int64 (n,).
+        weight: Sample weights, float64 (n,).
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    samples: np.ndarray
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a worker is told beside the models and the data; see `evaluate`."""
+
+    deltas: Deltas
+    constants: Mapping[str, Mapping[Norm, LipschitzBound]]
+    transfer: bool
+    estimate_gradients: bool
+    threads: int
+    time_limit: float | None
+
+
+@dataclass(frozen=True)
+class Computed:
+    """What a unit came to.
+
+    Attributes:
+        frames: Rows by table.
+        points: Adversarial points, shape of the unit's inputs; None for clean units and where the attack failed.
+    """
+
+    frames: Mapping[str, pd.DataFrame]
+    points: np.ndarray | None = None
+
+
+class UnitStore(Protocol):
+    """Where finished units go: a results folder, or memory."""
+
+    def write_unit(self, table: str, key: str, frame: pd.DataFrame, /) -> None:
+        """The rows that one unit adds to a table."""
+
+    def read_unit(self, table: str, key: str, /) -> pd.DataFrame:
+        """What `write_unit` wrote."""
+
+    def write_points(self, name: str, points: Saved, /) -> None:
+        """The points of a unit."""
+
+
+class Worker:
+    """Computes units, one at a time; equal units give equal rows, whatever was computed before.
+
+    Args:
+        nets: Model name → adapter; looked up when a unit needs it.
+        data: What is attacked.
+        options: The rest.
+    """
+
+    def __init__(self, nets: Mapping[str, Adapter], data: Data, options: Options) -> None:
+        self.nets = nets
+        self.data = data
+        self.options = options
+        self._clean: OrderedDict[tuple[str, int, int], Outputs] = OrderedDict()
+
+    def compute(self, unit: Unit | CleanUnit, earlier: Iterable[pd.DataFrame] = ()) -> Computed:
+        """The rows of a unit; an attack that fails gives rows that say why.
+
+        Args:
+            unit: The unit.
+            earlier: The rows of the units that it comes after.
+
+        Returns:
+            Its rows and points.
+        """
+        with forked(unit.own_seed, self.nets[unit.model].device):
+            if isinstance(unit, CleanUnit):
+                return self._clean_unit(unit)
+            return self._attacked_unit(unit, self._left(unit, earlier))
+
+    def forget(self) -> None:
+        """Drop what is kept of clean points."""
+        self._clean.clear()
+
+    def failed(
+        self,
+        unit: Unit,
+        error: str,
+        seconds: float = 0.0,
+        status: str = "failed",
+        left: np.ndarray | slice = _EVERY,
+    ) -> Computed:
+        """The rows of a unit that has none: keys and the reason.
+
+        Args:
+            unit: The unit.
+            error: The reason.
+            seconds: How long it took to find out.
+            status: `"failed"` or `"skipped"`.
+            left: Which of its samples it was to attack.
+
+        Returns:
+            The rows.
+        """
+        keys = self._keys(unit, left).values()
+        rows = [missing_rows(status, error, k, len(k["sample"]), seconds) for k in keys]
+        return Computed({"adversarial": pd.concat(rows, ignore_index=True)})
+
+    def _clean_unit(self, unit: CleanUnit) -> Computed:
+        net, rows = self.nets[unit.model], unit.rows
+        x, labels = self._inputs(rows), self._labels(rows)
+        outputs, samples = self._outputs(unit.model, rows), self.data.samples[rows]
+        hashes = np.array([content_hash(xi) for xi in x], dtype=object)
+        constants = self.options.constants.get(unit.model, {})
+        return Computed(
+            {
+                "clean": clean_rows(
+                    unit.model, net, outputs, labels, samples, hashes, self.data.weight[rows]
+                ),
+                "certified": certified_rows(
+                    unit.model, net, outputs, labels, samples, self.options.deltas, constants
+                ),
+            }
+        )
+
+    def _left(self, unit: Unit, earlier: Iterable[pd.DataFrame]) -> np.ndarray | slice:
+        """Which of its samples a unit attacks: all, unless it comes after others."""
+        if not unit.after:
+            return _EVERY
+        label = self.data.y[unit.rows]
+        right = to_numpy(self._outputs(unit.model, unit.rows).logits.argmax(dim=1)) == label
+        return left_over(unit, earlier, self.data.samples[unit.rows], label, right)
+
+    def _attacked_unit(self, unit: Unit, left: np.ndarray | slice) -> Computed:
+        nets, labels, x = self.nets, self._labels(unit.rows)[left], self._inputs(unit.rows)[left]
+        if not len(labels):
+            return Computed({"adversarial": make_frame("adversarial", {}, 0)}, to_numpy(x))
+        keys = self._keys(unit, left)
+        before = {m: Outputs(*(t[left] for t in self._outputs(m, unit.rows))) for m in keys}
+        started = time.perf_counter()
+        try:
+            with time_limit(self.options.time_limit):
+                result = unit.attack(
+                    nets[unit.model], x, labels, delta=unit.delta, norm=unit.norm,
+                    seed=unit.own_seed, clean=before[unit.model],
+                    estimate_gradients=self.options.estimate_gradients,
+                )  # fmt: skip
+            after = {m: result.outputs if m == unit.model else nets[m].outputs(result.x) for m in keys}
+            frames = [adversarial_rows(nets[m], labels, before[m], result, after[m], keys[m]) for m in keys]
+        except (Exception, TimeUpError) as error:
+            refused = isinstance(error, (AttackNotUsableError, UnsupportedEstimatorError))
+            status, seconds = "skipped" if refused else "failed", time.perf_counter() - started
+            return self.failed(unit, self._reason(error, len(labels)), seconds, status, left)
+        return Computed({"adversarial": pd.concat(frames, ignore_index=True)}, to_numpy(result.x))
+
+    def _reason(self, error: BaseException, n: int) -> str:
+        if isinstance(error, TimeUpError):
+            return f"the attack did not end within {self.options.time_limit:g} s (time_limit)"
+        if ran_out_of_memory(error):
+            return (
+                f"memory ran out while {n} samples were attacked together; lower `shard_size`, which is part of what "
+                f"decides the records, in a new folder ({type(error).__name__}: {str(error).splitlines()[0]})"
+            )
+        return str(error) if isinstance(error, ArtFlatError) else f"{type(error).__name__}: {error}"
+
+    def _keys(self, unit: Unit, left: np.ndarray | slice) -> dict[str, dict[str, Any]]:
+        """Key columns of a unit's rows, by the model that scores them."""
+        targets = list(self.nets) if self.options.transfer else [unit.model]
+        samples = self.data.samples[unit.rows][left]
+        return {m: {**unit.columns(), "model": m, "sample": samples} for m in targets}
+
+    def _inputs(self, rows: slice) -> torch.Tensor:
+        # a copy at an address of torch's choice, so that arithmetic does not depend on where the data lie
+        return torch.from_numpy(np.array(self.data.x[rows])).clone()
+
+    def _labels(self, rows: slice) -> torch.Tensor:
+        return torch.from_numpy(np.array(self.data.y[rows]))
+
+    def _outputs(self, model: str, rows: slice) -> Outputs:
+        """Clean logits and features of a shard, as one forward pass over that shard alone gives them."""
+        place = (model, rows.start, rows.stop)
+        if place not in self._clean:
+            self._clean[place] = self.nets[model].outputs(self._inputs(rows))
+            while len(self._clean) > 1 and sum(map(_bytes, self._clean.values())) > _CACHED_BYTES:
+                self._clean.popitem(last=False)
+        self._clean.move_to_end(place)
+        return self._clean[place]
+
+
+def _bytes(outputs: Outputs) -> int:
+    return sum(t.numel() * t.element_size() for t in outputs)
+
+
+def finish(worker: Worker, unit: Unit | CleanUnit, store: UnitStore, keep_points: bool) -> bool:
+    """Compute a unit and write it to where its run's units go.
+
+    Args:
+        worker: What computes.
+        unit: The unit.
+        store: Where rows and points go.
+        keep_points: Whether to keep the points.
+
+    Returns:
+        Whether the unit failed.
+
+    Raises:
+        StoreError: If something cannot be written.
+    """
+    after = () if isinstance(unit, CleanUnit) else unit.after
+    computed = worker.compute(unit, [store.read_unit("adversarial", u.key) for u in after])
+    if keep_points and computed.points is not None:
+        samples = computed.frames["adversarial"]["sample"].unique() if len(computed.points) else []
+        store.write_points(unit.key, (computed.points, np.asarray(samples, dtype=np.int64)))
+    for table, frame in computed.frames.items():
+        store.write_unit(table, unit.key, frame)
+    return has_failed(computed.frames)
+
+
+def has_failed(frames: Mapping[str, pd.DataFrame]) -> bool:
+    """Whether a unit failed, so that it is tried again."""
+    return "adversarial" in frames and bool((frames["adversarial"]["status"] == "failed").any())
+
+
+@contextlib.contextmanager
+def threads(n: int) -> Iterator[None]:
+    """Let torch and the linear algebra of NumPy use `n` threads inside the block.
+
+    Args:
+        n: At least 1.
+
+    Yields:
+        None
+    """
+    before = torch.get_num_threads()
+    with threadpoolctl.threadpool_limits(n):
+        torch.set_num_threads(n)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(before)
