@@ -1,4 +1,4 @@
-"""The command line: `art-flat demo`, `run`, `summary`, `attacks`.
+"""The command line: `art-flat demo`, `run`, `plan`, `merge`, `summary`, `attacks`.
 
 Nothing heavy is imported before a command needs it, so that `--help` answers at once.
 """
@@ -6,6 +6,7 @@ Nothing heavy is imported before a command needs it, so that `--help` answers at
 from __future__ import annotations
 
 import sys
+import time
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +30,10 @@ app = typer.Typer(
 )
 
 Out = Annotated[Path, typer.Option("--out", help="Results folder; a run found there is resumed.")]
+Config = Annotated[Path, typer.Argument(help="Configuration in TOML; see the README.")]
+Trust = Annotated[
+    bool, typer.Option("--trust", help="Read pickled weights, which can run any code when opened.")
+]
 Epsilons = Annotated[
     list[float] | None, typer.Option("--epsilon", help="Tolerated loss change in nats; may be repeated.")
 ]
@@ -49,13 +54,66 @@ def demo(out: Out = Path("art-flat-demo")) -> None:
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="Configuration in TOML; see the README.")], out: Out
+    config: Config,
+    out: Out,
+    n_jobs: Annotated[
+        int | None, typer.Option("--n-jobs", help="Worker processes; -1 for one per core.")
+    ] = None,
+    part: Annotated[
+        str | None, typer.Option("--part", help="Compute a share of the units only, such as 3/16; see merge.")
+    ] = None,
+    trust: Trust = False,
 ) -> None:
     """Evaluate your own models and data, as a configuration file says; resumes by itself."""
     from .config import read_config
 
     parsed, folder = read_config(config)
-    _carry_out(parsed, folder, out, _console())
+    _carry_out(parsed, folder, out, _console(), n_jobs=n_jobs, part=part, trust=trust)
+
+
+@app.command()
+def plan(
+    config: Config,
+    workers: Annotated[
+        list[int] | None, typer.Option("--workers", min=1, help="How many workers; may be repeated.")
+    ] = None,
+    probe_seconds: Annotated[
+        float, typer.Option("--probe-seconds", help="How long each measurement takes.")
+    ] = 0.3,
+    trust: Trust = False,
+) -> None:
+    """Say what a run will cost before it starts: measures each attack on a few samples."""
+    started = time.perf_counter()
+    from ._tables import plan_lines, plan_table
+    from .config import prepare, read_config
+    from .evaluation import plan as make_plan
+
+    console = _console()
+    parsed, folder = read_config(config)
+    data, models, options = prepare(parsed, folder, console.print, trust=trust)
+    made = make_plan(
+        models, data.x, data.y, **options, probe_seconds=probe_seconds,
+        save_adversarial=parsed.save_adversarial, start_seconds=time.perf_counter() - started,
+    )  # fmt: skip
+    console.print(plan_table(made))
+    for line in plan_lines(made, workers or [1, 2, 4, 16]):
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+@app.command()
+def merge(
+    folders: Annotated[list[Path], typer.Argument(help="Results folders of parts of one run.")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where to; the first folder if left out.")] = None,
+) -> None:
+    """Put parts of a run together; doing it again changes nothing."""
+    from .evaluation import merge as put_together
+
+    console = _console()
+    done = put_together(folders, out)
+    for line in done.damaged:
+        console.print(f"left out: {line}", soft_wrap=True, highlight=False, markup=False)
+    console.print(f"{done.results.folder}: {done.added} units added", soft_wrap=True, highlight=False)
+    _show(done.results, console, None, "paper")
 
 
 @app.command()
@@ -120,13 +178,13 @@ def attacks(
         console.print(attack_details(load_attack(name).info), soft_wrap=True, highlight=False)
 
 
-def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console) -> None:
+def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **options: Any) -> None:
     from ._progress import run_progress
     from .config import carry_out
 
     try:
         with run_progress(console) as (progress, say):
-            results = carry_out(config, folder, out, progress, say)
+            results = carry_out(config, folder, out, progress, say, **options)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what is finished is kept, and the same command goes on from there\n")
         raise typer.Exit(130) from None
@@ -137,6 +195,14 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console) -> 
 def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
     from ._tables import failure_lines, finding_lines, summary_notes, summary_table
 
+    if results.missing_units:
+        total = results.missing_units + results.adversarial["unit"].nunique()
+        console.print(
+            f"{results.missing_units} of {total} units are missing; the command of the run goes on with them, and "
+            "`art-flat merge` puts parts together",
+            soft_wrap=True, highlight=False,
+        )  # fmt: skip
+        return
     frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
     for table in summary_table(frame, definition):
         console.print(table)

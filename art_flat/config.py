@@ -13,6 +13,7 @@ from ._checks import check_delta, check_epsilon
 from ._errors import ArtFlatError, ConfigError, closest
 
 if TYPE_CHECKING:
+    from .adapters import Adapter
     from .datasets import Dataset
     from .evaluation import Progress, Results
 
@@ -80,6 +81,9 @@ class RunConfig(Section):
     transfer: bool = False
     estimate_gradients: bool = False
     save_adversarial: bool = False
+    n_jobs: int | None = None
+    threads: int | None = Field(default=None, ge=1)
+    time_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
     analyses: AnalysesConfig | None = None
 
 
@@ -183,6 +187,10 @@ def carry_out(
     out: str | Path | None,
     progress: Callable[[Progress], None] | None = None,
     say: Callable[[str], None] = lambda _: None,
+    *,
+    n_jobs: int | None = None,
+    part: str | None = None,
+    trust: bool = False,
 ) -> Results:
     """Load data and models as configured, evaluate them, and write the tables of `[analyses]`.
 
@@ -192,6 +200,9 @@ def carry_out(
         out: Results folder.
         progress: See `evaluate`.
         say: Called with a line on what is about to happen.
+        n_jobs: Worker processes, in place of the configuration's.
+        part: Which share of the units to compute, such as `"3/16"`.
+        trust: Read weights from pickles that can run any code.
 
     Returns:
         The results.
@@ -201,19 +212,57 @@ def carry_out(
     """
     from .evaluation import evaluate
 
-    data = load_data(config.data, folder)
-    say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
-    models = {name: load_model(model, data, folder, name) for name, model in config.models.items()}
+    data, models, options = prepare(config, folder, say, trust=trust)
     given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
     results = evaluate(
-        models, data.x, data.y, deltas=config.deltas, attacks=config.attacks, out=out, seed=config.seed,
-        epsilons=config.epsilons, samples=data.sample_ids, shard_size=config.shard_size, transfer=config.transfer,
-        estimate_gradients=config.estimate_gradients, save_adversarial=config.save_adversarial,
+        models, data.x, data.y, **options, out=out, epsilons=config.epsilons,
+        save_adversarial=config.save_adversarial, n_jobs=config.n_jobs if n_jobs is None else n_jobs, part=part,
         progress=progress, config=given,
     )  # fmt: skip
-    if config.analyses is not None and out is not None:
+    if config.analyses is not None and out is not None and not results.missing_units:
         _analyse(config.analyses, results, models, data, Path(out), say)
     return results
+
+
+def prepare(
+    config: RunConfig, folder: Path, say: Callable[[str], None] = lambda _: None, *, trust: bool = False
+) -> tuple[Dataset, dict[str, Adapter], dict[str, Any]]:
+    """Load data and models as configured.
+
+    Args:
+        config: What to do.
+        folder: Where relative paths start and where modules of factories are looked for first.
+        say: Called with a line on the data.
+        trust: Read weights from pickles that can run any code.
+
+    Returns:
+        The data, the adapted models, and what `evaluate` and `plan` are to be told beside them.
+
+    Raises:
+        ConfigError: If data or a model cannot be loaded.
+    """
+    from .adapters import adapt
+    from .adapters.recipe import FactoryRecipe
+
+    data = load_data(config.data, folder)
+    say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    models = {}
+    for name, model in config.models.items():
+        net = adapt(load_model(model, data, folder, name, trust=trust))
+        arguments = {**_arguments(model, data, folder), "trust": trust}
+        net.made_by = FactoryRecipe(arguments, net.identity()["sha256"])
+        models[name] = net
+    shared = (
+        "deltas",
+        "attacks",
+        "seed",
+        "shard_size",
+        "transfer",
+        "estimate_gradients",
+        "threads",
+        "time_limit",
+    )
+    return data, models, {"samples": data.sample_ids, **{key: getattr(config, key) for key in shared}}
 
 
 def _analyse(
@@ -270,15 +319,19 @@ def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "mo
     from .models import build
 
     try:
-        return build(
-            config.factory,
-            weights=folder / Path(config.weights).expanduser() if config.weights else None,
-            input_shape=data.x.shape[1:],
-            nb_classes=data.nb_classes,
-            clip_values=data.clip_values,
-            options=config.options,
-            search_path=folder,
-            **options,
-        )
+        return build(**_arguments(config, data, folder), **options)
     except ArtFlatError as error:
         raise ConfigError(f"models.{name}: {error}") from error
+
+
+def _arguments(config: ModelConfig, data: Dataset, folder: Path) -> dict[str, Any]:
+    """What `models.build` is called with."""
+    return {
+        "factory": config.factory,
+        "weights": folder / Path(config.weights).expanduser() if config.weights else None,
+        "input_shape": data.x.shape[1:],
+        "nb_classes": data.nb_classes,
+        "clip_values": data.clip_values,
+        "options": config.options,
+        "search_path": folder,
+    }

@@ -3,9 +3,25 @@
 from .art import FlatnessEvaluation as FlatnessEvaluation
 from .diagnostics import Finding as Finding
 from .diagnostics import diagnose as diagnose
+from .merging import Merged as Merged
+from .merging import merge as merge
+from .planning import Plan as Plan
+from .planning import plan as plan
 from .results import Results as Results
 from .runner import Progress as Progress
 from .runner import evaluate as evaluate
 from .summary import ALL_ATTACKS as ALL_ATTACKS
 
-__all__ = ["ALL_ATTACKS", "Finding", "FlatnessEvaluation", "Progress", "Results", "diagnose", "evaluate"]
+__all__ = [
+    "ALL_ATTACKS",
+    "Finding",
+    "FlatnessEvaluation",
+    "Merged",
+    "Plan",
+    "Progress",
+    "Results",
+    "diagnose",
+    "evaluate",
+    "merge",
+    "plan",
+]

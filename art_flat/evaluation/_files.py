@@ -141,7 +141,8 @@ def tensors(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes
     Returns:
         The file.
     """
-    metadata = {_FACTS: json.dumps(facts, sort_keys=True), _SEAL: _BLANK.decode()}
+    # one entry, since safetensors writes several in any order
+    metadata = {_FACTS: json.dumps({"facts": facts, "seal": _BLANK.decode()}, sort_keys=True)}
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     return _sealed(safetensors.numpy.save(arrays, metadata))
 
@@ -162,7 +163,7 @@ def read_tensors(path: Path, expected: Mapping[str, Any]) -> dict[str, np.ndarra
     content = _unsealed(path)
     try:
         length = int.from_bytes(content[:8], "little")
-        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_FACTS])
+        facts = json.loads(json.loads(content[8 : 8 + length])["__metadata__"][_FACTS])["facts"]
         arrays: dict[str, np.ndarray] = safetensors.numpy.load(content)
     except (KeyError, ValueError, TypeError, RecursionError, safetensors.SafetensorError) as error:
         raise StoreError(f"cannot read {path}: {error}") from None

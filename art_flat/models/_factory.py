@@ -85,6 +85,7 @@ def build(
     seed: int = 0,
     device: torch.device | str | None = None,
     search_path: str | Path | None = None,
+    trust: bool = False,
 ) -> Any:
     """The ART classifier that an import string such as "art_flat.models:mnist_cnn" stands for.
 
@@ -102,6 +103,7 @@ def build(
         seed: Random state while the function runs; the caller's is untouched.
         device: Where a network goes; None for the GPU if there is one, else the CPU.
         search_path: Folder in which modules are looked for first, while the function is imported and runs.
+        trust: Read weights from pickles that can run any code; see `load_weights`.
 
     Returns:
         The classifier; an ART classifier is returned as the function made it.
@@ -141,7 +143,7 @@ def build(
                 f"factory {factory!r} returned {_kind(made)}, which has no torch network to load "
                 f"{str(weights)!r} into; drop `weights` and let the factory load them"
             )
-        load_weights(network, weights)
+        load_weights(network, weights, trust=trust)
     if not isinstance(made, nn.Module):
         return made
     if device is None and torch.cuda.is_available():

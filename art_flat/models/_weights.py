@@ -12,6 +12,7 @@ from torch import nn
 
 from .._errors import InputError
 
+_TRUST = "art-flat run --trust, or load_weights(..., trust=True)"
 _SAVE_ADVICE = "save the weights with art_flat.models.save_weights(model, 'weights.safetensors')"
 
 
@@ -43,12 +44,14 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
     return path
 
 
-def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
+def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> nn.Module:
     """Fill `model` with the weights in a file; names and shapes must agree, and no code in the file is run.
 
     Args:
         model: The network; changed in place, on whatever device it is.
         path: A .safetensors file, or a .pt or .pth file that holds a state dict.
+        trust: Also read files that hold more than tensors, such as whole pickled models, of any suffix. Opening such
+            a file can run any code: only for files of your own.
 
     Returns:
         `model` itself.
@@ -57,7 +60,7 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
         InputError: If the file is missing, damaged, of another kind, or of another network.
     """
     path = Path(path).expanduser()
-    state = _read(path)
+    state = _read(path, trust)
     wanted = model.state_dict()
     problems = {
         "missing in the file": [name for name in wanted if name not in state],
@@ -80,27 +83,29 @@ def load_weights(model: nn.Module, path: str | Path) -> nn.Module:
     return model
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
+def _read(path: Path, trust: bool) -> dict[str, torch.Tensor]:
     if not path.is_file():
         raise InputError(
             f"no weights file {path}; check `weights` (relative paths start at the working folder)"
         )
-    if path.suffix not in {".safetensors", ".pt", ".pth"}:
+    if path.suffix not in {".safetensors", ".pt", ".pth"} and not trust:
         raise InputError(
             f"weights are read from .safetensors, .pt or .pth files, got {path.name!r}: other pickles can "
-            f"run any code when opened; {_SAVE_ADVICE}"
+            f"run any code when opened; {_SAVE_ADVICE}, or say that you trust it ({_TRUST})"
         )
     try:
         if path.suffix == ".safetensors":
             content: Any = safetensors.torch.load_file(path)
         else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            content = torch.load(path, map_location="cpu", weights_only=not trust)
     except Exception as error:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(
             f"cannot read the weights in {path}: the file is damaged or holds more than tensors ({reason}); "
-            f"{_SAVE_ADVICE}"
+            f"{_SAVE_ADVICE}" + ("" if trust else f", or say that you trust it ({_TRUST})")
         ) from error
+    if isinstance(content, nn.Module):
+        content = content.state_dict()
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):

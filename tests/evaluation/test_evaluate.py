@@ -13,6 +13,7 @@ from art_flat._errors import InputError, ParameterError, StoreError, UnknownName
 from art_flat.attacks import Attack, AttackInfo
 from art_flat.evaluation import ALL_ATTACKS
 from art_flat.evaluation.records import ADVERSARIAL, CLEAN, TABLES
+from art_flat.evaluation.store import DamagedFileWarning
 
 DELTAS = {"Linf": [0.05, 0.15], "L2": [0.5]}
 ATTACKS = ["art_flat:PGD(steps=5)", "art_flat:APGD(steps=5)"]
@@ -287,7 +288,8 @@ def test_resume_computes_only_what_is_missing(digits, tmp_path):
     units = sorted((tmp_path / "run" / "adversarial").iterdir())
     units[0].write_bytes(units[0].read_bytes()[:100])
     units[1].unlink()
-    again = af.evaluate(net, x, y, **options)
+    with pytest.warns(DamagedFileWarning, match="it is damaged"):
+        again = af.evaluate(net, x, y, **options)
     assert len(calls) == 6
     columns = [c for c in first.adversarial if c != "seconds"]
     pd.testing.assert_frame_equal(first.adversarial[columns], again.adversarial[columns], check_dtype=False)

@@ -45,7 +45,7 @@ def test_attacks_without_a_fixed_step_have_none(spec):
 
 def test_steps_are_in_the_environment_file(digits, tmp_path):
     run(digits, "art_flat:PGD(steps=5)", deltas={"Linf": [0.1, 0.2], "L2": [1.0]}, out=tmp_path)
-    facts = json.loads((tmp_path / "environment.json").read_text())
+    facts = json.loads((tmp_path / "manifest.json").read_text())
     (attack,) = facts["attacks"]
     found = [(s["norm"], s["delta"], s["number"]) for s in attack["steps"]]
     assert found == [("Linf", 0.1, 5), ("Linf", 0.2, 5), ("L2", 1.0, 5)]
