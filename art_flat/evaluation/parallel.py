@@ -108,6 +108,7 @@ class Workers:
             report: Called with each that is done.
 
         Raises:
+            InputError: If an attack cannot be sent to workers.
             StoreError: If a worker cannot read or write the results folder, or no worker lives long enough to
                 finish anything.
             KeyboardInterrupt: If the user stops the run; workers are ended.
@@ -115,6 +116,7 @@ class Workers:
         waiting = {unit.key: unit for unit in units}
         if not waiting:
             return
+        _check_attacks(units)
         job, post = self._post()
         stamps = {key: self._stamp(unit) for key, unit in waiting.items()}
         suspects: dict[str, int] = {}
@@ -198,3 +200,14 @@ class Workers:
             "adversarial", unit.key, self._worker.failed(unit, reason).frames["adversarial"]
         )
         return unit
+
+
+def _check_attacks(units: Sequence[Unit | CleanUnit]) -> None:
+    for attack in {unit.attack.name: unit.attack for unit in units if isinstance(unit, Unit)}.values():
+        try:
+            dumps(attack)
+        except Exception as error:
+            raise InputError(
+                f"{attack.name} cannot be sent to workers: {type(error).__name__}: {error}. Use n_jobs=1, or a name "
+                "that load_attack takes"
+            ) from error
