@@ -135,9 +135,18 @@ def radius_in_input(feature_radius: torch.Tensor, lipschitz: LipschitzBound) -> 
     Returns:
         The radius, float64, shape (n,), input units; infinite where t is, or where L is 0 and t > 0.
 
+    Raises:
+        InputError: If the constant is an estimate, which certifies nothing, or negative or NaN.
+
     >>> radius_in_input(torch.tensor([1.0]), LipschitzBound(4.0, "given", "L2", sound=True))
     tensor([0.2500], dtype=torch.float64)
     """
+    if not lipschitz.sound:
+        raise InputError(
+            f"the {lipschitz.kind} Lipschitz constant {lipschitz.value:g} is an estimate from below, by which no "
+            'radius is certified; use kind="spectral", or "given" for one that you know'
+        )
+    check_number(lipschitz.value, "lipschitz", _UNIT, at_least=0.0)
     t = feature_radius.to(torch.float64)
     radius = t / lipschitz.value
     down = torch.nextafter(radius, torch.zeros_like(radius))

@@ -21,7 +21,7 @@ from .._checks import (
 from .._errors import InputError, UnknownNameError
 from ..adapters import adapt
 from ..evaluation.certificates import lipschitz_constants
-from ..functional import SOUND_BOUND_KINDS, BoundKind, LipschitzKind
+from ..functional import SOUND_BOUND_KINDS, BoundKind, LipschitzBound, LipschitzKind
 from ..scores._points import something_left
 from ..scores._reduce import weighted_share
 from ._reduction import Reduction, check_reduction, reduced
@@ -40,7 +40,7 @@ def certified_loss_change_robustness(
     delta: float,
     epsilon: float,
     norm: Norm = "Linf",
-    lipschitz: float | None = None,
+    lipschitz: float | LipschitzBound | None = None,
     kind: BoundKind = "best",
     reduction: Reduction = "mean",
 ) -> float | Array:
@@ -57,8 +57,8 @@ def certified_loss_change_robustness(
         delta: Radius of the ball in clip units.
         epsilon: Tolerated loss change ε ≥ 0, nats.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
-        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word; derived
-            from the layers if None.
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word, or
+            what `net.lipschitz(norm)` gave; derived from the layers if None.
         kind: Which sound bound; see `art_flat.functional.loss_increase_bound`.
         reduction: `"mean"` or `"none"`.
 
@@ -111,7 +111,7 @@ def loss_change_robustness_bracket(
     attack: Any = None,
     norm: Norm = "Linf",
     seed: int = 0,
-    lipschitz: float | None = None,
+    lipschitz: float | LipschitzBound | None = None,
     kind: BoundKind = "best",
 ) -> RobustnessBracket:
     """The (δ,ε)-robust share from below and from above: certified ≤ truth ≤ empirical.
@@ -126,8 +126,8 @@ def loss_change_robustness_bracket(
         attack: One or several attacks; see `art_flat.metrics`.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
         seed: Seed of the attacks.
-        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word; derived
-            from the layers if None.
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word, or
+            what `net.lipschitz(norm)` gave; derived from the layers if None.
         kind: Which sound bound; see `art_flat.functional.loss_increase_bound`.
 
     Returns:
@@ -172,7 +172,7 @@ def input_radius(
     epsilon: float,
     *,
     norm: Norm = "Linf",
-    lipschitz: float | None = None,
+    lipschitz: float | LipschitzBound | None = None,
     kind: BoundKind = "best",
 ) -> Array:
     """The largest certified δ of each sample: in its ball the loss provably rises by at most ε.
@@ -185,8 +185,8 @@ def input_radius(
         y: True labels, (n,) or one-hot (n, k).
         epsilon: Tolerated loss change ε ≥ 0, nats.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
-        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word; derived
-            from the layers if None.
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word, or
+            what `net.lipschitz(norm)` gave; derived from the layers if None.
         kind: Which sound bound; see `art_flat.functional.feature_radius`.
 
     Returns:
@@ -211,7 +211,7 @@ def input_radius(
 
 
 def _certified(
-    constant: functional.LipschitzBound,
+    constant: LipschitzBound,
     points: tuple[Tensor, Tensor, Tensor, Tensor],
     delta: float,
     epsilon: float,
@@ -225,18 +225,28 @@ def _certified(
 
 def _prepare(
     classifier: Any, x: Array, y: Array, norm: Any, lipschitz: Any, kind: BoundKind
-) -> tuple[functional.LipschitzBound, tuple[Tensor, Tensor, Tensor, Tensor]]:
+) -> tuple[LipschitzBound, tuple[Tensor, Tensor, Tensor, Tensor]]:
     """The Lipschitz constant; and logits, features, head weight and labels in float64 on the CPU."""
     norm = check_norm(norm)
     if kind not in SOUND_BOUND_KINDS:
         raise UnknownNameError("sound bound", kind, SOUND_BOUND_KINDS)
-    if lipschitz is not None:
+    if isinstance(lipschitz, LipschitzBound):
+        if not lipschitz.sound or lipschitz.norm != norm:
+            raise InputError(
+                f"`lipschitz` is {lipschitz.kind} and for {lipschitz.norm}; a certificate in {norm} needs a constant "
+                f'for {norm} that is no estimate: net.lipschitz("{norm}")'
+            )
+    elif lipschitz is not None:
         lipschitz = check_number(lipschitz, "lipschitz", "feature units per clip unit", above=0.0)
     net = adapt(classifier)
     inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
     labels = check_labels(y, len(inputs), net.nb_classes).cpu()
-    constants, missing = lipschitz_constants(net, {norm: []}, lipschitz)
-    if missing:
-        raise InputError(f"no Lipschitz constant in {norm}: {missing[norm]}")
+    if isinstance(lipschitz, LipschitzBound):
+        constant = lipschitz
+    else:
+        constants, missing = lipschitz_constants(net, {norm: []}, lipschitz)
+        if missing:
+            raise InputError(f"no Lipschitz constant in {norm}: {missing[norm]}")
+        constant = constants[norm]
     logits, features = (t.cpu().double() for t in net.outputs(inputs))
-    return constants[norm], (logits, features, net.head.weight.detach().cpu().double(), labels)
+    return constant, (logits, features, net.head.weight.detach().cpu().double(), labels)

@@ -66,6 +66,20 @@ def test_bad_input(net, data):
             )
 
 
+def test_a_constant_as_the_adapter_gives_it(net, data):
+    x, y = data
+    for norm in ("L2", "Linf"):
+        own, same = (
+            metrics.input_radius(net, x, y, 0.1, norm=norm, lipschitz=constant)
+            for constant in (None, net.lipschitz(norm))
+        )
+        np.testing.assert_array_equal(own, same)
+    estimate = net.lipschitz("L2", kind="empirical", points=x)
+    for constant, norm in ((estimate, "L2"), (net.lipschitz("Linf"), "L2")):
+        with pytest.raises(InputError, match="needs a constant for L2 that is no estimate"):
+            metrics.input_radius(net, x, y, 0.1, norm=norm, lipschitz=constant)
+
+
 def test_the_summary_says_what_certifies(net, data):
     x, y = data
     options = {"attacks": [ATTACK], "deltas": {"L2": [0.05]}}

@@ -7,6 +7,7 @@ from lipschitz_cases import NORMS, Net, jacobian, norm_from, randomised, seen, s
 from torch import nn
 from torch.nn import functional as F
 
+from art_flat._errors import InputError
 from art_flat.functional import _operator_norm
 from art_flat.functional.lipschitz import (
     LipschitzBound,
@@ -127,3 +128,12 @@ def test_a_constant_for_linf_is_never_rounded_below_the_exact_one(value, size):
     assert constant_in_norm(value, "L2", size) == constant_in_norm(value, "L1", size) == value
     if value == 1:
         assert lipschitz_constant(nn.Identity().eval(), (size,), norm="Linf").value == float(found)
+
+
+def test_no_radius_from_an_estimate_or_from_no_constant():
+    t = torch.ones(2)
+    with pytest.raises(InputError, match="the empirical Lipschitz constant 2 is an estimate from below"):
+        radius_in_input(t, LipschitzBound(2.0, "empirical", "L2", sound=False))
+    for value in (-1.0, math.nan, math.inf):
+        with pytest.raises(InputError, match="`lipschitz` must be"):
+            radius_in_input(t, LipschitzBound(value, "given", "L2", sound=True))
