@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .attacks import AttackInfo
+from .attacks.registry import OPTIONAL, absent_libraries
 from .evaluation import ALL_ATTACKS, Plan, Results
 
 _MARK = "†"
@@ -146,6 +147,9 @@ def attack_table(infos: Iterable[AttackInfo]) -> Table:
             escape(info.name), " ".join(info.norms), info.access, info.budget,
             "yes" if info.maximises_loss else "", "yes" if info.targeted else "", info.usability, escape(info.reason),
         )  # fmt: skip
+    absent = [f"{name} ({OPTIONAL[name]})" for name in absent_libraries()]
+    if absent:
+        table.caption = escape(f"not installed, so not listed: {', '.join(absent)}")
     return table
 
 

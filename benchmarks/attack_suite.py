@@ -1,4 +1,4 @@
-"""Every attack known here on one model, as a table: python benchmarks/attack_suite.py CONFIG OUT [SECONDS]
+"""Every attack known here on one model, as a table: python benchmarks/attack_suite.py CONFIG OUT [SECONDS [NAME ...]]
 
 CONFIG is a file as `art-flat run` takes it, with one radius per norm: `benchmarks/mnist/suite.toml` for the MNIST CNN.
 Every attack runs in every norm it supports on the first 8 samples, then on 40, 200 and all of them, the cheap ones
@@ -6,8 +6,12 @@ first, as long as it is expected to need no more than SECONDS (default 60) of pr
 needs half as much again. The records are in OUT, a results folder per row; the same command goes on from there, and
 with more SECONDS further. The table is written into RESULTS.md, and with all its
 figures into attack_suite-NAME.json, both beside this file; NAME is the model's.
+
+NAMEs such as "art:*" or "torchattacks:PGD*" run those attacks alone and write no table, so that several processes can
+share the work; the command without them then makes the table from what there is.
 """
 
+import fnmatch
 import json
 import math
 import signal
@@ -17,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from results_page import markdown, section
 
 import art_flat as af
 from art_flat._errors import ArtFlatError
@@ -28,7 +33,8 @@ LADDER = (8, 40, 200)
 
 # Where the library's own settings take minutes an image, or are too weak to show what the attack can do.
 SETTINGS = {
-    "art:BoundaryAttack": ("max_iter=300",),
+    "art:BoundaryAttack": ("max_iter=100, num_trial=10, sample_size=10",),
+    "art:BrendelBethgeAttack": ("steps=50, binary_search_steps=5",),
     "art:CarliniL0Method": ("binary_search_steps=1, max_iter=5, initial_const=10.0",),
     "art:CarliniLInfMethod": (
         "max_iter=20, learning_rate=0.5, initial_const=0.1, const_factor=10.0, decrease_factor=0.5",
@@ -40,7 +46,7 @@ SETTINGS = {
     "art:PixelAttack": ("max_iter=10",),
     "art:SaliencyMapMethod": ("theta=1.0",),
     "art:ShadowAttack": ("nb_steps=100, batch_size=20",),
-    "art:SignOPTAttack": ("max_iter=50, query_limit=4000, k=50",),
+    "art:SignOPTAttack": ("max_iter=20, num_trial=20, k=20",),
     "art:SimBA": ("max_iter=1000, epsilon=0.3",),
     "art:ThresholdAttack": ("max_iter=5",),
     "art:UniversalPerturbation": ("attacker='pgd', max_iter=5, attacker_params={'max_iter': 10}",),
@@ -48,7 +54,7 @@ SETTINGS = {
     "art:Wasserstein": (
         "max_iter=50, conjugate_sinkhorn_max_iter=50, projected_sinkhorn_max_iter=50, regularization=300.0",
     ),
-    "art:ZooAttack": ("max_iter=100, learning_rate=0.1, initial_const=10.0",),
+    "art:ZooAttack": ("max_iter=30, learning_rate=0.3, initial_const=10.0",),
     "torchattacks:CW": ("", "c=10, steps=200, lr=0.05"),
     "torchattacks:EADEN": ("", "initial_const=1.0, binary_search_steps=5"),
     "torchattacks:EADL1": ("", "initial_const=1.0, binary_search_steps=5"),
@@ -231,37 +237,6 @@ LEGEND = (
 )
 
 
-def markdown(rows):
-    """The rows as a table."""
-    columns = list(max(rows, key=len))
-
-    def text(value):
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return "–"
-        if isinstance(value, bool):
-            return "yes" if value else ""
-        if isinstance(value, float):
-            return f"{value:.3g}"
-        return str(value).replace("|", "\\|").replace("\n", " ")
-
-    lines = ["| " + " | ".join(columns) + " |", "|" + "---|" * len(columns)]
-    return "\n".join(lines + ["| " + " | ".join(text(r.get(c, "")) for c in columns) + " |" for r in rows])
-
-
-def section(name, text):
-    """Put a text between the markers of this name in RESULTS.md, at the end if it has none."""
-    path = HERE / "RESULTS.md"
-    before = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
-    start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->\n"
-    block = start + text + end
-    if start in before and end in before:
-        head, rest = before.split(start, 1)
-        after = head + block + rest.split(end, 1)[1]
-    else:
-        after = before.rstrip("\n") + "\n\n" + block
-    path.write_text(after, encoding="utf-8")
-
-
 def _stop(*_):
     raise TooSlow
 
@@ -269,5 +244,11 @@ def _stop(*_):
 if __name__ == "__main__":
     config, out, *seconds = sys.argv[1:]
     suite = Suite(config, out)
+    names = seconds[1:]
+    if names:
+        suite.rows = [
+            row for row in suite.rows if any(fnmatch.fnmatch(row.info.name, name) for name in names)
+        ]
     suite.climb(float(seconds[0]) if seconds else 60.0)
-    suite.write()
+    if not names:
+        suite.write()

@@ -5,16 +5,19 @@ from __future__ import annotations
 import ast
 import functools
 import importlib.metadata
+import importlib.util
 import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .._errors import ArtFlatError, InputError, UnknownNameError
+from .._errors import ArtFlatError, AttackNotUsableError, InputError, UnknownNameError
 from .base import Attack, AttackInfo
 from .own import as_attack
 from .sequence import Stage, split_place
 
 GROUP = "art_flat.attacks"
+OPTIONAL = {"foolbox": 'pip install "art-flat[foolbox]"'}
+"""Libraries whose plugin comes with art_flat and whose absence is no news, and how to install them."""
 
 
 class PluginWarning(UserWarning):
@@ -26,6 +29,8 @@ def _plugin(entry: importlib.metadata.EntryPoint) -> tuple[AttackInfo, ...]:
     try:
         return tuple(entry.load()())
     except ModuleNotFoundError as error:
+        if error.name in OPTIONAL:
+            return ()
         fix = (
             f'pip install "art-flat[{entry.name}]"'
             if error.name == entry.name
@@ -58,6 +63,11 @@ def list_attacks(library: str | None = None) -> dict[str, AttackInfo]:
     return infos
 
 
+def absent_libraries() -> list[str]:
+    """Libraries with a plugin in art_flat that are not installed here; `list_attacks` has nothing of them."""
+    return [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
+
+
 def load_attack(spec: str, /, **params: Any) -> Attack:
     """Build an attack from its name, with parameters in the text or as keywords.
 
@@ -72,6 +82,7 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
 
     Raises:
         UnknownNameError: If there is no such attack; says the closest names.
+        AttackNotUsableError: If its library is not installed; says how to install it.
         InputError: If the text cannot be read.
 
     >>> load_attack("art_flat:PGD(steps=20)", restarts=2).name
@@ -82,6 +93,8 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
         return Stage(load_attack(place[0], **params), *place[1:])
     name, inline = parse_spec(spec)
     library = name.split(":")[0] if ":" in name else None
+    if library in absent_libraries():
+        raise AttackNotUsableError(f"{name} needs the package {library}: {OPTIONAL[library]}")
     infos = list_attacks(library) or list_attacks()
     if name not in infos:
         matches = [n for n in infos if n.split(":", 1)[-1] == name]

@@ -53,7 +53,7 @@ class AttackContract:
     Attributes:
         attack: A name as `load_attack` takes it, or an `Attack`.
         norm: Norm to run it in.
-        delta: Radius in [0, 1] units.
+        delta: Radius in units of the problem's clip range, [0, 1] unless you bring your own problem.
         strength: Share of right samples that it must turn wrong inside the ball; an attack that does nothing
             must not pass, so it is greater than 0 unless the attack is a control.
     """
@@ -75,15 +75,24 @@ class AttackContract:
     def _run(self, net: Adapter, x: Any, y: Any, **options: Any) -> AttackResult:
         return self._attack()(net, x, y, delta=self.delta, norm=self.norm, **options)
 
+    def _points(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> AttackResult:
+        """The points for the whole problem; one run for all tests that are called on the same instance."""
+        if self._found is None:
+            self._found = self._run(*problem)
+        return self._found
+
+    _found: AttackResult | None = None
+
     def test_points_are_inside_ball_and_range(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> None:
         """Finite points of the shape of x, inside the range, and successes inside the ball."""
-        net, x, y = problem
-        result = self._run(net, x, y)
+        net, x, _ = problem
+        result = self._points(problem)
         assert isinstance(result.x, np.ndarray)
         assert result.x.shape == x.shape
         assert np.isfinite(result.x).all()
-        assert result.x.min() >= 0
-        assert result.x.max() <= 1
+        low, high = net.clip_values or (-np.inf, np.inf)
+        assert result.x.min() >= low
+        assert result.x.max() <= high
         shift = (result.x.astype(np.float64) - x.astype(np.float64)).reshape(len(x), -1)
         order = {"Linf": np.inf, "L2": 2, "L1": 1, "L0": 0}[self.norm]
         length = np.linalg.norm(shift, ord=order, axis=1)
@@ -98,7 +107,7 @@ class AttackContract:
     ) -> None:
         """Success agrees with the estimator's own predictions, and is as frequent as claimed."""
         net, x, y = problem
-        result = self._run(net, x, y)
+        result = self._points(problem)
         wrong = net.estimator.predict(result.x).argmax(axis=1) != y
         np.testing.assert_array_equal(result.success, wrong & np.asarray(result.within_budget))
         right = np.asarray(net.predict(x)) == y

@@ -56,7 +56,13 @@ NEAREST: tuple[Row, ...] = (
         name="NewtonFool",
         predicted=True,
         probabilities=True,
-        notes=(rules.FLEES, "does not stop at the first flip"),
+        classes=3,
+        notes=(
+            rules.FLEES,
+            "does not stop at the first flip",
+            "its steps end where the class's probability is 1/k (newtonfool.py:147), which for two classes is the "
+            "boundary itself, so it needs three",
+        ),
     ),
     replace(
         _NEAREST,

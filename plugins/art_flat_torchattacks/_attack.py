@@ -13,9 +13,9 @@ from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
 from art_flat.attacks.base import Steps
+from art_flat.attacks.view import UnitView
 
 from ._row import SET_BY_CALL, Case, Row, Setup
-from ._view import UnitView
 
 
 class LibraryAttack(Attack):

@@ -13,8 +13,7 @@ import torchattacks
 from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Problem
-
-from ._view import UnitView
+from art_flat.attacks.view import UnitView
 
 SET_BY_CALL: Mapping[str, str] = {
     "eps": "pass `delta` to the call, in units of the classifier's clip_values",

@@ -3,6 +3,8 @@
 The radii are generous: what is tested is that an attack does its work, and that one that does nothing fails.
 """
 
+from typing import NamedTuple
+
 # name, parameters, norm, delta, strength
 ART = [
     ("FastGradientMethod", "", "Linf", 0.3, 0.5),
@@ -128,3 +130,62 @@ TORCHATTACKS = {
     "Square": ("n_queries=100", "Linf", 0.3, 0.6, 0.3),
     "MultiAttack": ('attacks=("FGSM", "APGD(steps=3)")', "Linf", 0.3, 0.8, None),
 }
+
+
+class Larger(NamedTuple):
+    """How an attack is tried on the larger images of `attack_cells`, where 8×8 settings would be slow or weak."""
+
+    params: str | None = None  # those of 8×8 if None
+    delta: float | None = None  # on 8×8 digits; `attack_cells.radius` scales it
+    floor: float = 0.1
+    cells: str = "all"  # all twelve, "cover" (four), "two"
+    n: int = 6
+
+
+LARGER = {
+    "art:FastGradientMethod": Larger(),
+    "art:SquareAttack": Larger(delta=5.0),
+    "art:UniversalPerturbation": Larger(cells="cover"),
+    "art:TargetedUniversalPerturbation": Larger(),
+    "art:FrameSaliencyAttack": Larger(floor=0.5),
+    "art:AutoConjugateGradient": Larger(),
+    "art:VirtualAdversarialMethod": Larger(delta=5.0, cells="two"),
+    "art:ThresholdAttack": Larger("max_iter=1", 0.9, cells="two", n=1),
+    "art:PixelAttack": Larger("max_iter=1", 30, cells="two", n=1),
+    "art:CarliniL2Method": Larger(
+        "binary_search_steps=2, max_iter=6, initial_const=10.0, learning_rate=0.1", 3.0, 0.5
+    ),
+    "art:ElasticNet": Larger(
+        "binary_search_steps=2, max_iter=15, initial_const=10.0, learning_rate=0.1", 20, 0.5
+    ),
+    "art:NewtonFool": Larger(delta=9.0),
+    "art:HopSkipJump": Larger(delta=6.0, floor=0.3, n=3),
+    "art:SignOPTAttack": Larger(cells="cover", n=3),
+    "art:ZooAttack": Larger("max_iter=8, learning_rate=0.5, initial_const=100.0", 6.0, 0.1, "two", 2),
+    "art:SimBA": Larger("max_iter=60, epsilon=1.0", 8.0, cells="cover", n=4),
+    "art:SpatialTransformation": Larger("num_rotations=3, num_translations=2", 8.0, 0.3, "cover", 3),
+    "art:ShadowAttack": Larger("nb_steps=60, learning_rate=0.3, batch_size=5", 8.0, 0.1, "cover", 3),
+    "art:AdversarialPatchPyTorch": Larger(),
+    "art:AutoAttack": Larger(cells="two", n=3),
+    "art:CarliniLInfMethod": Larger(cells="two", n=2),
+    "art:CarliniL0Method": Larger(cells="two", n=1),
+    "art:BrendelBethgeAttack": Larger(cells="two", n=2),
+    "art:Wasserstein": Larger(cells="two", n=2),
+    "torchattacks:VANILA": Larger(floor=0.0),
+    "torchattacks:GN": Larger(floor=0.0),
+    "torchattacks:FGSM": Larger(),
+    "torchattacks:FFGSM": Larger(),
+    "torchattacks:TPGD": Larger(floor=0.3),
+    "torchattacks:Jitter": Larger(),
+    "torchattacks:SPSA": Larger("nb_sample=256", 0.5),
+    "torchattacks:JSMA": Larger(cells="two", n=2),
+    "torchattacks:OnePixel": Larger("pixels=40, steps=4, popsize=30", 20, cells="cover", n=3),
+    "torchattacks:CW": Larger("lr=0.1, steps=40, c=50", 3.0),
+    "torchattacks:EADL1": Larger("binary_search_steps=2, max_iterations=20, initial_const=10.0", 20, 0.3),
+    "torchattacks:EADEN": Larger("binary_search_steps=2, max_iterations=20, initial_const=10.0", 4.0, 0.3),
+    "torchattacks:Pixle": Larger(floor=0.1, cells="cover"),
+}
+"""Attacks whose floor is not half of the images, or whose settings differ."""
+
+UNFIT = {("art:ProjectedGradientDescent", "L1"), ("art:SimBA", "Linf")}
+"""Cases that move one value at a time, too few for a larger image; the attacks have other cases there."""

@@ -1,15 +1,17 @@
-"""The classifier as torchattacks wants it: float32 images in [0, 1], and a device to be found."""
+"""The classifier as libraries of torch attacks want it: float32 images in [0, 1], and a device to be found."""
 
 from __future__ import annotations
 
 import torch
 from torch import nn
 
-from art_flat.attacks import Problem
+from ._parts import Problem
 
 
 class UnitView(nn.Module):
     """Images in [0, 1] of the library's shape ↦ logits of the adapted classifier, differentiable.
+
+    Inputs that are no images are shown as images of one channel and one row.
 
     Args:
         problem: What is attacked.
@@ -27,7 +29,7 @@ class UnitView(nn.Module):
         self.image = shape if len(shape) == 3 else (1, 1, int(torch.Size(shape).numel()))
         self.widen = widen and self.image[0] == 1
         self.positive = positive
-        # torchattacks looks for its device at the first parameter.
+        # libraries look for their device at the first parameter
         self.anchor = nn.Parameter(torch.empty(0, device=net.device), requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

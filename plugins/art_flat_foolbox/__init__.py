@@ -1,0 +1,55 @@
+"""Every attack of foolbox 3.3 as an art_flat attack: `load_attack("foolbox:LinfPGD", steps=20)`.
+
+The facts in the rows were found by running foolbox 3.3.4 and by reading its sources.
+"""
+
+from __future__ import annotations
+
+import inspect
+import warnings
+
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that SciPy is about to remove
+    import foolbox
+    from foolbox.attacks.base import Attack as FoolboxAttack
+
+from art_flat.attacks import AttackInfo
+
+from ._attack import LibraryAttack
+from ._row import Row
+from ._rows import ROWS
+
+
+def attacks() -> list[AttackInfo]:
+    """Return what is known of every attack of foolbox, refused ones included, for the registry."""
+    known = {row.name for row in ROWS}
+    found = {
+        thing.__name__
+        for thing in vars(foolbox.attacks).values()
+        if inspect.isclass(thing) and issubclass(thing, FoolboxAttack) and not inspect.isabstract(thing)
+    }
+    reason = f"art_flat does not know it; it is new in foolbox {foolbox.__version__}"
+    rows = (*ROWS, *(Row(name, ("L2",), refusal=reason) for name in sorted(found - known)))
+    return [_info(row) for row in rows]
+
+
+def _info(row: Row) -> AttackInfo:
+    refusal = row.refused_here()
+    info = AttackInfo(
+        name=f"foolbox:{row.name}",
+        build=lambda **params: LibraryAttack(row, info, params),
+        norms=row.norms,
+        access=row.access,
+        budget=row.budget,
+        maximises_loss=row.maximises_loss,
+        targeted=row.targeted,
+        usability="refused" if refusal else "usable",
+        reason=refusal,
+        notes=row.all_notes(),
+        version=foolbox.__version__,
+        defaults=row.defaults(),
+    )
+    return info
+
+
+__all__ = ["attacks"]

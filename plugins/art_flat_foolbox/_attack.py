@@ -1,0 +1,153 @@
+"""One wrapper for all attacks of the library; what is special about one is said in its row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import foolbox
+import numpy as np
+import torch
+
+from art_flat._errors import AttackNotUsableError, InputError, ParameterError
+from art_flat._types import Norm
+from art_flat.adapters.base import Adapter
+from art_flat.attacks import Attack, AttackInfo, Problem
+from art_flat.attacks.base import Steps
+from art_flat.attacks.view import UnitView
+
+from ._row import STEP, Row
+
+_DISTANCE: Mapping[Norm, Any] = {
+    "Linf": foolbox.distances.linf,
+    "L2": foolbox.distances.l2,
+    "L1": foolbox.distances.l1,
+    "L0": foolbox.distances.l0,
+}
+
+
+class LibraryAttack(Attack):
+    """An attack of foolbox behind the contract of `art_flat.attacks.Attack`.
+
+    Args:
+        row: What the attack is.
+        info: The same for the registry.
+        params: Its parameters, by the library's own names.
+
+    Raises:
+        ParameterError: If a parameter does not exist, or both step sizes are given.
+    """
+
+    def __init__(self, row: Row, info: AttackInfo, params: Mapping[str, Any]) -> None:
+        if {"epsilon", "epsilons"} & params.keys():
+            raise ParameterError(
+                f"{info.name}: pass `delta` to the call, in units of the classifier's clip_values"
+            )
+        super().__init__(info, params)
+        if {STEP, "rel_stepsize"} <= params.keys():
+            raise ParameterError(f"{info.name}: give `rel_stepsize` or `abs_stepsize`, not both")
+        self.row = row
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The parameters, defaults included."""
+        return {**self.info.defaults, **self.params}
+
+    def fixed_steps(self, delta: float) -> Steps | None:
+        """See `Attack.fixed_steps`."""
+        if not self.row.walks:
+            return None
+        count, size, share = (self.settings[k] for k in ("steps", STEP, "rel_stepsize"))
+        return Steps(
+            delta * (2.5 / count if share is None else share) if size is None else float(size), count
+        )
+
+    def check(self, net: Adapter, norm: Norm) -> None:
+        """Refuse what the library cannot deal with; see `Attack.check`.
+
+        Raises:
+            AttackNotUsableError: If the classifier cannot be attacked with it.
+            InputError: If a parameter has no meaning here.
+        """
+        if net.clip_values is not None and any(np.ndim(value) for value in net.clip_values):
+            raise AttackNotUsableError(
+                f"{self.info.name} cannot be used: foolbox works in one range, but the classifier's clip_values "
+                "differ between features; give it one pair of numbers"
+            )
+        if self.row.images and len(net.input_shape) != 3:
+            raise AttackNotUsableError(
+                f"{self.info.name} cannot be used: it needs images (channels, height, width), the classifier takes "
+                f"{net.input_shape}"
+            )
+        steps = self.settings.get("steps", 1)
+        if not isinstance(steps, int) or steps < 1:
+            raise InputError(f"{self.info.name}: `steps` must be a whole number of at least 1, got {steps!r}")
+
+    def run(self, problem: Problem) -> torch.Tensor:
+        """Return the library's points, in clip units; see `Attack.run`."""
+        low = float(problem.low)
+        span = float(problem.high) - low
+        view = UnitView(problem).eval()
+        start = view.show((problem.x - low) / span)
+        todo = self._open(view, start, problem)
+        if not bool(todo.any()):
+            return problem.x
+        model = foolbox.PyTorchModel(view, bounds=(0, 1), device=start.device)
+        labels = problem.y if problem.target is None else problem.target
+        points = start.clone()
+        points[todo] = self._points(model, start[todo], labels[todo], problem, span).to(points)
+        moved = (points != start).reshape(problem.x.shape)
+        back = points.reshape(problem.x.shape).to(problem.x.dtype) * span + low
+        return torch.where(moved, back, problem.x)
+
+    @torch.no_grad()
+    def _open(self, view: UnitView, start: torch.Tensor, problem: Problem) -> torch.Tensor:
+        """Samples with anything to do: attacks that seek the nearest wrong point get those that are right."""
+        if self.info.budget == "fixed":
+            return torch.ones(len(start), dtype=torch.bool, device=start.device)
+        label = view(start).argmax(dim=1)
+        todo: torch.Tensor = label == problem.y if problem.target is None else label != problem.target
+        return todo
+
+    def _points(
+        self, model: Any, x: torch.Tensor, labels: torch.Tensor, problem: Problem, span: float
+    ) -> torch.Tensor:
+        """The library's points; where it finds no start for one of them, NaN for that one."""
+        try:
+            return self._call(model, x, labels, problem, span)
+        except ValueError as error:
+            if not self.row.starts or "failed for" not in str(error):
+                raise
+            if len(x) == 1:
+                return torch.full_like(x, torch.nan)
+        pairs = ((x[i : i + 1], labels[i : i + 1]) for i in range(len(x)))
+        return torch.cat([self._points(model, image, label, problem, span) for image, label in pairs])
+
+    def _call(
+        self, model: Any, x: torch.Tensor, labels: torch.Tensor, problem: Problem, span: float
+    ) -> torch.Tensor:
+        row, settings = self.row, {k: v for k, v in self.settings.items() if k in self.row.signature}
+        steps = self.fixed_steps(problem.delta or 0.0)
+        if steps is not None:
+            settings |= {STEP: steps.size / span, "rel_stepsize": 0.0}
+        if "distance" in row.signature:
+            settings["distance"] = _DISTANCE[problem.norm]
+        if "constraint" in settings:
+            settings["constraint"] = problem.norm.lower()
+        if "channel_axis" in row.signature:
+            settings["channel_axis"] = 1
+        attack = row.library_class(**settings)
+        made = (
+            foolbox.criteria.Misclassification
+            if problem.target is None
+            else (foolbox.criteria.TargetedMisclassification)
+        )
+        criterion = made(labels)
+        if self.info.budget == "fixed":
+            assert problem.delta is not None
+            epsilon = problem.delta / span
+            points = attack.run(model, x, criterion, epsilon=epsilon)
+            return attack.distance.clip_perturbation(x, points, epsilon)  # type: ignore[no-any-return]
+        if self.info.budget == "none":
+            return attack(model, x, criterion)[0]  # type: ignore[no-any-return]
+        return attack.run(model, x, criterion)  # type: ignore[no-any-return]
