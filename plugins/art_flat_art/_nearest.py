@@ -78,7 +78,7 @@ NEAREST: tuple[Row, ...] = (
         norms=("L2", "Linf"),
         run=runs.from_images,
         around=seeded_states,
-        notes=(rules.FLEES, _START),
+        notes=(rules.FLEES, _START, rules.UNSEEDED),
     ),
     replace(
         _DECISION,
@@ -89,6 +89,7 @@ NEAREST: tuple[Row, ...] = (
             rules.FLEES,
             rules.UNTARGETED,
             _START,
+            rules.UNSEEDED,
         ),
     ),
     replace(
@@ -125,6 +126,7 @@ NEAREST: tuple[Row, ...] = (
         around=quiet_seeded_states,
         notes=(
             "ART couples the points of a batch, so it is shown one at a time",
+            rules.UNSEEDED,
             "a point for which no random image of another class is found is marked failed",
         ),
     ),

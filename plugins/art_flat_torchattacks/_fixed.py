@@ -122,6 +122,7 @@ ROWS: tuple[Row, ...] = (
         checks=(special.three_classes_for_dlr,),
         notes=(
             notes.FLIP,
+            notes.SEED,
             "climbs to the last step, but keeps the last wrong point, not that with the largest loss",
         ),
     ),
@@ -133,6 +134,7 @@ ROWS: tuple[Row, ...] = (
         checks=(special.four_classes,),
         notes=(
             notes.FLIP,
+            notes.SEED,
             "n_classes is at most the classifier's number of classes",
             "in L2 every sample walks with the step size of the batch's first",
         ),
@@ -143,7 +145,12 @@ ROWS: tuple[Row, ...] = (
         access="black-box",
         images=True,
         checks=(special.window_fits,),
-        notes=(notes.FLIP, notes.RESTART, "one random window for the whole batch: " + notes.BATCH),
+        notes=(
+            notes.FLIP,
+            notes.SEED,
+            notes.RESTART,
+            "one random window for the whole batch: " + notes.BATCH,
+        ),
     ),
     Row(
         "AutoAttack",
@@ -156,6 +163,7 @@ ROWS: tuple[Row, ...] = (
         extra={"steps": 100, "n_queries": 5000},
         notes=(
             notes.FLIP,
+            notes.SEED,
             "`steps` and `n_queries` are those of the attacks inside: 100 as published, not the library's 10",
             "n_classes is at most the classifier's number of classes",
         ),

@@ -91,6 +91,7 @@ ROWS: tuple[Row, ...] = (
         notes=(
             notes.ALONE,
             notes.RESTART,
+            notes.SEED,
             "norm L1 fails inside the library; its targeted mode attacks nothing and is not offered",
             "n_classes, for multi_targeted, is at most the classifier's number of classes",
         ),

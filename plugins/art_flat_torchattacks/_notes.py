@@ -15,4 +15,8 @@ POSITIVE = (
     "the library's margin takes the largest logit with the others set to 0; a constant added to all logits "
     "makes this the true margin"
 )
+SEED = (
+    "the library sets torch's global seed, to 0 unless told; here to the seed of the call, and the generators are put "
+    "back"
+)
 RESTART = "a restart is only made for samples that are still right"
