@@ -138,7 +138,7 @@ class Larger(NamedTuple):
     params: str | None = None  # those of 8×8 if None
     delta: float | None = None  # on 8×8 digits; `attack_cells.radius` scales it
     floor: float = 0.1
-    cells: str = "all"  # all twelve, "cover" (four), "two"
+    cells: str = "all"  # all twelve, "cover" (four), "two", "one" (grey: minutes or hopeless in colour)
     n: int = 6
 
 
@@ -151,7 +151,7 @@ LARGER = {
     "art:AutoConjugateGradient": Larger(),
     "art:VirtualAdversarialMethod": Larger(delta=5.0, cells="two"),
     "art:ThresholdAttack": Larger("max_iter=1", 0.9, cells="two", n=1),
-    "art:PixelAttack": Larger("max_iter=1", 30, cells="two", n=1),
+    "art:PixelAttack": Larger("max_iter=4", 40, cells="one", n=1),
     "art:CarliniL2Method": Larger(
         "binary_search_steps=2, max_iter=6, initial_const=10.0, learning_rate=0.1", 3.0, 0.5
     ),
@@ -161,10 +161,10 @@ LARGER = {
     "art:NewtonFool": Larger(delta=9.0),
     "art:HopSkipJump": Larger(delta=6.0, floor=0.3, n=3),
     "art:SignOPTAttack": Larger(cells="cover", n=3),
-    "art:ZooAttack": Larger("max_iter=8, learning_rate=0.5, initial_const=100.0", 6.0, 0.1, "two", 2),
+    "art:ZooAttack": Larger("max_iter=8, learning_rate=0.5, initial_const=100.0", 6.0, 0.1, "one", 2),
     "art:SimBA": Larger("max_iter=60, epsilon=1.0", 8.0, cells="cover", n=4),
     "art:SpatialTransformation": Larger("num_rotations=3, num_translations=2", 8.0, 0.3, "cover", 3),
-    "art:ShadowAttack": Larger("nb_steps=60, learning_rate=0.3, batch_size=5", 8.0, 0.1, "cover", 3),
+    "art:ShadowAttack": Larger("nb_steps=100, learning_rate=0.5, batch_size=5", 12.0, 0.3, "cover", 3),
     "art:AdversarialPatchPyTorch": Larger(),
     "art:AutoAttack": Larger(cells="two", n=3),
     "art:CarliniLInfMethod": Larger(cells="two", n=2),

@@ -1,8 +1,8 @@
 """The contract on every attack: grey and coloured images, 2, 3 and 10 classes, two ranges, with ART preprocessing.
 
 Every usable attack has a floor under its strength, so that one that does nothing fails; a cell that an attack cannot
-do must be refused with a reason. Slow attacks run on some of the cells, chosen so that every shape, number of classes
-and range is among them.
+do must be refused with a reason. Slow attacks run on some of the cells: four hold every shape, number of classes and
+range. PixelAttack and ZooAttack, which search value by value, run on grey images alone.
 """
 
 import numpy as np
@@ -18,6 +18,7 @@ GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 SOME = {
     "all": CELLS,
     "cover": [Cell(GREY, 2, 1.0), Cell(GREY, 10, 255.0), Cell(COLOUR, 3, 255.0), Cell(COLOUR, 10, 1.0)],
+    "one": [Cell(GREY, 10, 255.0)],
     "two": [Cell(GREY, 10, 255.0), Cell(COLOUR, 3, 1.0)],
 }
 QUICK = {"torchattacks:PGD", "art:ProjectedGradientDescent", "art:DeepFool", "torchattacks:FAB"}
