@@ -206,7 +206,7 @@ class _Probe:
             sizes.append(size)
             seconds.append(took)
             sizes_in_bytes.append(_bytes(computed, self._keep))
-            if took >= self._limit or size == self._full:
+            if size == self._full or (took >= self._limit and len(sizes) > 1):
                 break
             size = min(_GROWTH * size, self._full)
         rows = computed.frames.get("adversarial")

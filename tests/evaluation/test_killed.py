@@ -29,7 +29,7 @@ def test_killed_fifty_times(tmp_path):
         if child == 0:
             af.evaluate(**run(folder))
             os._exit(0)
-        time.sleep(moments.uniform(0, whole / 10))
+        time.sleep(moments.uniform(0, whole / 8))
         os.kill(child, signal.SIGKILL)
         ended = os.waitpid(child, 0)[1]
         finished.append((len(list((folder / "adversarial").glob("*.parquet"))), os.WIFSIGNALED(ended)))

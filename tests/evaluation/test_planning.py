@@ -24,7 +24,7 @@ def make(**changes):
         attacks=[attack(takes_its_time, budget="fixed"), "art_flat:PGD(steps=3)"],
         deltas={"Linf": [0.1, 0.2]}, shard_size=8, **changes,
     )  # fmt: skip
-    return arguments, plan(*(arguments.pop(k) for k in ("models", "x", "y")), **arguments, probe_seconds=0.05)
+    return arguments, plan(**arguments, probe_seconds=0.05)
 
 
 def test_a_plan_has_every_unit_and_counts_its_passes():
@@ -45,8 +45,8 @@ def test_seconds_follow_the_radius():
     _, made = make()
     own = made.units[made.units["attack"] == "own:takes_its_time"].groupby("delta")["seconds"].mean()
     for delta, factor in ((0.1, 1), (0.2, 3)):
-        expected = 0.01 + SECONDS * 8 * factor
-        assert expected <= own[delta] < expected + 0.1  # what is measured around the attack
+        assert own[delta] >= 0.99 * (0.01 + SECONDS * 8 * factor)  # and what is measured around the attack
+    assert own[0.2] > own[0.1]
 
 
 def test_bytes_are_those_of_the_files(tmp_path):
