@@ -50,8 +50,9 @@ def directional_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
     Returns:
         The largest t found with `directional` ≤ ε, shape (m,).
     """
-    bracket = chord_radius(s, epsilon), _farthest(s, epsilon)
-    return _largest(_directional.directional, s, bracket, epsilon, _WIDE_MARGIN)
+    chord = chord_radius(s, epsilon)
+    bracket = chord, _farthest(s, epsilon)
+    return torch.maximum(_largest(_directional.directional, s, bracket, epsilon, _WIDE_MARGIN), chord)
 
 
 def quadratic_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
