@@ -56,6 +56,8 @@ class Timing:
     seconds: float
     peer_seconds: float
     pairs: int
+    fastest: float = math.nan
+    """The ratio of the shortest times of either: what is least disturbed by other programs."""
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,7 @@ def paired(ours: Work, peer: Work, settings: Settings, *, least: int = 5, most: 
         seconds=statistics.median(a[1] for a, _ in pairs),
         peer_seconds=statistics.median(b[1] for _, b in pairs),
         pairs=number,
+        fastest=_divide(min(a[0] for a, _ in pairs), min(b[0] for _, b in pairs)),
     )
 
 
@@ -109,7 +112,8 @@ def at_most(what: str, against: str, timing: Timing, limit: float | None, note: 
     return Row(
         what,
         against,
-        f"{timing.ratio:.3f} ({timing.low:.3f}…{timing.high:.3f}), wall {timing.wall_ratio:.3f}",
+        f"{timing.ratio:.3f} ({timing.low:.3f}…{timing.high:.3f}), wall {timing.wall_ratio:.3f}, "
+        f"fastest {timing.fastest:.3f}",
         "" if limit is None else f"≤ {limit:.2f}",
         None if limit is None else timing.ratio <= limit,
         note,

@@ -61,7 +61,7 @@ def art_pair(settings: Settings, batch: int, steps: int):
 
 
 def measure(settings: Settings) -> list[Row]:
-    model, net, x, y = resnet(settings, 32)
+    model, net, x, y = resnet(settings, 16)
     steps = settings.size(10, 2)
     attack = af.load_attack(f"torchattacks:PGD(steps={steps})")
 
@@ -74,13 +74,13 @@ def measure(settings: Settings) -> list[Row]:
         at_most(
             f"torchattacks PGD-{steps}, ResNet-18, {len(x)} images, with all columns of the records",
             "the bare torchattacks call",
-            paired(recorded(net, attack, x, y), bare, settings),
+            paired(recorded(net, attack, x, y), bare, settings, least=3),
             1.12,
         ),
         at_most(
-            f"ART's PGD-{many}, ResNet-18, {settings.size(16, 4)} images, with all columns of the records",
+            f"ART's PGD-{many}, ResNet-18, {settings.size(8, 4)} images, with all columns of the records",
             "the bare ART call",
-            paired(*art_pair(settings, 16, many), settings),
+            paired(*art_pair(settings, 8, many), settings, least=3),
             1.05,
         ),
     ]

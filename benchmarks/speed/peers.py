@@ -128,7 +128,7 @@ PEERS: dict[str, tuple[Peer, str | None, int, float | None]] = {
     # name: function, package, samples that it is timed on, times that ours is to be faster
     "per-sample autograd Hessian": (autograd_hessian, None, 32, 1000.0),
     "Hutchinson, 100 draws": (hutchinson, None, 32, None),
-    "BackPACK `BatchDiagHessian`": (backpack, "backpack", 512, 10.0),
+    "BackPACK `BatchDiagHessian`": (backpack, "backpack", 2048, 10.0),
     "curvlinops `HessianLinearOperator`": (curvlinops, "curvlinops", 8, None),
     "PyHessian, 100 draws": (pyhessian, "pyhessian", 8, None),
     "`vmap` of `torch.func.hessian`": (vmap_hessian, None, 32, None),
@@ -139,7 +139,7 @@ def measure(settings: Settings) -> list[Row]:
     torch.manual_seed(0)
     head = nn.Linear(D, K)
     head.weight.data *= 4
-    phi, y = torch.randn(512, D).abs(), torch.randint(0, K, (512,))
+    phi, y = torch.randn(2048, D).abs(), torch.randint(0, K, (2048,))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return [
