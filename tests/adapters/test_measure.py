@@ -79,3 +79,24 @@ def test_results_are_carried_together(monkeypatch):
     for start in range(0, 50, 10):
         results.add([torch.arange(start, start + 10)])
     assert torch.equal(results.columns()[0], torch.arange(50))
+
+
+def test_a_file_mapped_into_memory_is_read_in_place(net, tmp_path):
+    X.tofile(tmp_path / "x.bin")
+    mapped = np.memmap(tmp_path / "x.bin", dtype=np.float32, mode="r", shape=X.shape)
+    assert net._checked(mapped).data_ptr() == mapped.ctypes.data
+    np.testing.assert_array_equal(net.logits(mapped), net.logits(X))
+
+
+def test_a_model_that_writes_into_its_input_changes_nothing_of_the_users():
+    model = nn.Sequential(nn.ReLU(inplace=True), nn.Flatten(), nn.Linear(16, 3))
+    net = af.adapt(
+        PyTorchClassifier(model, nn.CrossEntropyLoss(), (1, 4, 4), nb_classes=3, clip_values=(-1, 1))
+    )
+    x = 2 * X - 1
+    before = x.copy()
+    net.relative_sharpness(x)
+    net.features(torch.from_numpy(x))
+    x.flags.writeable = False
+    net.predict(x)
+    np.testing.assert_array_equal(x, before)
