@@ -193,7 +193,8 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **o
 
 
 def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
-    from ._tables import failure_lines, finding_lines, summary_notes, summary_table
+    from ._tables import summary_table
+    from ._wording import failure_lines, finding_lines, summary_notes
 
     if results.missing_units:
         total = results.missing_units + results.adversarial["unit"].nunique()
@@ -207,7 +208,7 @@ def _show(results: Results, console: Console, epsilons: list[float] | None, defi
     for table in summary_table(frame, definition):
         console.print(table)
     for line in [*summary_notes(frame), *failure_lines(results), *finding_lines(results)]:
-        console.print(line, soft_wrap=True, highlight=False)
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 
 def _console() -> Console:

@@ -21,6 +21,7 @@ LAYERS = [
     {"attacks"},
     {"evaluation"},
     {"metrics", "analysis", "detection", "scorers", "torchmetrics"},
+    {"_wording"},
     {"reporting"},
     {"config", "_progress"},
     {"_train", "_train_progress"},

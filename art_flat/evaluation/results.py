@@ -259,6 +259,56 @@ class Results:
         """
         return diagnose(self)
 
+    def to_markdown(self, epsilons: Sequence[float] | None = None, definition: Definition = "paper") -> str:
+        """The summary as Markdown tables, one per model and norm, with notes, failures and findings under them.
+
+        Args:
+            epsilons: Tolerated loss changes in nats; those of the run if None.
+            definition: Which relative sharpness.
+
+        Returns:
+            Text for a README, in GitHub's dialect; δ in clip units, κ in nats.
+
+        Raises:
+            InputError: If an ε is negative.
+            UnknownNameError: If there is no such definition.
+        """
+        from ..reporting._markdown import to_markdown
+
+        return to_markdown(self, epsilons, definition)
+
+    def to_robustbench(
+        self, folder: str | os.PathLike[str], info: Mapping[str, Mapping[str, Any]] | None = None
+    ) -> list[Path]:
+        """Write the results as RobustBench's `model_info` files: one per model, norm and δ.
+
+        Measured are `eps` (δ over the input range), `clean_acc`, `reported` (robust accuracy over all attacks of
+        this run, unless you give a paper's) and `autoattack_acc`, in per cent. The last is there only where
+        AutoAttack's four attacks ran on every sample (the suite `standard`) without a failure. A field of `info`
+        that is not given is null. The block `art_flat` says what was run, on how many samples, what is missing and
+        why, and adds loss-change robustness and certificates as shares.
+
+        Args:
+            folder: Where to, as `folder/dataset/norm/model.json`; the name ends in δ where the run has several.
+                Files that art_flat wrote are replaced.
+            info: Model → what a run cannot know: `link`, `name`, `authors`, `additional_data`,
+                `number_forward_passes`, `dataset`, `venue`, `architecture`; also `reported`, `external`,
+                `footnote`, `unreliable`.
+
+        Returns:
+            The files.
+
+        Raises:
+            InputError: If a model or field is unknown, or the field is one that is measured.
+            StoreError: If a file is there that art_flat did not write.
+
+        Source:
+            https://github.com/RobustBench/robustbench, `robustbench/utils.py` and `model_info/`.
+        """
+        from ..reporting._robustbench import to_robustbench
+
+        return to_robustbench(self, folder, info)
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the tables, the environment and the summary into a new folder.
 

@@ -8,7 +8,7 @@ import torch
 import art_flat as af
 from art_flat import metrics
 from art_flat._errors import InputError
-from art_flat._tables import summary_notes
+from art_flat._wording import summary_notes
 from art_flat.models import as_classifier
 
 ATTACK = "art_flat:PGD(steps=10)"

@@ -1,0 +1,109 @@
+"""The summary in words: titles, cells and notes, for every form in which it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from .evaluation import ALL_ATTACKS, Results
+
+_MARK = "†"
+_CONSTANTS = {
+    "spectral": "Lipschitz constants derived from the layers",
+    "given": "a given Lipschitz constant, taken at its word",
+}
+
+
+def column_titles(levels: Sequence[str]) -> list[str]:
+    """Titles of the cells of `row_cells`, with line breaks where they may be broken.
+
+    Args:
+        levels: The columns `loss_change_robustness@ε` of a summary.
+
+    Returns:
+        One title per cell.
+    """
+    changes = [f"Δℓ ≤ {c.split('@')[1]}\nnats" for c in levels]
+    flatness = ["κ clean", "κ adv.", "flatter", "confidently\nwrong"]
+    return ["δ", "n", "accuracy", "robust\naccuracy", *changes, *flatness, "s"]
+
+
+def row_cells(row: Mapping[Any, Any], levels: Sequence[str]) -> list[str]:
+    """One row of a summary as text, without the attack."""
+    return [
+        f"{row['delta']:.4g}",
+        str(row["n_evaluated"]),
+        _percent(row["accuracy"]),
+        _percent(row["robust_accuracy"]),
+        *(_bracket(row, c) for c in levels),
+        _number(row["kappa_clean"]),
+        _number(row["kappa_adv"]),
+        _percent(row["flat_fraction"]),
+        _percent(row["confidently_wrong_fraction"]),
+        f"{row['seconds']:.1f}",
+    ]
+
+
+def attack_title(row: Mapping[Any, Any]) -> str:
+    """The attack of a row, marked if it does not look for the largest loss, with the model its points are from."""
+    found = "" if row["source_model"] == row["model"] else f" (found on {row['source_model']})"
+    return f"{row['attack']}{'' if row['maximises_loss'] else _MARK}{found}"
+
+
+def summary_notes(frame: pd.DataFrame) -> list[str]:
+    """The lines under the tables that say how to read them."""
+    notes = [
+        "Δℓ ≤ ε: share whose loss rises by at most ε (loss-change robustness, an upper estimate); in the last rows "
+        "certified share…upper estimate. κ, flatter: over samples that are right when clean and wrong when attacked, "
+        "where their loss is largest."
+    ]
+    for kind in frame["lipschitz_kind"].dropna().unique():
+        of = frame["lipschitz_kind"] == kind
+        models = ", ".join(frame["model"][of].astype(str).unique())
+        notes.append(
+            f"certified with {_CONSTANTS[kind]} ({models}), bound: {frame['bound_kind'][of].iloc[0]}."
+        )
+    if not frame["maximises_loss"].all():
+        notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
+    return notes
+
+
+def failure_lines(results: Results) -> list[str]:
+    """What failed or was skipped, one line per reason; says how many."""
+    failures = results.failures()
+    if failures.empty:
+        return []
+    counts = failures.groupby("status")["n"].sum()
+    lines = [
+        ", ".join(f"{n} samples {status}" for status, n in counts.items())
+        + "; they are left out of the scores:"
+    ]
+    for row in failures.to_dict("records"):
+        radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
+        lines.append(f"  {row['status']}: {row['attack']}, {row['norm']}{radius}: {row['error']}")
+    return lines
+
+
+def finding_lines(results: Results) -> list[str]:
+    """What a reader should know first, a line per finding; empty if nothing is suspicious."""
+    lines = ["  " + " ".join(str(finding).split()) for finding in results.findings()]
+    return ["findings:", *lines] if lines else []
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _bracket(row: Mapping[Any, Any], column: str) -> str:
+    """The share that no attack broke; for all attacks together with the certified share before it."""
+    certified = row[column.replace("loss_change_robustness", "certified")]
+    if row["attack"] != ALL_ATTACKS or math.isnan(certified):
+        return _percent(row[column])
+    return f"{100 * certified:.1f}…{_percent(row[column])}"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}"

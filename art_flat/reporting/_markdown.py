@@ -1,0 +1,52 @@
+"""The summary as Markdown, for a README."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .._types import Definition
+from .._wording import attack_title, column_titles, failure_lines, finding_lines, row_cells, summary_notes
+from ..evaluation import ALL_ATTACKS, Results
+
+
+def to_markdown(
+    results: Results, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
+) -> str:
+    """See `Results.to_markdown`."""
+    frame = results.summary(epsilons, definition)
+    if frame.empty:
+        return "No attack was recorded.\n"
+    levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
+    titles = ["attack", *(" ".join(t.split()) for t in column_titles(levels))]
+    parts = []
+    for (model, norm), part in frame.groupby(["model", "norm"], sort=False):
+        rows = []
+        for row in part.to_dict("records"):
+            cells = [_escaped(attack_title(row)), *map(_escaped, row_cells(row, levels))]
+            rows.append([f"**{c}**" for c in cells] if row["attack"] == ALL_ATTACKS else cells)
+        parts += [f"**{_escaped(str(model))}, {norm}**", _table(titles, rows)]
+    notes = [*summary_notes(frame), f"κ: median relative sharpness ({definition}, nats)."]
+    parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
+    for head, *lines in filter(None, (failure_lines(results), finding_lines(results))):
+        parts.append("\n".join([f"- {_escaped(head)}", *(f"  - {_escaped(line.strip())}" for line in lines)]))
+    return "\n\n".join(parts) + "\n"
+
+
+def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    widths = [max(map(len, column)) for column in zip(titles, *rows, strict=True)]
+    rule = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]
+
+    def line(cells: Sequence[str]) -> str:
+        padded = [
+            cells[0].ljust(widths[0]),
+            *(c.rjust(w) for c, w in zip(cells[1:], widths[1:], strict=True)),
+        ]
+        return f"| {' | '.join(padded)} |"
+
+    return "\n".join([line(titles), line(rule), *map(line, rows)])
+
+
+def _escaped(text: str) -> str:
+    """Text that means itself in Markdown, also within a cell of a table; on one line."""
+    return re.sub(r"([\\`*_\[\]<>|&~$#])", r"\\\1", " ".join(text.split()))
