@@ -1,5 +1,6 @@
 """joblib carries a run to a Dask or Ray cluster; a worker that is killed changes nothing."""
 
+import os
 import threading
 import time
 
@@ -55,6 +56,9 @@ def test_dask(tmp_path, undisturbed):
     assert results.missing_units == 0
 
 
+@pytest.mark.skipif(
+    "ART_FLAT_TEST_RAY" not in os.environ, reason="set ART_FLAT_TEST_RAY=1 to start a Ray instance"
+)
 def test_ray(tmp_path, undisturbed):
     ray = pytest.importorskip("ray")
     import psutil
