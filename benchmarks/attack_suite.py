@@ -4,8 +4,8 @@ CONFIG is a file as `art-flat run` takes it, with one radius per norm: `benchmar
 Every attack runs in every norm it supports on the first 8 samples, then on 40, 200 and all of them, the cheap ones
 first, as long as it is expected to need no more than SECONDS (default 60) of processor time; it is stopped when it
 needs half as much again. The records are in OUT, a results folder per row; the same command goes on from there, and
-with more SECONDS further. The table is written into RESULTS.md, and with all its
-figures into attack_suite-NAME.json, both beside this file; NAME is the model's.
+with more SECONDS further (with 0 it only makes the table from what there is). The table is written into RESULTS.md,
+and with all its figures into attack_suite-NAME.json, both beside this file; NAME is the model's.
 
 NAMEs such as "art:*" or "torchattacks:PGD*" run those attacks alone and write no table, so that several processes can
 share the work; the command without them then makes the table from what there is.
@@ -26,6 +26,7 @@ from results_page import markdown, section
 import art_flat as af
 from art_flat._errors import ArtFlatError
 from art_flat.config import load_data, load_model, read_config
+from art_flat.evaluation import Results
 from art_flat.evaluation.manifest import environment
 
 HERE = Path(__file__).resolve().parent
@@ -89,10 +90,11 @@ class Row:
 
     def run(self, n, limit):
         """Run on the first n samples unless it has been; the processor seconds of every unit are kept."""
-        folder, costs = self.folder(n), {}
+        folder, costs = self.folder(n), self.known_costs(n)
         kept = folder.with_suffix(".json")
-        if kept.exists():
-            costs = json.loads(kept.read_text())
+        if self.done(n):
+            self.finish(n, Results.load(folder), costs)
+            return
         if costs.get("stopped after", 0) >= limit:
             self.note = f"stopped after {costs['stopped after']:.0f} s for {n} samples"
             return
@@ -108,15 +110,29 @@ class Row:
         signal.signal(signal.SIGPROF, _stop)
         signal.setitimer(signal.ITIMER_PROF, limit)
         try:
-            self.results = self.suite.evaluate(self.spec, self.norm, n, folder, unit_done)
+            results = self.suite.evaluate(self.spec, self.norm, n, folder, unit_done)
         except TooSlow:
             kept.write_text(json.dumps({**costs, "stopped after": limit}))
             self.note = f"stopped after {limit:.0f} s for {n} samples"
             return
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
-        self.n, self.cost = n, sum(v for k, v in costs.items() if k != "stopped after")
-        self.costs[n] = self.cost
+        self.finish(n, results, costs)
+
+    def known_costs(self, n):
+        """Processor seconds by unit of what has been run on n samples, and after how many it was stopped."""
+        kept = self.folder(n).with_suffix(".json")
+        return json.loads(kept.read_text()) if kept.exists() else {}
+
+    def done(self, n):
+        """Whether the records for n samples are complete."""
+        units = len(self.known_costs(n).keys() - {"stopped after"})
+        return units == math.ceil(n / self.suite.config.shard_size)
+
+    def finish(self, n, results, costs):
+        """Take what was found on n samples, in place of what was found on fewer."""
+        self.n, self.results = n, results
+        self.cost = self.costs[n] = sum(v for k, v in costs.items() if k != "stopped after")
         failures = self.results.failures()
         texts = [self.info.reason, *failures["error"].astype(str).str[:150].unique()]
         self.note = "; ".join(t for t in texts if t)
@@ -129,7 +145,11 @@ class Row:
             "usable": self.info.usability,
         }
         if self.results is None:
-            return {**head, "note": self.note}
+            stopped = self.known_costs(LADDER[0]).get("stopped after")
+            return {
+                **head,
+                "note": f"stopped after {stopped:.0f} s for {LADDER[0]} samples" if stopped else "not run",
+            }
         cell = self.results.summary().iloc[0]
         names = {f"loss_change_robustness@{e:g}": f"Δℓ ≤ {e:g}" for e in self.results.facts["epsilons"]}
         return {
@@ -194,7 +214,7 @@ class Suite:
         reached = 0
         for n in sorted({min(n, len(self.data)) for n in (*LADDER, len(self.data))}):
             for row in sorted(self.rows, key=lambda row: row.expected(n)):
-                if row.n == reached and row.expected(n) <= limit:
+                if row.n == reached and (row.done(n) or row.expected(n) <= limit > 0):
                     row.run(n, 1.5 * limit)
                     print(f"{n:5d} {row.spec} {row.norm}: {row.cost:.1f} s {row.note}", flush=True)
             reached = n
