@@ -130,6 +130,11 @@ def main(config, out):
     for group in GROUPS:
         rows += compare(net, data, parsed, group, Path(out))
         print(group[0], [r["robust accuracy"] for r in rows if r["implementation"] in group[4]], flush=True)
+        write(name, data, rows)
+
+
+def write(name, data, rows):
+    """The rows so far, in RESULTS.md and as JSON."""
     facts = {"environment": environment(), "data": data.name, "rows": rows}
     text = json.dumps(facts, indent=1, default=float, ensure_ascii=False)
     (HERE / f"agreement-{name}.json").write_text(text + "\n")

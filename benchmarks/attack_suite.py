@@ -73,7 +73,7 @@ class Row:
         self.suite, self.info, self.norm = suite, info, norm
         self.spec = f"{info.name}({settings})" if settings else info.name
         self.n, self.cost, self.results = 0, math.nan, None
-        self.costs = {}
+        self.costs, self.hits = {}, None
         self.note = "" if info.usability == "refused" else info.reason
 
     def folder(self, n):
@@ -136,6 +136,18 @@ class Row:
         failures = self.results.failures()
         texts = [self.info.reason, *failures["error"].astype(str).str[:150].unique()]
         self.note = "; ".join(t for t in texts if t)
+
+    def fooled(self):
+        """Ids of the samples that are wrong at its points, or when clean, by the norm in which these are inside."""
+        if self.hits is None:
+            frame = self.results.records()
+            ids = frame["sample"].to_numpy(np.int64)
+            wrong, clean = (frame[c].ne(frame["label"]).fillna(False) for c in ("pred_adv", "pred_clean"))
+            self.hits = {
+                norm: set(ids[clean.to_numpy(bool) | (wrong & (frame[norm.lower()] <= delta)).to_numpy(bool)])
+                for norm, delta in self.suite.deltas.items()
+            }
+        return self.hits
 
     def figures(self):
         head = {
@@ -221,17 +233,8 @@ class Suite:
 
     def best(self, norm, n):
         """Share of the first n samples that every point of every attack, measured in this norm, leaves right."""
-        fooled = np.zeros(n, bool)
-        for row in self.rows:
-            if row.results is None:
-                continue
-            frame = row.results.records()
-            wrong = (frame["pred_adv"] != frame["label"]) & (frame[norm.lower()] <= self.deltas[norm])
-            wrong |= frame["pred_clean"] != frame["label"]
-            hit = frame.loc[wrong.fillna(False).astype(bool), "sample"].to_numpy(np.int64)
-            ids = {s: i for i, s in enumerate(self.data.sample_ids[:n])}
-            fooled[[ids[s] for s in hit if s in ids]] = True
-        return 1 - fooled.mean()
+        hit = set().union(*(row.fooled()[norm] for row in self.rows if row.results is not None))
+        return 1 - np.mean([s in hit for s in self.data.sample_ids[:n]])
 
     def write(self):
         """The table in RESULTS.md and the figures in a JSON file."""

@@ -2,7 +2,7 @@
 
 Every usable attack has a floor under its strength, so that one that does nothing fails; a cell that an attack cannot
 do must be refused with a reason. Slow attacks run on some of the cells: four hold every shape, number of classes and
-range. PixelAttack and ZooAttack, which search value by value, run on grey images alone.
+range. Attacks that search value by value or pixel by pixel (PixelAttack, ZooAttack, JSMA, OnePixel) run on grey images.
 """
 
 import numpy as np
