@@ -35,6 +35,7 @@ def demo_config(out: Path, say: Callable[[str], None]) -> tuple[RunConfig, Path]
     raw = {
         "seed": 0,
         "attacks": "fast",
+        "save_adversarial": True,
         "deltas": {"Linf": [0.1, 0.2], "L2": [0.5, 1.0]},
         "epsilons": [0.01, 0.1, 1.0],
         "models": {"digits_cnn": {"factory": "art_flat.models:digits_cnn", "weights": weights.name}},

@@ -1,4 +1,4 @@
-"""The command line: `art-flat demo`, `run`, `plan`, `merge`, `summary`, `attacks`.
+"""The command line: `art-flat demo`, `run`, `plan`, `merge`, `summary`, `report`, `attacks`.
 
 Nothing heavy is imported before a command needs it, so that `--help` answers at once.
 """
@@ -164,6 +164,22 @@ def summary(
 
 
 @app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
+    out: Annotated[Path | None, typer.Option("--out", help="HTML file; DIR/report.html if left out.")] = None,
+    definition: Annotated[
+        str, typer.Option(help="Relative sharpness: paper, neuronwise or unsquared.")
+    ] = "paper",
+) -> None:
+    """Write the report of a run again: one HTML file that opens from disk; no model is run."""
+    from .evaluation import Results
+
+    results = Results.load(folder)
+    path = results.report(out or folder / "report.html", definition)  # type: ignore[arg-type]
+    _console().print(f"report: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+@app.command()
 def attacks(
     name: Annotated[str | None, typer.Argument(help="One attack, for its parameters and notes.")] = None,
 ) -> None:
@@ -190,6 +206,8 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **o
         raise typer.Exit(130) from None
     _show(results, console, None, "paper")
     console.print(f"records, summary, configuration and environment: {out}/", soft_wrap=True, highlight=False)
+    if not results.missing_units:
+        console.print(f"report: {results.report(out / 'report.html')}", soft_wrap=True, highlight=False)
 
 
 def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:

@@ -309,6 +309,23 @@ class Results:
 
         return to_robustbench(self, folder, info)
 
+    def report(self, path: str | os.PathLike[str], definition: Definition = "paper") -> Path:
+        """Write a report to look at: one self-contained HTML file that opens from disk; no model is run.
+
+        Args:
+            path: Where to; an existing file is replaced once the new one is whole.
+            definition: Which relative sharpness κ is.
+
+        Returns:
+            The path.
+
+        Raises:
+            UnknownNameError: If there is no such definition.
+        """
+        from ..reporting import write_report
+
+        return write_report(self, path, definition)
+
     def save(self, folder: str | os.PathLike[str]) -> None:
         """Write the tables, the environment and the summary into a new folder.
 

@@ -1,5 +1,6 @@
 """Figures for papers (matplotlib) and the report of a run as one HTML file."""
 
+from ._page import write_report as write_report
 from .plots import plot_attacks as plot_attacks
 from .plots import plot_bracket as plot_bracket
 from .plots import plot_confidence as plot_confidence
@@ -24,4 +25,5 @@ __all__ = [
     "plot_security_curve",
     "plot_surface",
     "plot_trajectories",
+    "write_report",
 ]

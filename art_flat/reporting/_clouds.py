@@ -1,0 +1,131 @@
+"""Points of the page: a subset of the samples, each with what is known of its adversarial point."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation import Results
+from ..evaluation.selection import OUTCOMES, Selection
+from ._gallery import gallery
+from ._look import power_of_ten
+from ._numbers import evenly, short, shorts, whole
+
+WORST_POINTS, ATTACK_POINTS = 15_000, 25_000
+"""How many points a page holds in all of the worst cases, and of single attacks."""
+MOST, FEWEST = 1500, 40
+"""Of one figure."""
+BOX = (0.05, 0.25, 0.5, 0.75, 0.95)
+"""Quantiles of a box and its whiskers."""
+
+
+class Cell(NamedTuple):
+    """A model, a norm and a radius."""
+
+    model: int
+    norm: str
+    delta: float
+
+
+def cells_of(results: Results) -> list[Cell]:
+    """Every model, norm and radius of a run."""
+    return [
+        Cell(m, str(norm), float(delta))
+        for m in range(len(results.models))
+        for norm, deltas in results.facts["deltas"].items()
+        for delta in deltas
+    ]
+
+
+class Clouds:
+    """Collects points, and the clean quantities of the samples they belong to.
+
+    Args:
+        results: The run.
+        definition: Which relative sharpness.
+    """
+
+    def __init__(self, results: Results, definition: Any) -> None:
+        self.cells = cells_of(results)
+        self.attacks = [str(a["name"]) for a in results.facts["attacks"]]
+        names = [str(m) for m in results.models["model"]]
+        self.selections: list[Selection] = [results.selection(m, definition) for m in names]
+        self.clean: list[dict[int, list[Any]]] = [{} for _ in names]
+        self.rows: list[dict[int, Any]] = [{} for _ in names]
+        """Per model, rows of the adversarial table that the page shows, the most telling first."""
+        n_cells = max(len(self.cells), 1)
+        samples = sorted(int(s) for s in results.clean["sample"].unique())
+        self.n_samples = len(samples)
+        self._worst = self._subset(samples, WORST_POINTS // n_cells)
+        self._single = self._subset(samples, ATTACK_POINTS // (n_cells * max(len(self.attacks), 1)))
+
+    @staticmethod
+    def _subset(samples: list[int], most: int) -> set[int]:
+        return {samples[i] for i in evenly(len(samples), min(max(most, FEWEST), MOST))}
+
+    @property
+    def stated(self) -> dict[str, int]:
+        """What the page says about its subset."""
+        return {"samples": self.n_samples, "worst": len(self._worst), "single": len(self._single)}
+
+    def cell(self, cell: Cell) -> dict[str, Any]:
+        """Clouds, boxes and gallery of a cell."""
+        select = self.selections[cell.model]
+        worst = select.worst(cell.norm, cell.delta)  # type: ignore[arg-type]
+        kinds = gallery(select, cell.norm, cell.delta)
+        shown = {kind: self._points(cell, rows, first=True) for kind, rows in kinds.items()}
+        clouds = [{"attack": -1, **self._cloud(cell, worst, self._worst)}]
+        boxes = []
+        for number, attack in enumerate(self.attacks):
+            mine = select.worst(cell.norm, cell.delta, attack)  # type: ignore[arg-type]
+            if len(mine):
+                clouds.append({"attack": number, **self._cloud(cell, mine, self._single)})
+                boxes.append({"attack": number, **_box(mine)})
+        return {"gallery": shown, "clouds": clouds, "boxes": boxes}
+
+    def _cloud(self, cell: Cell, rows: pd.DataFrame, subset: set[int]) -> dict[str, Any]:
+        counts = rows["outcome"].value_counts()
+        chosen = rows[rows["sample"].isin(subset)]
+        return {
+            "n": len(rows),
+            "outcomes": [int(counts.get(o, 0)) for o in OUTCOMES],
+            "points": self._points(cell, chosen),
+        }
+
+    def _points(self, cell: Cell, rows: pd.DataFrame, *, first: bool = False) -> dict[str, list[Any]]:
+        known = self.clean[cell.model]
+        before = power_of_ten(rows["log_kappa_clean"])
+        columns = ("sample", "label", "pred_clean", "loss_clean", "confidence_clean")
+        for (sample, label, pred, loss, confidence), kappa in zip(
+            rows[list(columns)].itertuples(index=False), before, strict=True
+        ):
+            known.setdefault(
+                int(sample), [int(label), int(pred), short(loss), short(confidence, 5), short(kappa)]
+            )
+        if first:
+            self.rows[cell.model].update(dict.fromkeys(whole(rows["row"])))
+        index = {name: i for i, name in enumerate(self.attacks)}
+        return {
+            "row": whole(rows["row"]),
+            "sample": whole(rows["sample"]),
+            "attack": [index.get(str(a), -1) for a in rows["attack"]],
+            "pred": whole(rows["pred_adv"]),
+            "change": shorts(rows["loss_change"]),
+            "confidence": shorts(rows["confidence_adv"], 5),
+            "kappa": shorts(power_of_ten(rows["log_kappa_adv"])),
+            "distance": shorts(rows["distance"]),
+            "outcome": [OUTCOMES.index(o) for o in rows["outcome"]],
+        }
+
+
+def _box(rows: pd.DataFrame) -> dict[str, Any]:
+    change = rows["loss_change"].to_numpy(float)
+    with np.errstate(invalid="ignore"):
+        ratio = power_of_ten(rows["log_kappa_adv"]) - power_of_ten(rows["log_kappa_clean"])
+    boxes = {}
+    for name, values in (("change", change), ("ratio", ratio)):
+        values = values[np.isfinite(values)]
+        boxes[name] = shorts(np.quantile(values, BOX)) if values.size else None
+    return boxes

@@ -1,0 +1,118 @@
+"""Everything the page draws, as plain lists and numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ..evaluation import ALL_ATTACKS, Results
+from ._analyses import read_analyses
+from ._clouds import Clouds
+from ._embed import embed
+from ._look import CYCLE, GREY, NORM_SIGNS, OUTCOME_COLOURS
+from ._numbers import short, shorts
+
+COLUMNS = {
+    "robust_accuracy": ("robust accuracy", "share"),
+    "loss_robust": ("Δℓ ≤ ε", "share"),
+    "minimum_loss_increase": ("min. loss increase", "nats"),
+    "minimum_loss_increase_bound": ("its lower bound", "nats"),
+    "flatness_ratio": ("median κ ratio", "number"),
+    "flat_fraction": ("share flat", "share"),
+    "confidently_wrong_fraction": ("confidently wrong", "share"),
+    "forwards": ("forwards", "number"),
+    "seconds": ("seconds", "number"),
+}
+"""Columns of the table of attacks: title and kind of number."""
+
+
+def page_data(results: Results, definition: Any, summary: pd.DataFrame) -> dict[str, Any]:
+    """What the page's script reads.
+
+    Args:
+        results: The run.
+        definition: Which relative sharpness.
+        summary: Its summary at the ε of the run.
+
+    Returns:
+        Valid JSON: NaN is null, ±∞ are ±1e300.
+    """
+    clouds = Clouds(results, definition)
+    cells = [{**cell._asdict(), **clouds.cell(cell)} for cell in clouds.cells]
+    images = embed(results, clouds, cells)
+    epsilon = _middle(results.facts["epsilons"])
+    return {
+        "models": [str(m) for m in results.models["model"]],
+        "attacks": clouds.attacks,
+        "all": ALL_ATTACKS,
+        "signs": NORM_SIGNS,
+        "colours": {"cycle": CYCLE, "grey": GREY, "outcomes": OUTCOME_COLOURS},
+        "definition": definition,
+        "stated": clouds.stated,
+        "cells": cells,
+        "clean": clouds.clean,
+        "images": images,
+        "surfaces": _surfaces(results.surface()),
+        "epsilon": epsilon,
+        "columns": [[name, *words] for name, words in COLUMNS.items()],
+        "table": _table(summary, epsilon),
+        "curves": _curves(summary),
+        "analyses": read_analyses(results.folder),
+    }
+
+
+def _middle(epsilons: list[float]) -> float:
+    return sorted(epsilons)[len(epsilons) // 2]
+
+
+def _surfaces(table: pd.DataFrame) -> list[dict[str, Any]]:
+    found = []
+    for (model, norm), part in table.groupby(["model", "norm"], sort=False):
+        grids = {
+            c: part.pivot(index="epsilon", columns="delta", values=c) for c in ("certified", "empirical")
+        }
+        grid = grids["empirical"]
+        found.append(
+            {
+                "model": str(model),
+                "norm": str(norm),
+                "deltas": shorts(grid.columns, 9),
+                "epsilons": shorts(grid.index, 6),
+                **{c: [shorts(row) for row in g.to_numpy(float)] for c, g in grids.items()},
+            }
+        )
+    return found
+
+
+def _table(summary: pd.DataFrame, epsilon: float) -> list[dict[str, Any]]:
+    if summary.empty:
+        return []
+    robust = f"loss_change_robustness@{epsilon:g}"
+    frame = summary.rename(columns={robust: "loss_robust"})
+    return [
+        {
+            **{c: str(row[c]) for c in ("model", "attack", "source_model", "norm")},
+            "delta": short(row["delta"], 9),
+            "maximises_loss": bool(row["maximises_loss"]),
+            "failed": int(row["n_failed"]),
+            **{c: short(row[c]) for c in COLUMNS},
+        }
+        for row in frame.to_dict("records")
+    ]
+
+
+def _curves(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    if summary.empty:
+        return []
+    keys = ["model", "norm", "attack", "source_model"]
+    return [
+        {
+            **dict(zip(keys, map(str, values), strict=True)),
+            "accuracy": short(part["accuracy"].iloc[0]),
+            "delta": shorts(part["delta"], 9),
+            "robust": shorts(part["robust_accuracy"]),
+            "certified": shorts(part["certified_accuracy"]),
+        }
+        for values, part in summary.sort_values("delta", kind="stable").groupby(keys, sort=False)
+    ]

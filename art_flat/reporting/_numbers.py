@@ -1,0 +1,66 @@
+"""Numbers on their way into the page: short, and valid JSON."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+
+def short(value: Any, digits: int = 4) -> float | None:
+    """A number with few significant digits; None where it is NaN or missing, ±1e300 for ±∞.
+
+    Args:
+        value: A number, or None.
+        digits: How many are kept.
+
+    Returns:
+        A finite number or None, so that JSON can hold it.
+
+    >>> short(0.123456), short(float("nan")), short(float("inf"))
+    (0.1235, None, 1e+300)
+    """
+    if value is None or value != value:  # NaN is the number that differs from itself
+        return None
+    value = float(value)
+    if math.isinf(value):
+        return math.copysign(1e300, value)
+    return float(f"{value:.{digits}g}")
+
+
+def shorts(values: Iterable[Any], digits: int = 4) -> list[float | None]:
+    """`short` of each."""
+    return [short(v, digits) for v in values]
+
+
+def whole(values: Iterable[Any]) -> list[int]:
+    """Whole numbers of any library as plain ones."""
+    return [int(v) for v in values]
+
+
+def evenly(n: int, most: int) -> np.ndarray:
+    """At most `most` of the numbers 0…n−1, evenly spaced, so that a subset speaks for the whole.
+
+    Returns:
+        The numbers, int64.
+
+    >>> evenly(10, 4).tolist()
+    [0, 3, 6, 9]
+    """
+    return (
+        np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).round().astype(np.int64)) if n else np.arange(0)
+    )
+
+
+def percent(value: Any) -> str:
+    """A share in words.
+
+    Returns:
+        The text.
+
+    >>> percent(0.125), percent(float("nan"))
+    ('12.5 %', '–')
+    """
+    return "–" if value is None or value != value else f"{100 * float(value):.1f} %"

@@ -1,0 +1,134 @@
+"""The report: one HTML file that asks for nothing from outside itself."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import os
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from .._checks import check_definition
+from .._types import Definition
+from ..evaluation import Results
+from ..evaluation._findings import SEVERITIES
+from ._analyses import read_findings
+from ._data import page_data
+from ._verdict import verdicts
+
+_PARTS = files(__package__) / "page"
+
+
+def write_report(results: Results, path: str | os.PathLike[str], definition: Definition = "paper") -> Path:
+    """Write the report of a run as one self-contained HTML file; no model is run.
+
+    Args:
+        results: The run; analyses beside its records are shown too.
+        path: Where to; an existing file is replaced once the new one is whole.
+        definition: Which relative sharpness κ is.
+
+    Returns:
+        The path.
+
+    Raises:
+        UnknownNameError: If there is no such definition.
+    """
+    text = render(results, check_definition(definition))
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        part.write_text(text, encoding="utf-8", newline="\n")
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    return path
+
+
+def render(results: Results, definition: Definition = "paper") -> str:
+    """The page as text.
+
+    Args:
+        results: The run.
+        definition: Which relative sharpness κ is.
+
+    Returns:
+        HTML. Its policy allows the page's own scripts, by their hashes, and nothing from outside.
+    """
+    import jinja2
+    from markupsafe import Markup
+
+    summary = results.summary(definition=definition)
+    scripts = [_part("plotly-cartesian.min.js"), _part("report.js")]
+    hashes = " ".join(f"'sha256-{_sha256(s)}'" for s in scripts)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(_part("report.html.j2"))
+    data = page_data(results, definition, summary)
+    return template.render(
+        policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
+        "base-uri 'none'; form-action 'none'",
+        style=Markup(_part("report.css")),
+        scripts=[Markup(s) for s in scripts],
+        data=Markup(as_json(data)),
+        verdicts=verdicts(summary),
+        units=_units(results),
+        failures=results.failures().to_dict("records"),
+        findings=_findings(results),
+        models=results.models.to_dict("records"),
+        facts=results.facts,
+        definition=definition,
+        stated=data["stated"],
+        images=data["images"],
+        epsilon=f"{data['epsilon']:g}",
+        config=_config(results),
+        seconds=float(results.adversarial["seconds"].sum()),
+    )  # fmt: skip
+
+
+def _findings(results: Results) -> list[dict[str, Any]]:
+    """Of the records, then what only the analyses could see; the most severe first."""
+    found: list[dict[str, Any]] = [
+        {**{k: getattr(f, k) for k in ("id", "severity", "what", "advice")}, "samples": f.samples[:50]}
+        | {"n": len(f.samples)}
+        for f in results.findings()
+    ]
+    known = {f["id"] for f in found}
+    found += [{**f, "samples": (), "n": 0} for f in read_findings(results.folder) if f["id"] not in known]
+    return sorted(found, key=lambda f: SEVERITIES.index(f["severity"]) if f["severity"] in SEVERITIES else 9)
+
+
+def as_json(value: Any) -> str:
+    """JSON that may stand in a script element: no `<`, `>` or `&` is left in it."""
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _part(name: str) -> str:
+    return (_PARTS / name).read_text(encoding="utf-8")
+
+
+def _sha256(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
+
+
+def _units(results: Results) -> dict[str, int]:
+    rows = results.adversarial
+    status = rows.groupby("unit")["status"].agg(lambda s: "failed" if (s == "failed").any() else s.iloc[0])
+    return {
+        "total": len(status) + int(getattr(results, "missing_units", 0)),
+        "missing": int(getattr(results, "missing_units", 0)),
+        "failed": int((status == "failed").sum()),
+        "skipped": int((status == "skipped").sum()),
+    }
+
+
+def _config(results: Results) -> str | None:
+    path = None if results.folder is None else results.folder / "config.toml"
+    try:
+        return None if path is None else path.read_text(encoding="utf-8")
+    except OSError:
+        return None

@@ -1,0 +1,101 @@
+"""The verdict of a run in words and numbers, from its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pandas as pd
+
+from ..evaluation import ALL_ATTACKS
+from ._look import NORM_SIGNS
+from ._numbers import percent
+
+
+def overall(summary: pd.DataFrame) -> pd.DataFrame:
+    """The rows over all attacks; where a single attack ran, its own."""
+    if summary.empty:
+        return summary
+    several = summary.groupby(["model", "norm"])["attack"].transform(lambda a: (a == ALL_ATTACKS).any())
+    return summary[(summary["attack"] == ALL_ATTACKS) | ~several]
+
+
+def verdicts(summary: pd.DataFrame) -> list[dict[str, Any]]:
+    """What is certified and what was broken, per model and norm.
+
+    Args:
+        summary: From `Results.summary`.
+
+    Returns:
+        Per model and norm: `model, norm, sentences`, and `rows`, one per δ, with `brackets`, one per ε.
+    """
+    if summary.empty:
+        return []
+    levels = [c.split("@")[1] for c in summary.columns if c.startswith("certified@")]
+    found = []
+    for (model, norm), part in overall(summary).groupby(["model", "norm"], sort=False):
+        rows = [_row(row, summary, levels) for row in part.sort_values("delta").to_dict("records")]
+        sign = NORM_SIGNS.get(str(norm), str(norm))
+        sentences = list(_sentences(rows, sign))
+        found.append(
+            {"model": str(model), "norm": sign, "sentences": sentences, "rows": rows, "levels": levels}
+        )
+    return found
+
+
+def _row(row: dict[str, Any], summary: pd.DataFrame, levels: list[str]) -> dict[str, Any]:
+    same = (summary["model"] == row["model"]) & (summary["norm"] == row["norm"])
+    single = summary[same & (summary["delta"] == row["delta"]) & (summary["attack"] != ALL_ATTACKS)]
+    single = single[single["robust_accuracy"].notna()].sort_values("robust_accuracy", kind="stable")
+    strongest = None if single.empty else single.iloc[0]
+    return {
+        "delta": f"{row['delta']:.4g}",
+        "n": int(row["n_evaluated"]),
+        "accuracy": percent(row["accuracy"]),
+        "certified_accuracy": percent(row["certified_accuracy"]),
+        "robust_accuracy": percent(row["robust_accuracy"]),
+        "strongest": None if strongest is None else str(strongest["attack"]),
+        "strongest_leaves": "–" if strongest is None else percent(strongest["robust_accuracy"]),
+        "brackets": [_bracket(row, level) for level in levels],
+    }
+
+
+def _bracket(row: dict[str, Any], level: str) -> dict[str, Any]:
+    low, high = row[f"certified@{level}"], row[f"loss_change_robustness@{level}"]
+    known = high == high
+    low_width = 100 * low if low == low else 0.0
+    return {
+        "epsilon": level,
+        "low": percent(low) if low == low else "not certified",
+        "high": percent(high),
+        "known": known,
+        "low_width": f"{low_width:.2f}",
+        "gap_width": f"{max(0.0, 100 * high - low_width):.2f}" if known else "0",
+    }
+
+
+def _sentences(rows: list[dict[str, Any]], sign: str) -> Iterator[str]:
+    first, last = rows[0], rows[-1]
+    if not any(row["n"] for row in rows):
+        yield f"Nothing can be said in {sign}: no attack gave a result."
+        return
+    for row in [first] if first is last else [first, last]:
+        by = (
+            f", the strongest alone being {row['strongest']} ({row['strongest_leaves']})"
+            if row["strongest"]
+            else ""
+        )
+        yield (
+            f"Within {sign} δ = {row['delta']}, the attacks bring accuracy from {row['accuracy']} down to "
+            f"{row['robust_accuracy']}{by}; {row['certified_accuracy']} is certified."
+            if row["certified_accuracy"] != "–"
+            else f"Within {sign} δ = {row['delta']}, the attacks bring accuracy from {row['accuracy']} down to "
+            f"{row['robust_accuracy']}{by}; nothing is certified."
+        )
+    if first["brackets"]:
+        middle = first["brackets"][len(first["brackets"]) // 2]
+        yield (
+            f"At δ = {first['delta']} and a tolerated loss change of ε = {middle['epsilon']} nats, the robust share "
+            f"lies between {middle['low'] if middle['low'] != 'not certified' else '0 (nothing certified)'} and "
+            f"{middle['high']} (not broken by any attack)."
+        )
