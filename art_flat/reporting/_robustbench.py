@@ -11,6 +11,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from .._errors import InputError, StoreError
 from .._types import Norm
 from ..evaluation import ALL_ATTACKS, Results
@@ -44,6 +46,7 @@ def to_robustbench(
 ) -> list[Path]:
     """See `Results.to_robustbench`."""
     given = _checked_info(results, info or {})
+    summary = results.summary()
     files: dict[Path, dict[str, Any]] = {}
     for model in map(str, results.models["model"]):
         about = given.get(model, {})
@@ -54,7 +57,7 @@ def to_robustbench(
                 path = place / f"{re.sub(r'[^0-9A-Za-z._+-]', '_', model)}{radius}.json"
                 if path in files:
                     raise InputError(f"two models would be written to {path}; rename one ({model!r})")
-                content = _entry(results, model, norm, delta, about)
+                content = _entry(results, summary, model, norm, delta, about)
                 if content is not None:
                     files[path] = content
     for path in files:
@@ -69,11 +72,13 @@ def to_robustbench(
 
 
 def _entry(
-    results: Results, model: str, norm: Norm, delta: float, about: Mapping[str, Any]
+    results: Results, summary: pd.DataFrame, model: str, norm: Norm, delta: float, about: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """One file's content; None where nothing was attacked at this radius."""
-    here = results.summary()
-    here = here[(here["model"] == model) & (here["norm"] == norm) & (here["delta"] == delta)]
+    if summary.empty:
+        return None
+    at = (summary["model"] == model) & (summary["norm"] == norm) & (summary["delta"] == delta)
+    here = summary[at]
     own = here[here["source_model"] == model]
     if own.empty:
         return None
