@@ -23,6 +23,8 @@ _FEWEST = 64
 """Classes from which the blocks pay; it depends on no batch size, so that no result does."""
 _BLOCK = 1 << 17
 """Logits per block."""
+_FEATURES = 1 << 20
+"""Features per block, at most: where they are many, their squares go through float64."""
 _WIDEST = 1 << 12
 """Features from which their squares are added up in float64."""
 _SMALLEST, _SHORTEST, _LONGEST = 1e-26, 1e-12, 1e12
@@ -65,7 +67,7 @@ def impurity_and_length(
     n = logits.shape[0]
     total, root, length = (torch.empty(n, dtype=torch.float32) for _ in range(3))
     dtype = wide(features) if features.shape[1] > _WIDEST else torch.float32
-    for rows, p, scratch in _blocks(logits):
+    for rows, p, scratch in _blocks(logits, features):
         torch.softmax(logits[rows].float(), dim=1, out=p)
         p.sub_(torch.hardshrink(p, 0.6, out=scratch))
         torch.sum(p, dim=1, out=total[rows])
@@ -78,10 +80,12 @@ def impurity_and_length(
     return impurity, length, (~trusted).nonzero()[:, 0]
 
 
-def _blocks(logits: torch.Tensor) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+def _blocks(
+    logits: torch.Tensor, features: torch.Tensor
+) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
     # consecutive rows, and two arrays of their size that are used again and again
     n, k = logits.shape
-    step = max(1, _BLOCK // k)
+    step = max(1, min(_BLOCK // k, _FEATURES // max(1, features.shape[1])))
     p, scratch = (torch.empty(min(n, step), k, dtype=torch.float32) for _ in range(2))
     for start in range(0, n, step):
         size = min(step, n - start)
