@@ -88,7 +88,7 @@ def test_every_usable_attack_is_in_the_matrix_and_none_may_do_nothing():
     infos = {n: i for lib in ("art", "torchattacks") for n, i in list_attacks(lib).items()}
     usable = {name for name, info in infos.items() if info.usability != "refused"}
     tried = {name for name, *_ in cases()}
-    assert usable - tried == {"torchattacks:OnePixel"}
+    assert usable - tried <= {"torchattacks:OnePixel"}
     controls = {name for name, *_, how in cases() if not how.floor > 0}
     assert controls <= {name for name, info in infos.items() if info.access == "none"}
     assert LARGER.keys() <= tried
