@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from art_flat._errors import ModelChangedError
 from art_flat.attacks import Attack, AttackInfo
 from art_flat.attacks.testing import AttackContract
 
@@ -75,7 +76,7 @@ def test_changing_the_weights_breaks_the_contract(digits, capfd):
         return p.x
 
     try:
-        with pytest.raises(AssertionError):
+        with pytest.raises(ModelChangedError, match="weights"):
             contract_of(vandal).test_nothing_is_left_behind(digits, capfd)
     finally:
         net.estimator.model.load_state_dict(state)

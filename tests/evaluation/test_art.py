@@ -218,9 +218,3 @@ def test_plot(curve, pyplot):
     assert right.collections[0].get_array().size == 2 * 60
     assert left.get_title() == "No sign of obfuscated gradients"
     figure.canvas.draw()
-
-
-def test_plot_without_matplotlib(curve, monkeypatch):
-    monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
-    with pytest.raises(ModuleNotFoundError, match=r"pip install \"art-flat\[plot\]\""):
-        curve.plot()
