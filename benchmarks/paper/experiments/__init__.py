@@ -1,0 +1,10 @@
+"""The paper's experiments as functions of nets and settings; `run.py` calls them with settings.toml."""
+
+from .across import across, architectures
+from .beyond import beyond
+from .scaling import masking, weak_l2
+from .valley import basin, detection, valley
+
+EXPERIMENTS = {
+    f.__name__: f for f in (weak_l2, masking, valley, basin, detection, across, architectures, beyond)
+}
