@@ -43,7 +43,11 @@ def _section(name: str, note: dict[str, Any], out: Path, folder: Path) -> str:
     if (out / f"{name}.png").exists():
         place = os.path.relpath(out / f"{name}.png", folder)
         parts.append(f"![{note['title']}]({place})")
-    parts += [f"**Effects** ({held} of {len(effects)} hold):", _markdown(effects), f"**Verdict.** {note['verdict']}"]
+    parts += [
+        f"**Effects** ({held} of {len(effects)} hold):",
+        _markdown(effects),
+        f"**Verdict.** {note['verdict']}",
+    ]
     return "\n\n".join(parts)
 
 

@@ -1,5 +1,6 @@
 """The paper's experiments as functions of nets and settings; `run.py` calls them with settings.toml."""
 
+from . import outcome as outcome
 from .across import across, architectures
 from .beyond import beyond
 from .scaling import masking, weak_l2

@@ -23,7 +23,13 @@ def across(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
         for radius, attacks in settings["attacks"].items():
             delta, norm = radius.split()
             results = af.evaluate(
-                {case.name: case.net}, x, y, attacks=attacks, deltas={norm: [delta]}, seed=seed, lipschitz=None
+                {case.name: case.net},
+                x,
+                y,
+                attacks=attacks,
+                deltas={norm: [delta]},
+                seed=seed,
+                lipschitz=None,
             )
             records = results.records()
             for attack, part in records.groupby("attack", sort=False):

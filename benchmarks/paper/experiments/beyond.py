@@ -26,7 +26,9 @@ def beyond(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
                 deltas={settings["norm"]: settings["small_deltas"]}, epsilons=[0.1, float(np.log(2))], seed=seed,
             )  # fmt: skip
             brackets.append(results.summary().assign(seed=seed))
-            definitions += [{"net": case.name, "seed": seed, **row} for row in _definitions(results, settings)]
+            definitions += [
+                {"net": case.name, "seed": seed, **row} for row in _definitions(results, settings)
+            ]
     case = next(iter(cases.values()))
     for seed, x, y in case.blocks(settings):
         sweep = af.scale_sweep(
@@ -63,7 +65,9 @@ def beyond(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     more = {
         "definitions": kinds.groupby(["net", "definition"], sort=False).mean(numeric_only=True).reset_index(),
         "means": means.groupby("scale").mean(numeric_only=True).drop(columns="seed").reset_index(),
-        "float": high[["seed", "zero_gradients", "zero_gradients_float64", "robust_accuracy", "transfer_success"]],
+        "float": high[
+            ["seed", "zero_gradients", "zero_gradients_float64", "robust_accuracy", "transfer_success"]
+        ],
     }
     return Outcome(shown, effects, None, more)
 
@@ -82,7 +86,9 @@ def _definitions(results: af.Results, settings: dict[str, Any]) -> list[dict[str
     for definition in DEFINITIONS:
         records = results.records(definition)
         right = records["pred_clean"] == records["label"]
-        wrong = right & (records["pred_adv"] != records["label"]) & (records["delta"] == records["delta"].max())
+        wrong = (
+            right & (records["pred_adv"] != records["label"]) & (records["delta"] == records["delta"].max())
+        )
         seen = records[wrong]
         logs[definition] = (seen["log_kappa_adv"] - seen["log_kappa_clean"]).to_numpy()
         agreement = spearmanr(logs["paper"], logs[definition])[0] if len(seen) > 2 else float("nan")

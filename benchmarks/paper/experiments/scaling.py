@@ -36,7 +36,9 @@ def weak_l2(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     kept = robust.groupby(["seed", "scale"])["loss_increase"].mean().rename("mean_unflipped").reset_index()
     increase = increase.merge(kept, on=["seed", "scale"])
     accuracy = table.groupby("scale")[["accuracy", "robust_accuracy", "zero_gradients"]].mean()
-    shown = increase.groupby("scale")[["mean", "median", "mean_unflipped"]].mean().add_prefix("loss_increase_")
+    shown = (
+        increase.groupby("scale")[["mean", "median", "mean_unflipped"]].mean().add_prefix("loss_increase_")
+    )
     low, high = min(settings["scales"]), max(settings["scales"])
     by_seed = [part.set_index("scale") for _, part in increase.groupby("seed")]
     ordered = [float(spearmanr(p.index[p.index >= 1], p["median"][p.index >= 1])[0]) for p in by_seed]
