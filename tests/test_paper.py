@@ -122,7 +122,7 @@ def test_basin(paper: Any, cnn: Any) -> None:
         paper, "hardened", digits_cnn(), epochs=20, adversary=Adversary(norm="L2", delta=1.0, steps=5)
     )
     settings = {
-        "attack": "torchattacks:PGDL2(steps=50, alpha=0.04, random_start=False)", "norm": "L2", "delta": 2.0,
+        "attack": "torchattacks:PGDL2(steps=50, alpha=0.02, random_start=False)", "norm": "L2", "delta": 1.0,
     }  # fmt: skip
     outcome = paper.basin({"cnn": cnn, "hardened": hardened}, SIZE | settings)
     assert outcome.effects[0].interval[0] > 1.2  # steps to the flip, ratio
