@@ -1,5 +1,7 @@
 """Small nets that several tests share."""
 
+import signal
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,16 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def interruptible():
+    """Processes that tests start can be interrupted, also where a shell started pytest in the background."""
+    before = signal.getsignal(signal.SIGINT)
+    if before == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

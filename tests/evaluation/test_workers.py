@@ -195,7 +195,9 @@ def test_killed_workers_cost_nothing_but_time(tmp_path, undisturbed):
 
     def kill(state):
         if state.done in (3, 9):
-            victim = next(p for p in children() if "popen_loky" in " ".join(p.cmdline()) and p.status() != "zombie")
+            victim = next(
+                p for p in children() if "popen_loky" in " ".join(p.cmdline()) and p.status() != "zombie"
+            )
             killed.append(victim.pid)
             victim.kill()
 
