@@ -57,6 +57,18 @@ def choose_delta(results: Results, norm: Any, delta: float | None) -> float:
     return chosen
 
 
+def choose_cell(
+    results: Results, model: str | None, norm: Any, delta: float | None
+) -> tuple[str, Any, float]:
+    """The model, norm and radius asked for, or those that stand for what was left out.
+
+    Returns:
+        All three.
+    """
+    norm = choose_norm(results, norm)
+    return choose_model(results, model), norm, choose_delta(results, norm, delta)
+
+
 def only(table: pd.DataFrame, what: str, **keys: Any) -> pd.DataFrame:
     """The rows of a table with the given keys; a key of None must have one value only, or the first is taken.
 

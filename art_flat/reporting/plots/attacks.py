@@ -9,7 +9,7 @@ import numpy as np
 from ..._checks import check_epsilon, radius_words
 from ...evaluation import ALL_ATTACKS, Results
 from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure
-from ._choose import choose_delta, choose_model, choose_norm
+from ._choose import choose_cell
 
 
 @radius_words
@@ -39,8 +39,8 @@ def plot_attacks(
     Raises:
         InputError: If the run has no such model, norm or radius, or ε is negative.
     """
-    model, norm = choose_model(results, model), choose_norm(results, norm)
-    delta, epsilon = choose_delta(results, norm, delta), check_epsilon(epsilon)
+    model, norm, delta = choose_cell(results, model, norm, delta)
+    epsilon = check_epsilon(epsilon)
     table = results.summary([epsilon])
     table = table[(table["model"] == model) & (table["norm"] == norm) & (table["delta"] == delta)]
     table = table.sort_values("robust_accuracy", kind="stable", na_position="last")

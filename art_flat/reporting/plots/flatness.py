@@ -22,7 +22,7 @@ from .._look import (
     cell_title,
     new_figure,
 )  # fmt: skip
-from ._choose import choose_delta, choose_model, choose_norm
+from ._choose import choose_cell
 
 
 @radius_words
@@ -130,8 +130,7 @@ def plot_distributions(
     Raises:
         InputError: If the run has no such model, norm or radius.
     """
-    model, norm = choose_model(results, model), choose_norm(results, norm)
-    delta = choose_delta(results, norm, delta)
+    model, norm, delta = choose_cell(results, model, norm, delta)
     select = results.selection(model, definition)
     parts = {str(a["name"]): select.worst(norm, delta, a["name"]) for a in results.facts["attacks"]}
     parts = {name: part for name, part in parts.items() if len(part)}
@@ -167,8 +166,7 @@ def _worst(
     attack: str | None,
     definition: Definition,
 ) -> tuple[pd.DataFrame, str]:
-    model, norm = choose_model(results, model), choose_norm(results, norm)
-    delta = choose_delta(results, norm, delta)
+    model, norm, delta = choose_cell(results, model, norm, delta)
     table = results.selection(model, definition).worst(norm, delta, attack)
     return table, f"{model}, {attack or 'worst of all attacks'}\n{cell_title(norm, delta)}"
 

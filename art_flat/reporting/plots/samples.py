@@ -11,7 +11,7 @@ from ...evaluation import Results
 from .._gallery import KINDS, gallery
 from .._images import showable, triples
 from .._look import cell_title, new_figure
-from ._choose import choose_delta, choose_model, choose_norm
+from ._choose import choose_cell
 
 
 @radius_words
@@ -49,8 +49,7 @@ def plot_samples(
     reason = showable(results)
     if reason is not None:
         raise StoreError(reason)
-    model, norm = choose_model(results, model), choose_norm(results, norm)
-    delta = choose_delta(results, norm, delta)
+    model, norm, delta = choose_cell(results, model, norm, delta)
     rows = gallery(results.selection(model, definition), norm, delta, n)[kind]
     if rows.empty:
         raise InputError(f"no sample has such a point at {cell_title(norm, delta)}")

@@ -111,8 +111,6 @@ def basin(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
             "robust accuracy, difference",
             (hardened["robust_accuracy"] - standard["robust_accuracy"]).tolist(), "above", 0.0,
         ),
-        Effect("Tr H at the peak, median, standard", standard["trace_peak_q50"].tolist(), published="0.6 or 1.0"),
-        Effect("Tr H at the peak, median, hardened", hardened["trace_peak_q50"].tolist(), published="0.6 or 1.0"),
     ]  # fmt: skip
     return Outcome(table, effects, figure)
 
