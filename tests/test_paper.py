@@ -24,18 +24,25 @@ pytestmark = pytest.mark.skipif(not FOLDER.is_dir(), reason="the benchmarks are 
 
 @pytest.fixture(scope="module")
 def paper() -> Iterator[Any]:
-    """The package `experiments` of benchmarks/paper."""
+    """The package `experiments` of benchmarks/paper, with the modules beside it."""
+    own = {"experiments", "page", "run"}  # benchmarks/ has a `run` too, which other tests import
+
+    def taken() -> dict[str, Any]:
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] in own}
+
+    others = taken()
     sys.path.insert(0, str(FOLDER))
     try:
         import experiments
         import page
+        import run
 
-        experiments.page = page
+        experiments.page, experiments.run = page, run
         yield experiments
     finally:
         sys.path.remove(str(FOLDER))
-        for name in [m for m in sys.modules if m.split(".")[0] in {"experiments", "page", "run"}]:
-            del sys.modules[name]
+        taken()
+        sys.modules.update(others)
 
 
 def case(paper: Any, name: str, model: Any, **settings: Any) -> Any:
@@ -94,8 +101,7 @@ def test_valley_and_its_page(paper: Any, cnn: Any, tmp_path: Path) -> None:
     assert found["median log κ end − peak"]
     assert found["share with the peak at the flip ± 1 step"]
     assert outcome.table["ridge_over_bound_q10"].min() >= 1 - 1e-6  # exact, whatever the net
-    run = pytest.importorskip("run")
-    run.write_outcome("valley", outcome, SIZE | settings | {"nets": ["cnn"]}, tmp_path, 1.0)
+    paper.run.write_outcome("valley", outcome, SIZE | settings | {"nets": ["cnn"]}, tmp_path, 1.0)
     paper.page.write_results(tmp_path, tmp_path / "RESULTS.md")
     page = (tmp_path / "RESULTS.md").read_text()
     assert "](valley.png)" in page
