@@ -99,5 +99,10 @@ def test_click_shows_the_sample(page):
 @pytest.mark.parametrize("width", [360, 1024, 1920])
 def test_fits_the_window(page, width):
     page.set_viewport_size({"width": width, "height": 800})
-    page.wait_for_timeout(300)
+    drawn = "[...document.querySelectorAll('.figure .main-svg')].every(s => s.clientWidth <= innerWidth)"
+    for _ in range(100):  # Plotly draws anew a while after the window changed
+        if page.evaluate(drawn):
+            break
+        page.wait_for_timeout(100)
+    assert page.evaluate(drawn)
     assert page.evaluate("document.documentElement.scrollWidth") <= width
