@@ -104,7 +104,7 @@ def test_valley_and_its_page(paper: Any, cnn: Any, tmp_path: Path) -> None:
     paper.run.write_outcome("valley", outcome, SIZE | settings | {"nets": ["cnn"]}, tmp_path, 1.0)
     paper.page.write_results(tmp_path, tmp_path / "RESULTS.md")
     page = (tmp_path / "RESULTS.md").read_text()
-    assert "](valley.png)" in page
+    assert "](valley-steps.png)" in page
     assert "| holds |" in page
     assert page.count("Not run.") == len(paper.EXPERIMENTS) - 1
     assert len(pd.read_csv(tmp_path / "valley-effects.csv")) == len(outcome.effects)

@@ -163,10 +163,13 @@ class Trajectories:
             InputError: If there is no such column.
         """
         from ..reporting import plot_trajectories
+        from ..reporting._look import cell_title, wrapped
 
         figure = plot_trajectories(self.steps, self.samples, quantities=[quantity], quantiles=quantiles)
-        delta = "" if self.result.delta is None else f", δ = {self.result.delta:.4g}"
-        figure.suptitle(f"{self.result.attack}, {self.result.norm}{delta}, success {self.success:.0%}")
+        norm, delta = self.result.norm, self.result.delta
+        cell = norm if delta is None else cell_title(norm, delta)
+        title = f"{self.result.attack}, {cell}, success {self.success:.0%}"
+        figure.suptitle(wrapped(figure, title))
         return figure
 
 

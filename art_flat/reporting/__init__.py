@@ -4,6 +4,7 @@ from ._page import write_report as write_report
 from .plots import plot_attacks as plot_attacks
 from .plots import plot_bracket as plot_bracket
 from .plots import plot_confidence as plot_confidence
+from .plots import plot_detection as plot_detection
 from .plots import plot_distributions as plot_distributions
 from .plots import plot_kappa as plot_kappa
 from .plots import plot_radial_profile as plot_radial_profile
@@ -17,6 +18,7 @@ __all__ = [
     "plot_attacks",
     "plot_bracket",
     "plot_confidence",
+    "plot_detection",
     "plot_distributions",
     "plot_kappa",
     "plot_radial_profile",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ OUTCOME_MARKERS = dict(zip(OUTCOMES, ("o", "^", "D", "x"), strict=True))
 NORM_SIGNS = {"Linf": "L∞", "L2": "L2", "L1": "L1", "L0": "L0"}
 LOG10 = float(np.log(10.0))
 
+_CHARACTERS_PER_INCH = 9  # of matplotlib's title font
+
 KAPPA_CLEAN = "κ at the clean point (nats)"
 KAPPA_ADV = "κ at the adversarial point (nats)"
 LOSS_CHANGE = "loss change Δℓ (nats)"
@@ -37,6 +40,12 @@ def delta_label(norm: str) -> str:
 def cell_title(norm: str, delta: float) -> str:
     """A norm and a radius in a title."""
     return f"{NORM_SIGNS.get(norm, norm)}, δ = {delta:.4g}"
+
+
+def wrapped(figure: Any, title: str) -> str:
+    """A title in lines that fit the figure, broken at spaces but not around "="."""
+    held = title.replace(" = ", "\xa0=\xa0")
+    return textwrap.fill(held, width=int(_CHARACTERS_PER_INCH * figure.get_figwidth())).replace("\xa0", " ")
 
 
 def power_of_ten(log_values: Any, floor: float = -300.0) -> np.ndarray:

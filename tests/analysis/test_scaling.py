@@ -107,9 +107,10 @@ def test_words_of_errors(digits):
 
 
 def test_plot(ours):
-    left, right = ours.plot().axes
+    left, middle, right = ours.plot().axes
     assert {line.get_label() for line in left.lines} >= {
         "robust accuracy, attacked at s",
         "fooled by points found at s = 1",
     }
-    assert len(right.lines) == 2
+    assert [line.get_label() for line in middle.lines] == ["κ clean, 10 to 90 %", "κ adversarial, 10 to 90 %"]
+    assert right.lines[1].get_ydata() == pytest.approx(ours.frame()["loss_increase_q50"])

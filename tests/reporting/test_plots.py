@@ -17,6 +17,14 @@ def line(axes, label):
     return next(one for one in axes.lines if one.get_label() == label)
 
 
+DETECTION = pd.DataFrame(
+    {
+        "attack": "art_flat:PGD(steps=5)", "norm": "Linf", "delta": [0.1, 0.1, 0.2, 0.2], "n": 20,
+        "log_kappa_change": -1.0, "seed": [0, 1, 0, 1], "stump": [0.6, 0.7, 0.8, 0.9], "two_thresholds": 0.5,
+    }
+)  # fmt: skip
+
+
 def worst_rows(run, norm, delta):
     """Per sample the row with the largest loss, one at a time."""
     records = run.records()
@@ -43,6 +51,7 @@ def figures(run, tables):
     yield plots.plot_trajectories(tables["trajectories"], tables["valley"], from_flip=True)
     yield plots.plot_scale_sweep(tables["scale_sweep"])
     yield plots.plot_radial_profile(tables["radial_profile"], quantity="log_kappa")
+    yield plots.plot_detection(DETECTION)
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
@@ -179,3 +188,27 @@ def test_words_of_errors(run):
     )
     with pytest.raises(StoreError, match="points of this run were not kept"):
         plots.plot_samples(without)
+
+
+def test_detection_is_drawn_as_mean_and_range():
+    (axes,) = plots.plot_detection(DETECTION).axes
+    drawn = line(axes, "stump")
+    np.testing.assert_allclose(drawn.get_xdata(), [0.1, 0.2])
+    np.testing.assert_allclose(drawn.get_ydata(), [0.65, 0.85])
+    np.testing.assert_allclose(line(axes, "two thresholds").get_ydata(), 0.5)
+    corners = axes.collections[0].get_paths()[0].vertices
+    assert {round(v, 9) for v in corners[:, 1]} == {0.6, 0.7, 0.8, 0.9}
+    with pytest.raises(InputError, match="no column of a detector"):
+        plots.plot_detection(DETECTION[["attack", "norm", "delta", "n"]])
+    with pytest.raises(InputError, match="no row"):
+        plots.plot_detection(DETECTION[:0])
+
+
+def test_no_title_is_wider_than_its_figure(tables):
+    steps, samples = (
+        tables[t].assign(attack="torchattacks:PGD(" + "step_size=0.0078, " * 5)
+        for t in ("trajectories", "valley")
+    )
+    title = plots.plot_trajectories(steps, samples)._suptitle
+    title.figure.draw_without_rendering()
+    assert title.get_window_extent().width <= title.figure.bbox.width

@@ -4,6 +4,7 @@ from .analyses import plot_radial_profile as plot_radial_profile
 from .analyses import plot_scale_sweep as plot_scale_sweep
 from .analyses import plot_trajectories as plot_trajectories
 from .attacks import plot_attacks as plot_attacks
+from .detection import plot_detection as plot_detection
 from .flatness import plot_confidence as plot_confidence
 from .flatness import plot_distributions as plot_distributions
 from .flatness import plot_kappa as plot_kappa
@@ -16,6 +17,7 @@ __all__ = [
     "plot_attacks",
     "plot_bracket",
     "plot_confidence",
+    "plot_detection",
     "plot_distributions",
     "plot_kappa",
     "plot_radial_profile",

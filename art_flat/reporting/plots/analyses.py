@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..._errors import InputError
 from ...analysis._bands import step_quantiles
-from .._look import BLUE, CYCLE, LOG10, RED, cell_title, new_figure
+from .._look import BLUE, CYCLE, LOG10, RED, cell_title, new_figure, wrapped
 from ._choose import only
 
 QUANTITIES = {
@@ -89,8 +89,9 @@ def plot_trajectories(
             one.axvline(0 if from_flip else flips.median(), color=RED, ls="--", lw=1.2, label="flip")
         one.set_ylabel(QUANTITIES[quantity])
     axes[-1, 0].set_xlabel("steps from the flip" if from_flip else "step (forward passes of the sample)")
-    axes[0, 0].legend(frameon=False, fontsize="small")
-    figure.suptitle(_title(samples))
+    entries = axes[0, 0].get_legend_handles_labels()
+    figure.legend(*entries, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    figure.suptitle(wrapped(figure, _title(samples)))
     return figure
 
 
@@ -102,7 +103,7 @@ def plot_scale_sweep(
     norm: str | None = None,
     delta: float | None = None,
 ) -> Any:
-    """Robust accuracy, transfer and zero gradients, and quantiles of κ, against the scale of the head.
+    """Robust accuracy, transfer and zero gradients, quantiles of κ and of the loss increase, against the head's scale.
 
     Robust accuracy that rises while the points found at scale 1 still fool the model is masking, not robustness.
 
@@ -120,20 +121,26 @@ def plot_scale_sweep(
         InputError: If there is no such sweep.
     """
     part = only(table, "scale sweep", model=model, attack=attack, norm=norm, delta=delta).sort_values("scale")
-    figure, (left, right) = new_figure(7.4, 3.4, ncols=2)
+    figure, (left, middle, right) = new_figure(10.0, 4.4, ncols=3)
     for (column, label), colour, marker in zip(SWEEP_SHARES.items(), CYCLE, "os^Dv", strict=False):
         left.plot(part["scale"], part[column], marker=marker, color=colour, label=label)
     left.set(ylabel="share", ylim=(-0.02, 1.02))
-    for points, colour in (("clean", BLUE), ("adv", RED)):
-        low, middle, high = (part[f"log_kappa_{points}_q{q}"] / LOG10 for q in (10, 50, 90))
-        right.fill_between(part["scale"], low, high, color=colour, alpha=0.2, lw=0)
-        right.plot(part["scale"], middle, marker="o", color=colour, label=f"κ {points}, 10 to 90 %")
-    right.set_ylabel("κ (nats)")
-    _logarithmic(right)
-    for axes in (left, right):
+    for axes, unit, curves in (
+        (middle, LOG10, {"log_kappa_clean": "κ clean", "log_kappa_adv": "κ adversarial"}),
+        (right, 1.0, {"loss_increase_transfer": "points found at s = 1", "loss_increase": "attacked at s"}),
+    ):
+        for (column, label), colour in zip(curves.items(), (BLUE, RED), strict=True):
+            low, median, high = (part[f"{column}_q{q}"] / unit for q in (10, 50, 90))
+            axes.fill_between(part["scale"], low, high, color=colour, alpha=0.2, lw=0)
+            axes.plot(part["scale"], median, marker="o", color=colour, label=f"{label}, 10 to 90 %")
+    middle.set_ylabel("κ (nats)")
+    _logarithmic(middle)
+    right.set_ylabel("loss increase (nats)")
+    right.set_yscale("symlog", linthresh=0.01)
+    for axes in (left, middle, right):
         axes.set(xscale="log", xlabel="scale s of the head")
-        axes.legend(frameon=False, fontsize="small")
-    figure.suptitle(_title(part))
+        axes.legend(loc="lower left", bbox_to_anchor=(0, 1), frameon=False, fontsize="small")
+    figure.suptitle(wrapped(figure, _title(part)))
     return figure
 
 
@@ -141,6 +148,7 @@ SWEEP_SHARES = {
     "robust_accuracy": "robust accuracy, attacked at s",
     "transfer_success": "fooled by points found at s = 1",
     "zero_gradients": "zero input gradients",
+    "zero_gradients_float64": "zero input gradients, float64",
     "accuracy": "accuracy",
 }
 """Columns of a scale sweep that are shares, with what they are called."""

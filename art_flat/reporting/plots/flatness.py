@@ -21,6 +21,7 @@ from .._look import (
     OUTCOME_MARKERS,
     cell_title,
     new_figure,
+    wrapped,
 )  # fmt: skip
 from ._choose import choose_cell
 
@@ -62,7 +63,7 @@ def plot_kappa(
     if both.size:
         ends = [both.min(), both.max()]
         axes.plot(ends, ends, color=GREY, lw=1, ls="--", zorder=0)
-    axes.set(title=title, xlabel=KAPPA_CLEAN, ylabel=KAPPA_ADV)
+    axes.set(title=wrapped(figure, title), xlabel=KAPPA_CLEAN, ylabel=KAPPA_ADV)
     label_powers(axes.xaxis)
     label_powers(axes.yaxis)
     _legend(figure)
@@ -98,7 +99,7 @@ def plot_confidence(
     table, title = _worst(results, model, norm, delta, attack, definition)
     figure, axes = new_figure()
     _scatter(axes, table["log_kappa_adv"] / LOG10, table["confidence_adv"], table["outcome"])
-    axes.set(title=title, xlabel=KAPPA_ADV, ylabel="confidence max p", ylim=(None, 1.02))
+    axes.set(title=wrapped(figure, title), xlabel=KAPPA_ADV, ylabel="confidence max p", ylim=(None, 1.02))
     label_powers(axes.xaxis)
     _legend(figure)
     return figure
@@ -168,7 +169,7 @@ def _worst(
 ) -> tuple[pd.DataFrame, str]:
     model, norm, delta = choose_cell(results, model, norm, delta)
     table = results.selection(model, definition).worst(norm, delta, attack)
-    return table, f"{model}, {attack or 'worst of all attacks'}\n{cell_title(norm, delta)}"
+    return table, f"{model}, {attack or 'worst of all attacks'}, {cell_title(norm, delta)}"
 
 
 def _scatter(axes: Any, x: Any, y: Any, outcome: Any) -> None:

@@ -1,0 +1,45 @@
+"""How well adversarial points are told from clean ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from ..._errors import InputError
+from .._look import CYCLE, GREY, delta_label, new_figure, wrapped
+from ._choose import only
+
+
+def plot_detection(table: pd.DataFrame) -> Any:
+    """Balanced accuracy of each detector against δ; the dashed line is guessing.
+
+    Args:
+        table: What `detection_table` returns, for one attack and norm; where several tables are put together, as of
+            several seeds, lines are means over the rows of a radius and bands run from the smallest to the largest.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the table has no row or no detector.
+    """
+    part = only(table, "detection", attack=None, norm=None)
+    known = {"attack", "norm", "delta", "n", "log_kappa_change", "seed"}
+    detectors = [column for column in part.columns if column not in known]
+    if not detectors:
+        raise InputError("detection: no column of a detector; pass what `detection_table` returns")
+    groups = part.groupby("delta")[detectors]
+    low, mean, high = groups.min(), groups.mean(), groups.max()
+    figure, axes = new_figure(5.2, 3.6)
+    for detector, colour, marker in zip(
+        detectors, CYCLE * len(detectors), "os^Dv" * len(detectors), strict=False
+    ):
+        axes.fill_between(mean.index, low[detector], high[detector], color=colour, alpha=0.15, lw=0)
+        axes.plot(mean.index, mean[detector], color=colour, marker=marker, label=detector.replace("_", " "))
+    axes.axhline(0.5, color=GREY, lw=1, ls="--")
+    norm = str(part["norm"].iloc[0])
+    axes.set(xlabel=delta_label(norm), ylabel="balanced accuracy", ylim=(None, 1.02))
+    axes.legend(frameon=False, fontsize="small")
+    figure.suptitle(wrapped(figure, str(part["attack"].iloc[0])))
+    return figure
