@@ -27,7 +27,7 @@ def write_results(out: Path, page: Path) -> None:
 
 def _section(name: str, note: dict[str, Any], out: Path, folder: Path) -> str:
     facts = json.loads((out / f"{name}.json").read_text(encoding="utf-8"))
-    settings = {k: v for k, v in facts["settings"].items() if k not in {"nets", "attacks"}}
+    settings = {k: v for k, v in facts["settings"].items() if k not in {"nets", "attacks", "tried"}}
     said = ", ".join(f"{k} {v}" for k, v in settings.items())
     nets = ", ".join(facts["settings"]["nets"])
     effects = pd.read_csv(out / f"{name}-effects.csv")
@@ -40,9 +40,9 @@ def _section(name: str, note: dict[str, Any], out: Path, folder: Path) -> str:
         _markdown(pd.read_csv(out / f"{name}.csv")),
         *(f"{kind}:\n\n{_markdown(pd.read_csv(out / f'{name}-{kind}.csv'))}" for kind in facts["more"]),
     ]
-    if (out / f"{name}.png").exists():
-        place = os.path.relpath(out / f"{name}.png", folder)
-        parts.append(f"![{note['title']}]({place})")
+    for kind in facts["figures"]:
+        place = Path(os.path.relpath(out / f"{name}-{kind}.png", folder)).as_posix()
+        parts.append(f"![{note['title']}: {kind}]({place})")
     parts += [
         f"**Effects** ({held} of {len(effects)} hold):",
         _markdown(effects),

@@ -2,7 +2,7 @@
 
 Settings are in settings.toml. The nets beside this file are used as they are; `art-flat train` with the files in
 nets/ makes them again. DIR of --data holds mnist/ and cifar10_genuine_subset.npz, or cifar10/ as torchvision leaves
-it. For every experiment a table, its effects over seeds and a figure go into --out, and all of it into RESULTS.md.
+it. For every experiment tables, its effects over seeds and figures go into --out, and all of it into RESULTS.md.
 """
 
 from __future__ import annotations
@@ -93,19 +93,19 @@ def main() -> None:
 
 
 def write_outcome(name: str, outcome: Outcome, settings: dict[str, Any], out: Path, seconds: float) -> None:
-    """Tables as CSV, the figure, and what was set."""
+    """Tables as CSV, the figures, and what was set."""
     import pandas as pd
 
     outcome.table.to_csv(out / f"{name}.csv", index=False)
     pd.DataFrame([e.row() for e in outcome.effects]).to_csv(out / f"{name}-effects.csv", index=False)
     for kind, table in outcome.more.items():
         table.to_csv(out / f"{name}-{kind}.csv", index=False)
-    if outcome.figure is not None:
-        outcome.figure.set_size_inches(8, 4)
-        outcome.figure.savefig(out / f"{name}.png", dpi=80)
+    for kind, figure in outcome.figures.items():
+        figure.savefig(out / f"{name}-{kind}.png", dpi=80)
     facts = {
         "settings": settings, "processor_seconds": round(seconds, 1), "torch": torch.__version__,
         "art_flat": af.__version__, "processor": platform.machine(), "more": list(outcome.more),
+        "figures": list(outcome.figures),
     }  # fmt: skip
     (out / f"{name}.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
 

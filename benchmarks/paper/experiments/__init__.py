@@ -3,8 +3,9 @@
 from . import outcome as outcome
 from .across import across, architectures
 from .beyond import beyond
+from .detection import detection
 from .scaling import masking, weak_l2
-from .valley import basin, detection, valley
+from .valley import basin, valley
 
 EXPERIMENTS = {
     f.__name__: f for f in (weak_l2, masking, valley, basin, detection, across, architectures, beyond)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 import art_flat as af
+from art_flat.reporting import plot_distributions
 
 from .outcome import Case, Effect, Outcome
-from .valley import trace, valley_effects
+from .valley import trace_figure, traces, valley_effects, valley_rows
 
 NOISE = ("GaussianNoise", "UniformNoise")
 
@@ -18,7 +18,7 @@ NOISE = ("GaussianNoise", "UniformNoise")
 def across(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     """Adversarial points of attacks that optimise are flatter than the clean points, those of noise are not."""
     (case,) = cases.values()
-    rows = []
+    rows, figures = [], {}
     for seed, x, y in case.blocks(settings):
         for radius, attacks in settings["attacks"].items():
             delta, norm = radius.split()
@@ -31,21 +31,23 @@ def across(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
                 seed=seed,
                 lipschitz=None,
             )
+            name = radius.replace("/", "-").replace(" ", "-")
+            figures[name] = plot_distributions(results)  # of the last seed
             records = results.records()
             for attack, part in records.groupby("attack", sort=False):
                 # a minimum-norm attack is read wherever its points lie
                 rows.append({"attack": attack, "radius": radius, "seed": seed, **_flatness(part)})
     table = pd.DataFrame(rows)
     effects = []
-    for attack, part in table.groupby("attack", sort=False):
+    for (attack, radius), part in table.groupby(["attack", "radius"], sort=False):
         noise = any(name in str(attack) for name in NOISE)
         side = "above" if noise else "below"
         what = "wrong points" if part["n_wrong"].sum() else "all points (no point is wrong)"
         effects.append(
-            Effect(f"{attack}: median Δ log κ of {what}", part["change"].tolist(), side)  # type: ignore[arg-type]
+            Effect(f"{attack}, {radius}: median Δ log κ of {what}", part["change"].tolist(), side)  # type: ignore[arg-type]
         )
     shown = table.groupby(["attack", "radius"], sort=False).mean(numeric_only=True).drop(columns="seed")
-    return Outcome(shown.reset_index(), effects)
+    return Outcome(shown.reset_index(), effects, figures)
 
 
 def _flatness(part: pd.DataFrame) -> dict[str, float]:
@@ -67,18 +69,20 @@ def _flatness(part: pd.DataFrame) -> dict[str, float]:
 
 def architectures(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     """The same pattern on every net."""
-    rows, effects = [], []
-    for case in cases.values():
-        mnist = case.name.startswith("mnist")
-        mine = {**settings, "delta": settings["mnist_delta"] if mnist else settings["delta"]}
-        found, _ = trace(case, mine)
+    rows, effects, figures, longer = [], [], {}, []
+    for name, case in cases.items():
+        delta = settings["mnist_delta"] if name.startswith("mnist") else settings["delta"]
+        seen = traces(case, settings | {"delta": delta})
+        found = valley_rows(case, seen)
+        figures[name] = trace_figure(case, seen, quantities=["log_kappa"])
         rows += found
-        effects += valley_effects(found, f"{case.name}: ")[:3]
-    table = pd.DataFrame(rows).groupby("net", sort=False).mean(numeric_only=True).drop(columns="seed")
-    return Outcome(table.reset_index(), effects)
+        effects += valley_effects(found, f"{name}: ")[:3]
+        if name in settings.get("longer", {"nets": []})["nets"]:
+            attack = settings["longer"]["attack"]
+            longer += valley_rows(case, traces(case, settings | {"delta": delta, "attack": attack}))
+    return Outcome(_means(rows), effects, figures, {"longer": _means(longer)} if longer else {})
 
 
-def finite(values: Any) -> np.ndarray:
-    """The finite ones."""
-    array = np.asarray(values, dtype=float)
-    return array[np.isfinite(array)]
+def _means(rows: list[dict[str, float]]) -> pd.DataFrame:
+    means = pd.DataFrame(rows).groupby("net", sort=False).mean(numeric_only=True)
+    return means.drop(columns="seed").reset_index()

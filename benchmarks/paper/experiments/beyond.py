@@ -9,16 +9,17 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 import art_flat as af
+from art_flat.reporting import plot_bracket
 
 from .outcome import Case, Effect, Outcome
-from .scaling import share_of_underflow
+from .scaling import share_of_underflow, sweep_figure
 
 DEFINITIONS = ("paper", "neuronwise", "unsquared")
 
 
 def beyond(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     """Everything on the points of one attack at several radii."""
-    brackets, definitions, sweeps = [], [], []
+    brackets, definitions, sweeps, figures = [], [], [], {}
     for case in cases.values():
         for seed, x, y in case.blocks(settings):
             results = af.evaluate(
@@ -29,6 +30,7 @@ def beyond(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
             definitions += [
                 {"net": case.name, "seed": seed, **row} for row in _definitions(results, settings)
             ]
+        figures[f"bracket-{case.name}"] = plot_bracket(results)  # of the last seed
     case = next(iter(cases.values()))
     for seed, x, y in case.blocks(settings):
         sweep = af.scale_sweep(
@@ -69,7 +71,7 @@ def beyond(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
             ["seed", "zero_gradients", "zero_gradients_float64", "robust_accuracy", "transfer_success"]
         ],
     }
-    return Outcome(shown, effects, None, more)
+    return Outcome(shown, effects, figures | {"scales": sweep_figure(case, scaled)}, more)
 
 
 def _gap(bracket: pd.DataFrame) -> list[float]:

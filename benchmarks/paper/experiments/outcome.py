@@ -1,4 +1,4 @@
-"""What an experiment gives back: a table, effects over seeds with an interval, and a figure."""
+"""What an experiment gives back: a table, effects over seeds with an interval, and figures."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ class Effect:
 
 @dataclass
 class Outcome:
-    """A finished experiment."""
+    """A finished experiment; figures and further tables by name."""
 
     table: pd.DataFrame
     effects: list[Effect]
-    figure: Any = None
+    figures: dict[str, Any] = field(default_factory=dict)
     more: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 

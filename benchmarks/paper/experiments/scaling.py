@@ -9,26 +9,33 @@ import pandas as pd
 from scipy.stats import spearmanr
 
 import art_flat as af
+from art_flat.reporting import plot_scale_sweep
 
 from .outcome import Case, Effect, Outcome
 
 
-def _sweeps(case: Case, settings: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame, Any]:
-    tables, samples, last = [], [], None
+def _sweeps(case: Case, settings: dict[str, Any]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    tables, samples = [], []
     for seed, x, y in case.blocks(settings):
-        last = af.scale_sweep(
+        sweep = af.scale_sweep(
             case.net, settings["attack"], x, y, delta=settings["delta"], norm=settings["norm"],
             scales=settings["scales"], seed=seed,
         )  # fmt: skip
-        tables.append(last.frame().assign(seed=seed))
-        samples.append(last.samples.assign(seed=seed))
-    return pd.concat(tables), pd.concat(samples), last
+        tables.append(sweep.frame().assign(seed=seed))
+        samples.append(sweep.samples.assign(seed=seed))
+    return pd.concat(tables), pd.concat(samples)
+
+
+def sweep_figure(case: Case, table: pd.DataFrame) -> Any:
+    """The library's figure of a sweep, of means over seeds."""
+    means = table.groupby(["attack", "norm", "delta", "scale"]).mean(numeric_only=True).reset_index()
+    return plot_scale_sweep(means.assign(model=case.name))
 
 
 def weak_l2(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     """A weak L2 attack: the larger the head, the smaller the increase of the loss."""
     (case,) = cases.values()
-    table, samples, last = _sweeps(case, settings)
+    table, samples = _sweeps(case, settings)
     right = samples[samples["right_clean"]]
     increase = right.groupby(["seed", "scale"])["loss_increase"].agg(["mean", "median"]).reset_index()
     # The flattest points are those the network is surest of; the others carry the mean
@@ -53,13 +60,13 @@ def weak_l2(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
             [p["mean"][high] - p["mean"][low] for p in by_seed], "below", published="→ 0",
         ),
     ]  # fmt: skip
-    return Outcome(accuracy.join(shown).reset_index(), effects, last.plot())
+    return Outcome(accuracy.join(shown).reset_index(), effects, {"scales": sweep_figure(case, table)})
 
 
 def masking(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     """First-order attacks fail on a large head, the points found at s = 1 do not."""
     (case,) = cases.values()
-    table, _, last = _sweeps(case, settings)
+    table, _ = _sweeps(case, settings)
     columns = ["robust_accuracy", "transfer_success", "zero_gradients", "zero_gradients_float64",
                "log_kappa_clean_q50"]  # fmt: skip
     shown = table.groupby("scale")[["accuracy", *columns]].mean().reset_index()
@@ -75,7 +82,7 @@ def masking(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
             "above", 0.95, "1.00",
         ),
     ]  # fmt: skip
-    return Outcome(shown, effects, last.plot())
+    return Outcome(shown, effects, {"scales": sweep_figure(case, table)})
 
 
 def share_of_underflow(table: pd.DataFrame) -> dict[str, np.ndarray]:

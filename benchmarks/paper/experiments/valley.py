@@ -1,4 +1,4 @@
-"""Over the ridge into the uncanny valley; the basin after adversarial training; detection."""
+"""Over the ridge into the uncanny valley; the basin after adversarial training."""
 
 from __future__ import annotations
 
@@ -8,20 +8,34 @@ import numpy as np
 import pandas as pd
 
 import art_flat as af
-from art_flat.detection import detection_table
+from art_flat.reporting import plot_trajectories
 
 from .outcome import Case, Effect, Outcome
 
 
-def trace(case: Case, settings: dict[str, Any]) -> tuple[list[dict[str, float]], Any]:
-    """One row per seed on what an attack passes through, and the last trace."""
-    rows, seen = [], None
-    for seed, x, y in case.blocks(settings):
-        seen = af.trace_attack(
-            case.net, settings["attack"], x, y, delta=settings["delta"], norm=settings["norm"], seed=seed
-        )
-        rows.append({"net": case.name, "seed": seed, **measures(seen)})
-    return rows, seen
+def traces(case: Case, settings: dict[str, Any]) -> list[Any]:
+    """What an attack passes through, per seed."""
+    return [
+        af.trace_attack(case.net, settings["attack"], x, y, delta=settings["delta"], norm=settings["norm"], seed=seed)
+        for seed, x, y in case.blocks(settings)
+    ]  # fmt: skip
+
+
+def trace_figure(case: Case, seen: list[Any], **shown: Any) -> Any:
+    """The library's figure of trajectories, of the samples of all seeds."""
+    tables: list[list[pd.DataFrame]] = [[], []]
+    before = 0
+    for one in seen:
+        for table, all_of_them in zip((one.frame(), one.valley()), tables, strict=True):
+            what = {"attack": one.result.attack, "norm": one.result.norm, "delta": one.result.delta}
+            all_of_them.append(table.assign(sample=table["sample"] + before, model=case.name, **what))
+        before += len(one.valley())
+    return plot_trajectories(*(pd.concat(parts) for parts in tables), **shown)
+
+
+def valley_rows(case: Case, seen: list[Any]) -> list[dict[str, float]]:
+    """One row per seed on what an attack passes through."""
+    return [{"net": case.name, "seed": seed, **measures(one)} for seed, one in enumerate(seen)]
 
 
 def measures(seen: Any) -> dict[str, float]:
@@ -66,7 +80,8 @@ def valley_effects(rows: list[dict[str, float]], prefix: str = "") -> list[Effec
 def valley(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     """Adversarial points are flat and confidently wrong."""
     (case,) = cases.values()
-    rows, seen = trace(case, settings)
+    seen = traces(case, settings)
+    rows = valley_rows(case, seen)
     table = pd.DataFrame(rows)
     effects = [
         *valley_effects(rows),
@@ -76,61 +91,60 @@ def valley(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
             (table["loss_adversarial"] - table["loss"]).tolist(), "above", 0.0, "29.7",
         ),
     ]  # fmt: skip
-    return Outcome(table, effects, seen.plot())
+    figures = {"steps": trace_figure(case, seen), "from-flip": trace_figure(case, seen, from_flip=True)}
+    return Outcome(table, effects, figures)
 
 
 def basin(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
     """Adversarial training widens the basin: more steps to the flip, another height on the way."""
-    rows, figure = [], None
-    for case in cases.values():
-        squared = float(case.net.head.weight.double().norm()) ** 2
-        for seed, x, y in case.blocks(settings):
-            seen = af.trace_attack(
-                case.net, settings["attack"], x, y, delta=settings["delta"], norm=settings["norm"], seed=seed
-            )
-            valley, total = seen.valley(), int(seen.frame()["step"].max())
-            right = valley[valley["right_clean"]]
-            flip = right["flip_step"].astype(float).fillna(np.inf)
-            trace_peak = np.exp(right["log_kappa_peak"]) / squared
-            rows.append({
-                "net": case.name, "seed": seed, "accuracy": float(valley["right_clean"].mean()),
-                "robust_accuracy": float((valley["right_clean"] & ~valley["success"]).mean()),
-                "flip_step_q50": float(min(np.median(flip), total)), "not_flipped": float(np.isinf(flip).mean()),
-                "trace_clean_q50": float(np.median(np.exp(right["log_kappa_clean"]) / squared)),
-                "trace_peak_q50": float(np.median(trace_peak)), "trace_peak_mean": float(trace_peak.mean()),
-            })  # fmt: skip
-        figure = seen.plot()
-    table = pd.DataFrame(rows)
-    standard, hardened = (table[table["net"] == name].set_index("seed") for name in cases)
+    seen = {name: traces(case, settings) for name, case in cases.items()}
+    table = pd.DataFrame(row for name, case in cases.items() for row in basin_rows(case, seen[name]))
+    figures = {
+        n: trace_figure(case, seen[n], quantities=["log_kappa", "confidence"]) for n, case in cases.items()
+    }
     effects = [
         Effect(
-            "median steps to the flip, ratio (50 where none)",
-            (hardened["flip_step_q50"] / standard["flip_step_q50"]).tolist(), "above", 1.0, "about 20",
+            "median steps to the flip, ratio (50 where none)", ratio_of_steps(table), "above", 1.0, "about 20"
         ),
-        Effect(
-            "robust accuracy, difference",
-            (hardened["robust_accuracy"] - standard["robust_accuracy"]).tolist(), "above", 0.0,
-        ),
-    ]  # fmt: skip
-    return Outcome(table, effects, figure)
-
-
-def detection(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
-    """A decision stump on log κ tells adversarial points from clean ones."""
-    (case,) = cases.values()
-    table = pd.concat(
-        detection_table(
-            case.net, x, y, settings["attack"], settings["deltas"], norm=settings["norm"], seed=seed
-        ).assign(seed=seed)
-        for seed, x, y in case.blocks(settings)
-    )
-    columns = ["n", "log_kappa_change", "stump", "two_thresholds", "logistic_regression"]
-    shown = table.groupby("delta")[columns].mean().reset_index()
-    best = shown.loc[shown["stump"].idxmax(), "delta"]
-    at = table[table["delta"] == best]["stump"].tolist()
-    papers = table[np.isclose(table["delta"], 8 / 255)]["stump"].tolist()
-    effects = [
-        Effect(f"stump at the best radius, {best:.4f}", at, "above", 0.9, "0.92–0.93"),
-        Effect("stump at 8/255", papers, "above", 0.9, "0.92–0.93"),
+        Effect("robust accuracy, difference", _hardened_and_standard(table, "robust_accuracy", np.subtract)),
     ]
-    return Outcome(shown, effects)
+    more = {}
+    if "further" in settings:
+        further = settings | settings["further"]
+        more["further"] = pd.DataFrame(
+            row for case in cases.values() for row in basin_rows(case, traces(case, further))
+        )
+        what = f"median steps to the flip, ratio, δ up to {further['delta']:g}"
+        effects.append(Effect(what, ratio_of_steps(more["further"]), "above", 10.0, "about 20"))
+    return Outcome(table, effects, figures, more)
+
+
+def basin_rows(case: Case, seen: list[Any]) -> list[dict[str, Any]]:
+    """One row per seed: steps to the first wrong prediction, and Tr H at the clean point and at its peak."""
+    squared = float(case.net.head.weight.double().norm()) ** 2
+    rows = []
+    for seed, one in enumerate(seen):
+        valley, total = one.valley(), int(one.frame()["step"].max())
+        right = valley[valley["right_clean"]]
+        flip = right["flip_step"].astype(float).fillna(np.inf)
+        trace_peak = np.exp(right["log_kappa_peak"]) / squared
+        rows.append({
+            "net": case.name, "seed": seed, "accuracy": float(valley["right_clean"].mean()),
+            "robust_accuracy": float((valley["right_clean"] & ~valley["success"]).mean()),
+            "flip_step_q50": float(min(np.median(flip), total)), "not_flipped": float(np.isinf(flip).mean()),
+            "trace_clean_q50": float(np.median(np.exp(right["log_kappa_clean"]) / squared)),
+            "trace_peak_q50": float(np.median(trace_peak)), "trace_peak_mean": float(trace_peak.mean()),
+        })  # fmt: skip
+    return rows
+
+
+def ratio_of_steps(table: pd.DataFrame) -> list[float]:
+    """Median steps to the flip of the hardened net over those of the standard one, per seed."""
+    return _hardened_and_standard(table, "flip_step_q50", np.divide)
+
+
+def _hardened_and_standard(table: pd.DataFrame, column: str, compare: Any) -> list[float]:
+    standard, hardened = (
+        table[table["net"] == net].set_index("seed")[column] for net in table["net"].unique()
+    )
+    return compare(hardened, standard).tolist()  # type: ignore[no-any-return]
