@@ -130,18 +130,46 @@ def test_basin(paper: Any, cnn: Any) -> None:
     settings = {
         "attack": "torchattacks:PGDL2(steps=50, alpha=0.02, random_start=False)", "norm": "L2", "delta": 1.0,
     }  # fmt: skip
-    outcome = paper.basin({"cnn": cnn, "hardened": hardened}, SIZE | settings)
+    further = {"attack": "torchattacks:PGDL2(steps=100, alpha=0.02, random_start=False)", "delta": 2.0}
+    outcome = paper.basin({"cnn": cnn, "hardened": hardened}, SIZE | settings | {"further": further})
+    within, beyond = (
+        t.groupby("net")["not_flipped"].mean() for t in (outcome.table, outcome.more["further"])
+    )
+    assert beyond["hardened"] < within["hardened"]
     assert outcome.effects[0].interval[0] > 1.2  # steps to the flip, ratio
     assert holds(outcome)["robust accuracy, difference"]
+
+
+def test_thresholds_per_group_see_what_one_threshold_does_not(paper: Any) -> None:
+    clean = np.random.default_rng(0).normal(0, 0.1, 200)
+    group = np.repeat([0, 1], 100)
+    pair = np.stack(
+        [clean, clean + np.where(group == 0, 1.0, -1.0)]
+    )  # sharper in one group, flatter in the other
+    by_fold = sys.modules[paper.detection.__module__]._by_fold
+    assert by_fold(pair, np.stack([group, group]), 0) == [1.0] * 5
+    assert np.mean(by_fold(pair, np.zeros((2, 200), int), 0)) == pytest.approx(0.75, abs=0.02)
 
 
 @pytest.mark.slow
 def test_detection(paper: Any, cnn: Any) -> None:
     """Points just over the boundary lie on the ridge, and a threshold sees them; far ones are like clean ones."""
-    settings = {"attack": "torchattacks:PGD(steps=20)", "deltas": [0.1, 0.4]}
-    table = paper.detection({"cnn": cnn}, SIZE | settings).table.set_index("delta")
+    tried = [
+        {"what": "same"},
+        {"what": "unsquared", "definition": "unsquared"},
+        {"what": "absent", "net": "none"},
+    ]
+    settings = {"attack": "torchattacks:PGD(steps=20)", "deltas": [0.1, 0.4], "delta": 0.1, "tried": tried}
+    outcome = paper.detection({"cnn": cnn}, SIZE | settings)
+    table = outcome.table.set_index("delta")
     assert table.loc[0.1, "stump"] > 0.6
     assert table.loc[0.1, "stump"] > table.loc[0.4, "stump"]
+    rows = outcome.more["tried"].set_index("what")
+    assert rows.loc["same", "stump"] == pytest.approx(table.loc[0.1, "stump"])
+    assert rows.loc["unsquared", "stump"] == pytest.approx(rows.loc["same", "stump"])  # a monotone map of it
+    assert "absent" not in rows.index
+    assert rows["stump"].between(0, 1).all()
+    assert set(outcome.figures) == {"radii", "kappa"}
 
 
 @pytest.mark.slow
