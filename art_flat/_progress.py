@@ -92,7 +92,7 @@ def shown(console: Console, title: str, unit: str, found_within: float = 0.0) ->
 
 @contextlib.contextmanager
 def run_progress(console: Console) -> Iterator[tuple[Callable[[Progress], None], Say]]:
-    """Show an evaluation: units done and in all, the attack, failures so far, the time left.
+    """Show an evaluation: units done and in all, the attack under way, failures so far, the time left.
 
     Args:
         console: Where to.
@@ -106,24 +106,27 @@ def run_progress(console: Console) -> Iterator[tuple[Callable[[Progress], None],
 
 def _remark(state: Progress) -> str:
     parts = [f"{state.failed} failed"] if state.failed else []
-    if state.unit is not None:
-        radius = "" if state.unit.delta is None else f" {state.unit.delta:.4g}"
-        parts.append(f"{state.unit.attack.info.name} {state.unit.norm}{radius}")
+    unit = state.current or state.unit
+    if unit is not None:
+        radius = "" if unit.delta is None else f" {unit.delta:.4g}"
+        parts.append(f"{unit.attack.info.name} {unit.norm}{radius}{'' if state.current else ' done'}")
     return ", ".join(parts)
 
 
 @contextlib.contextmanager
 def _lines(console: Console, title: str, unit: str, pace: Pace) -> Iterator[Update]:
-    """A line at the beginning, at the end, and at most one every `SAY_EVERY` seconds between."""
+    """A line at the beginning, with the first remark, at the end, and at most one every `SAY_EVERY` seconds between."""
     began = time.monotonic()
     said: float | None = None
+    remarked = False
 
     def update(done: int, total: int, remark: str) -> None:
-        nonlocal said
+        nonlocal said, remarked
         now = time.monotonic()
-        if said is not None and done < total and now - said < SAY_EVERY:
+        early = said is not None and now - said < SAY_EVERY
+        if early and done < total and (remarked or not remark):
             return
-        said = now
+        said, remarked = now, remarked or bool(remark)
         left = pace.left(total) if done < total else None
         parts = [f"{title}: {done}/{total} {unit}", remark, f"{duration(now - began)} gone"]
         parts += [] if left is None else [f"about {duration(left)} left"]

@@ -49,8 +49,13 @@ def row_cells(row: Mapping[Any, Any], levels: Sequence[str]) -> list[str]:
 
 def attack_title(row: Mapping[Any, Any]) -> str:
     """The attack of a row, marked if it does not look for the largest loss, with the model its points are from."""
+    return origin(row, "" if row["maximises_loss"] else _MARK)
+
+
+def origin(row: Mapping[Any, Any], mark: str = "") -> str:
+    """The attack of a row, and the model its points were found on where that is another one."""
     found = "" if row["source_model"] == row["model"] else f" (found on {row['source_model']})"
-    return f"{row['attack']}{'' if row['maximises_loss'] else _MARK}{found}"
+    return f"{row['attack']}{mark}{found}"
 
 
 def summary_notes(frame: pd.DataFrame) -> list[str]:
@@ -69,6 +74,16 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
     if not frame["maximises_loss"].all():
         notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
     return notes
+
+
+def missing_lines(results: Results) -> list[str]:
+    """How many units are not computed yet, and what that means; empty if none is missing."""
+    if not results.missing_units:
+        return []
+    total = results.missing_units + results.adversarial["unit"].nunique()
+    return [
+        f"{results.missing_units} of {total} units are not computed yet; the numbers are of what is there."
+    ]
 
 
 def failure_lines(results: Results) -> list[str]:

@@ -30,8 +30,8 @@ def unit(name="art_flat:PGD", norm="Linf", delta=0.1):
     return SimpleNamespace(attack=SimpleNamespace(info=SimpleNamespace(name=name)), norm=norm, delta=delta)
 
 
-def state(done, total, failed=0, of=None):
-    return SimpleNamespace(done=done, total=total, failed=failed, unit=of)
+def state(done, total, failed=0, of=None, now=None):
+    return SimpleNamespace(done=done, total=total, failed=failed, unit=of, current=now)
 
 
 def plain():
@@ -49,16 +49,45 @@ def test_lines_are_few_and_say_everything(clock):
     with run_progress(console) as (update, _):
         update(state(0, 200))
         for done in range(1, 201):
+            update(state(done - 1, 200, failed=(done - 1) // 100, now=unit(f"art_flat:A{done}")))
             clock.now += 1.0
-            update(state(done, 200, failed=done // 100, of=unit()))
+            update(state(done, 200, failed=done // 100, of=unit(f"art_flat:A{done}")))
     lines = console.file.getvalue().splitlines()
-    assert len(lines) == 2 + (200 - 1) // 30
+    assert len(lines) == 3 + (200 - 1) // 30
     assert lines[0] == "attacking: 0/200 units, 0:00 gone"
-    assert lines[1] == "attacking: 30/200 units, art_flat:PGD Linf 0.1, 0:30 gone, about 2:50 left"
-    assert (
-        lines[-2] == "attacking: 180/200 units, 1 failed, art_flat:PGD Linf 0.1, 3:00 gone, about 0:20 left"
-    )
-    assert lines[-1] == "attacking: 200/200 units, 2 failed, art_flat:PGD Linf 0.1, 3:20 gone"
+    assert lines[1] == "attacking: 0/200 units, art_flat:A1 Linf 0.1, 0:00 gone"
+    assert lines[2] == "attacking: 30/200 units, art_flat:A30 Linf 0.1 done, 0:30 gone, about 2:50 left"
+    assert lines[-1] == "attacking: 200/200 units, 2 failed, art_flat:A200 Linf 0.1 done, 3:20 gone"
+
+
+def test_the_attack_under_way_is_named_not_the_one_before(digits, monkeypatch):
+    import art_flat as af
+
+    monkeypatch.setattr(_progress, "SAY_EVERY", 0.0)
+    net, x, y = digits
+    console, states = plain(), []
+    with run_progress(console) as (update, _):
+
+        def both(state):
+            states.append(state)
+            update(state)
+
+        attacks = ["art_flat:PGD(steps=2)", "art_flat:APGD(steps=2)"]
+        af.evaluate(net, x, y, attacks=attacks, deltas={"Linf": [0.1]}, lipschitz=None, progress=both)
+    kinds = [
+        (s.done, s.current and s.current.attack.info.name, s.unit and s.unit.attack.info.name) for s in states
+    ]
+    first, second = "art_flat:PGD", "art_flat:APGD"
+    assert kinds == [
+        (0, None, None),
+        (0, first, None),
+        (1, None, first),
+        (1, second, None),
+        (2, None, second),
+    ]
+    lines = console.file.getvalue().splitlines()
+    assert f"0/2 units, {first} Linf 0.1," in lines[1]
+    assert f"1/2 units, {second} Linf 0.1," in lines[3]
 
 
 def test_units_found_in_the_folder_do_not_make_the_rest_look_fast(clock):
@@ -94,7 +123,8 @@ def test_terminal_shows_a_bar_with_attack_failures_and_time_left(clock):
     with run_progress(console) as (update, say):
         update(state(0, 4))
         clock.now += 60.0
-        update(state(1, 4, failed=1, of=unit("mine:[red]odd[/red]", "L2", None)))
+        update(state(1, 4, failed=1, of=unit("mine:first", "L2", None)))
+        update(state(1, 4, failed=1, now=unit("mine:[red]odd[/red]", "L2", None)))
         say("a line of the attack")
     text = console.file.getvalue()
     assert "1/4 units" in text
@@ -114,7 +144,7 @@ def test_plain_output_has_no_control_characters(clock):
     text = console.file.getvalue()
     assert "\x1b" not in text
     assert "\r" not in text
-    assert text.splitlines()[1] == "attacking: 1/1 units, mine:[red]odd[/red] Linf 0.1, 1:06:40 gone"
+    assert text.splitlines()[1] == "attacking: 1/1 units, mine:[red]odd[/red] Linf 0.1 done, 1:06:40 gone"
     assert text.splitlines()[2] == "said"
 
 
@@ -153,7 +183,7 @@ def test_a_narrow_terminal_shortens_the_remark_not_the_numbers(width, clock):
     with run_progress(console) as (update, _):
         update(state(0, 40))
         clock.now += 70.0
-        update(state(7, 40, failed=3, of=unit("torchattacks:PGD", delta=8 / 255)))
+        update(state(7, 40, failed=3, now=unit("torchattacks:PGD", delta=8 / 255)))
     last = console.file.getvalue().split("\x1b[2K")[-1].splitlines()
     assert "attacking" in last[0]
     assert "7/40 units" in last[0]

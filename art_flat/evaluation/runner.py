@@ -28,13 +28,15 @@ from .worker import Options, Worker, finish, has_failed, threads
 
 
 class Progress(NamedTuple):
-    """Where a run is; given to the `progress` callback before the first unit and after each."""
+    """Where a run is; given to the `progress` callback before the first unit, and when one begins or is done."""
 
     done: int
     total: int
     failed: int
     unit: Unit | None
-    """The unit that was just finished."""
+    """The unit that was just finished, if one was."""
+    current: Unit | None = None
+    """The unit that begins now, if one does; which of them workers compute is not told."""
 
 
 class EnvironmentWarning(UserWarning):
@@ -94,7 +96,7 @@ def evaluate(
             results folder was begun with, else 1: more workers make better use of cores than more threads.
         time_limit: Seconds that an attack may take for one unit, after which the unit has failed; None for no limit.
         part: `"3/16"`, or (3, 16), to compute the third of 16 shares of the units; `merge` puts them together.
-        progress: Called before the first unit and after each.
+        progress: Called before the first unit, and when one begins or is done.
         config: What to keep in `config.toml` beside what is resolved here.
 
     Returns:
@@ -145,7 +147,7 @@ def _evaluate(
             store.write_points(CLEAN_POINTS, (run.data.x, run.data.samples))
         grid = run.grid.part(run.part)
         with _computing(run, store, options, jobs, keep) as compute:
-            compute(_missing(grid.clean, store, False), lambda unit, failed: None)
+            compute(_missing(grid.clean, store, False), lambda unit, failed: None, lambda unit: None)
             _attack(grid, store, keep, compute, progress)
     if isinstance(store, MemoryStore):
         return _in_memory(run, store, models, facts, keep)
@@ -196,7 +198,8 @@ def _models(run: Run, before: Mapping[str, Any], facts: dict[str, Any]) -> tuple
     return run.options(constants), pd.concat(rows, ignore_index=True)
 
 
-Compute = Callable[[Iterable[Unit | CleanUnit], Report], None]
+Began = Callable[[Unit | CleanUnit], None]
+Compute = Callable[[Iterable[Unit | CleanUnit], Report, Began], None]
 
 
 @contextlib.contextmanager
@@ -207,14 +210,15 @@ def _computing(
     if jobs is None or isinstance(store, MemoryStore):
         worker = Worker(run.nets, run.data, options)
 
-        def compute(units: Iterable[Unit | CleanUnit], report: Report) -> None:
+        def compute(units: Iterable[Unit | CleanUnit], report: Report, began: Began) -> None:
             for unit in units:
+                began(unit)
                 report(unit, finish(worker, unit, store, keep))
 
         yield compute
     else:
         with Workers(store, run.nets, run.data, options, keep_points=keep, n_jobs=jobs.n_jobs) as workers:
-            yield lambda units, report: workers.compute(list(units), report)
+            yield lambda units, report, began: workers.compute(list(units), report)
 
 
 def _missing(
@@ -247,13 +251,16 @@ def _attack(
     def report(unit: Unit | CleanUnit, failed: bool) -> None:
         nonlocal done, failures
         done, failures = done + 1, failures + failed
-        if progress is not None and isinstance(unit, Unit):
-            progress(Progress(done, len(grid.attacked), failures, unit))
+        tell(unit, None)
 
-    if progress is not None:
-        progress(Progress(0, len(grid.attacked), 0, None))
+    def tell(finished: Unit | CleanUnit | None, begins: Unit | CleanUnit | None) -> None:
+        if progress is not None:
+            unit, current = (u if isinstance(u, Unit) else None for u in (finished, begins))
+            progress(Progress(done, len(grid.attacked), failures, unit, current))
+
+    tell(None, None)
     for wave in grid.waves():
-        compute(_missing(wave, store, keep, report), report)
+        compute(_missing(wave, store, keep, report), report, lambda unit: tell(None, unit))
 
 
 def _in_memory(

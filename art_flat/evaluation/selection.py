@@ -41,7 +41,7 @@ class Selection:
         Args:
             norm: The norm.
             delta: The radius, clip units.
-            attack: Which attack's points; those of all if None.
+            attack: Which attack's points, found on this model; if None those of all, of other models too.
 
         Returns:
             One row per sample that has such a point; columns as of `table`.
@@ -50,7 +50,7 @@ class Selection:
         mine = (r.norm == r.code_of("norm", norm)) & (np.isnan(r.delta) | (r.delta == delta))
         mine &= ~np.isnan(r.change) & (r.length[norm] <= delta)
         if attack is not None:
-            mine &= r.attack == r.code_of("attack", attack)
+            mine &= (r.attack == r.code_of("attack", attack)) & (r.source == r.code_of("source", self.model))
         return self._last(np.flatnonzero(mine), r.change, norm)
 
     def nearest(self, norm: Norm, delta: float) -> pd.DataFrame:
@@ -82,9 +82,10 @@ class Selection:
             norm: In which `distance` is measured.
 
         Returns:
-            One row per point: `row` (position in the adversarial table)`, sample, attack, label, pred_clean,
-            pred_adv, loss_clean, loss_adv, loss_change` (nats)`, confidence_clean, confidence_adv, log_kappa_clean,
-            log_kappa_adv` (log nats)`, distance` (clip units)`, outcome` (one of `OUTCOMES`).
+            One row per point: `row` (position in the adversarial table)`, sample, attack, source_model` (on which
+            the point was found)`, label, pred_clean, pred_adv, loss_clean, loss_adv, loss_change` (nats)`,
+            confidence_clean, confidence_adv, log_kappa_clean, log_kappa_adv` (log nats)`, distance` (clip
+            units)`, outcome` (one of `OUTCOMES`).
         """
         r = self._rows
         at = r.position[chosen]
@@ -97,6 +98,7 @@ class Selection:
                 "row": self._place[chosen],
                 "sample": self._sample[at],
                 "attack": np.asarray(r.attack_names, object)[r.attack[chosen]],
+                "source_model": np.asarray(r.source_names, object)[r.source[chosen]],
                 "label": r.label[at],
                 "pred_clean": r.clean_pred[at],
                 "pred_adv": r.pred[chosen],

@@ -50,10 +50,10 @@ class Clouds:
     def __init__(self, results: Results, definition: Any) -> None:
         self.cells = cells_of(results)
         self.attacks = [str(a["name"]) for a in results.facts["attacks"]]
-        names = [str(m) for m in results.models["model"]]
-        self.selections: list[Selection] = [results.selection(m, definition) for m in names]
-        self.clean: list[dict[int, list[Any]]] = [{} for _ in names]
-        self.rows: list[dict[int, Any]] = [{} for _ in names]
+        self.models = [str(m) for m in results.models["model"]]
+        self.selections: list[Selection] = [results.selection(m, definition) for m in self.models]
+        self.clean: list[dict[int, list[Any]]] = [{} for _ in self.models]
+        self.rows: list[dict[int, Any]] = [{} for _ in self.models]
         """Per model, rows of the adversarial table that the page shows, the most telling first."""
         n_cells = max(len(self.cells), 1)
         samples = sorted(int(s) for s in results.clean["sample"].unique())
@@ -106,11 +106,12 @@ class Clouds:
             )
         if first:
             self.rows[cell.model].update(dict.fromkeys(whole(rows["row"])))
-        index = {name: i for i, name in enumerate(self.attacks)}
+        index, source = ({n: i for i, n in enumerate(names)} for names in (self.attacks, self.models))
         return {
             "row": whole(rows["row"]),
             "sample": whole(rows["sample"]),
             "attack": [index.get(str(a), -1) for a in rows["attack"]],
+            "source": [source.get(str(m), -1) for m in rows["source_model"]],
             "pred": whole(rows["pred_adv"]),
             "change": shorts(rows["loss_change"]),
             "confidence": shorts(rows["confidence_adv"], 5),

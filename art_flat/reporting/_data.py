@@ -10,7 +10,7 @@ from ..evaluation import ALL_ATTACKS, Results
 from ._analyses import read_analyses
 from ._clouds import Clouds
 from ._embed import embed
-from ._look import CYCLE, GREY, NORM_SIGNS, OUTCOME_COLOURS
+from ._look import BLUE, CYCLE, GREY, KAPPA_ZERO, NORM_SIGNS, OUTCOME_COLOURS
 from ._numbers import short, shorts
 
 COLUMNS = {
@@ -43,11 +43,12 @@ def page_data(results: Results, definition: Any, summary: pd.DataFrame) -> dict[
     images = embed(results, clouds, cells)
     epsilon = _middle(results.facts["epsilons"])
     return {
-        "models": [str(m) for m in results.models["model"]],
+        "models": clouds.models,
+        "zero": KAPPA_ZERO,
         "attacks": clouds.attacks,
         "all": ALL_ATTACKS,
         "signs": NORM_SIGNS,
-        "colours": {"cycle": CYCLE, "grey": GREY, "outcomes": OUTCOME_COLOURS},
+        "colours": {"cycle": CYCLE, "blue": BLUE, "grey": GREY, "outcomes": OUTCOME_COLOURS},
         "definition": definition,
         "stated": clouds.stated,
         "cells": cells,
@@ -93,7 +94,7 @@ def _table(summary: pd.DataFrame, epsilon: float) -> list[dict[str, Any]]:
     return [
         {
             **{c: str(row[c]) for c in ("model", "attack", "source_model", "norm")},
-            "delta": short(row["delta"], 9),
+            "delta": float(row["delta"]),
             "maximises_loss": bool(row["maximises_loss"]),
             "failed": int(row["n_failed"]),
             **{c: short(row[c]) for c in COLUMNS},

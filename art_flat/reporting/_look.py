@@ -37,9 +37,23 @@ def delta_label(norm: str) -> str:
     return f"radius δ ({NORM_SIGNS.get(norm, norm)}, {unit})"
 
 
+def radius_text(delta: float) -> str:
+    """A radius in four digits, or in 255ths where it is a whole number of them and four digits are not all.
+
+    Returns:
+        The text.
+
+    >>> radius_text(0.1), radius_text(8 / 255), radius_text(128 / 255)
+    ('0.1', '8/255', '128/255')
+    """
+    text, steps = f"{delta:.4g}", round(255 * delta)
+    odd = float(text) != delta and 1 <= steps <= 255 and abs(255 * delta - steps) < 1e-5
+    return f"{steps}/255" if odd else text
+
+
 def cell_title(norm: str, delta: float) -> str:
     """A norm and a radius in a title."""
-    return f"{NORM_SIGNS.get(norm, norm)}, δ = {delta:.4g}"
+    return f"{NORM_SIGNS.get(norm, norm)}, δ = {radius_text(delta)}"
 
 
 def wrapped(figure: Any, title: str) -> str:
@@ -48,10 +62,14 @@ def wrapped(figure: Any, title: str) -> str:
     return textwrap.fill(held, width=int(_CHARACTERS_PER_INCH * figure.get_figwidth())).replace("\xa0", " ")
 
 
-def power_of_ten(log_values: Any, floor: float = -300.0) -> np.ndarray:
-    """Natural logarithms as base-10 ones for an axis; −∞ (κ = 0) is put at `floor`."""
+KAPPA_ZERO = -300.0
+"""Where κ = 0 stands on an axis of base-10 logarithms."""
+
+
+def power_of_ten(log_values: Any) -> np.ndarray:
+    """Natural logarithms as base-10 ones for an axis; −∞ (κ = 0) is put at `KAPPA_ZERO`."""
     values = np.asarray(log_values, dtype=np.float64) / LOG10
-    return np.where(np.isneginf(values), floor, values)
+    return np.where(np.isneginf(values), KAPPA_ZERO, values)
 
 
 def new_figure(width: float = 4.6, height: float = 3.4, **subplots: Any) -> tuple[Any, Any]:

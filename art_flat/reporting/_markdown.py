@@ -6,7 +6,15 @@ import re
 from collections.abc import Sequence
 
 from .._types import Definition
-from .._wording import attack_title, column_titles, failure_lines, finding_lines, row_cells, summary_notes
+from .._wording import (
+    attack_title,
+    column_titles,
+    failure_lines,
+    finding_lines,
+    missing_lines,
+    row_cells,
+    summary_notes,
+)
 from ..evaluation import ALL_ATTACKS, Results
 
 
@@ -15,11 +23,12 @@ def to_markdown(
 ) -> str:
     """See `Results.to_markdown`."""
     frame = results.summary(epsilons, definition)
+    missing = [f"**{_escaped(line)}**" for line in missing_lines(results)]
     if frame.empty:
-        return "No attack was recorded.\n"
+        return "\n\n".join([*missing, "No attack was recorded."]) + "\n"
     levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
     titles = ["attack", *(" ".join(t.split()) for t in column_titles(levels))]
-    parts = []
+    parts = missing
     for (model, norm), part in frame.groupby(["model", "norm"], sort=False):
         rows = []
         for row in part.to_dict("records"):

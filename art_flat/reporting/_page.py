@@ -16,6 +16,7 @@ from ..evaluation import Results
 from ..evaluation._findings import SEVERITIES
 from ._analyses import read_findings
 from ._data import page_data
+from ._look import radius_text
 from ._verdict import verdicts
 
 _PARTS = files(__package__) / "page"
@@ -61,7 +62,7 @@ def render(results: Results, definition: Definition = "paper") -> str:
     from markupsafe import Markup
 
     summary = results.summary(definition=definition)
-    scripts = [_part("plotly-cartesian.min.js"), _part("report.js")]
+    scripts = [_part(name) for name in ("plotly-cartesian.min.js", "look.js", "valley.js", "report.js")]
     hashes = " ".join(f"'sha256-{_sha256(s)}'" for s in scripts)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(_part("report.html.j2"))
@@ -80,6 +81,8 @@ def render(results: Results, definition: Definition = "paper") -> str:
         facts=results.facts,
         definition=definition,
         stated=data["stated"],
+        transfer=bool((results.adversarial["model"] != results.adversarial["source_model"]).any()),
+        radius=radius_text,
         images=data["images"],
         epsilon=f"{data['epsilon']:g}",
         config=_config(results),
@@ -88,7 +91,7 @@ def render(results: Results, definition: Definition = "paper") -> str:
 
 
 def _findings(results: Results) -> list[dict[str, Any]]:
-    """Of the records, then what only the analyses could see; the most severe first."""
+    """Of the records, then what only the analyses could see; alike ones together, the most severe first."""
     found: list[dict[str, Any]] = [
         {**{k: getattr(f, k) for k in ("id", "severity", "what", "advice")}, "samples": f.samples[:50]}
         | {"n": len(f.samples)}
@@ -96,7 +99,11 @@ def _findings(results: Results) -> list[dict[str, Any]]:
     ]
     known = {f["id"] for f in found}
     found += [{**f, "samples": (), "n": 0} for f in read_findings(results.folder) if f["id"] not in known]
-    return sorted(found, key=lambda f: SEVERITIES.index(f["severity"]) if f["severity"] in SEVERITIES else 9)
+    grouped: dict[tuple[str, ...], list[dict[str, Any]]] = {}
+    for f in found:
+        grouped.setdefault((f["id"], f["severity"], f["advice"]), []).append(f)
+    cards = [{"id": i, "severity": s, "advice": a, "cases": cases} for (i, s, a), cases in grouped.items()]
+    return sorted(cards, key=lambda f: SEVERITIES.index(f["severity"]) if f["severity"] in SEVERITIES else 9)
 
 
 def as_json(value: Any) -> str:

@@ -7,8 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from .._wording import origin
 from ..evaluation import ALL_ATTACKS
-from ._look import NORM_SIGNS
+from ._look import NORM_SIGNS, radius_text
 from ._numbers import percent
 
 
@@ -49,12 +50,13 @@ def _row(row: dict[str, Any], summary: pd.DataFrame, levels: list[str]) -> dict[
     single = single[single["robust_accuracy"].notna()].sort_values("robust_accuracy", kind="stable")
     strongest = None if single.empty else single.iloc[0]
     return {
-        "delta": f"{row['delta']:.4g}",
+        "delta": radius_text(row["delta"]),
+        "decimal": f"{row['delta']:.4g}",
         "n": int(row["n_evaluated"]),
         "accuracy": percent(row["accuracy"]),
         "certified_accuracy": percent(row["certified_accuracy"]),
         "robust_accuracy": percent(row["robust_accuracy"]),
-        "strongest": None if strongest is None else str(strongest["attack"]),
+        "strongest": None if strongest is None else origin(strongest),
         "strongest_leaves": "–" if strongest is None else percent(strongest["robust_accuracy"]),
         "brackets": [_bracket(row, level) for level in levels],
     }

@@ -2,6 +2,8 @@
 
 import shutil
 
+import numpy as np
+import pandas as pd
 import pytest
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
@@ -9,6 +11,15 @@ pytestmark = [
     pytest.mark.browser,
     pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed"),
 ]
+CUT = """[...document.querySelectorAll('.figure')].filter(f => f.offsetParent).flatMap(f => {
+    const box = f.getBoundingClientRect(), right = Math.min(box.right, document.documentElement.clientWidth);
+    return [...f.querySelectorAll('.main-svg, .main-svg text')].filter(s => {
+        const b = s.getBoundingClientRect();
+        const out = [box.left - b.left, b.right - right, box.top - b.top, b.bottom - box.bottom];
+        return b.width && Math.max(...out) > 2;
+    }).map(s => `${f.id}: ${s.textContent.slice(0, 40)}`);
+})"""
+"""JavaScript: what reaches out of a figure, whose edges cut it off."""
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
          "--disable-component-update", "--disable-sync"]  # fmt: skip
 
@@ -46,9 +57,70 @@ def page(browser, report):
 def test_draws_every_figure(page):
     for name in ("surface", "slice", "curve", "kappa", "confidence", "boxes"):
         assert page.locator(f"#fig-{name} .main-svg").count() > 0, name
+    assert page.locator("#table tbody tr").count() == 4  # three attacks and the worst of all
     page.locator("#theme").click()
     page.locator("#theme").click()
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(20, 23, 27)"
+
+
+def test_draws_the_analyses_of_the_run(page, run_folder):
+    tables = {p.stem: pd.read_parquet(p) for p in (run_folder / "analyses").glob("*.parquet")}
+    sweep = pd.read_csv(run_folder / "analyses" / "scale_sweep.csv")
+    assert page.locator("#valley-none").is_hidden()
+    assert page.locator("#trajectory option").count() == 3  # one attack at three radii
+    assert page.locator("#sweep option").count() == sweep["delta"].nunique()
+    radius = float(sweep["delta"].iloc[0])
+    page.locator("#norm").select_option("Linf")
+    page.locator("#delta").select_option(str(radius))
+    drawn = "[...document.querySelectorAll('#fig-{} .trace')].length"
+    figure = "document.getElementById('fig-{}')"
+
+    assert page.evaluate(drawn.format("trajectory")) == 6  # a band and a median of κ, loss and confidence
+    steps = page.evaluate(figure.format("trajectory") + ".data[1].x")
+    assert steps == sorted(steps)
+    assert len(steps) > 3
+    assert page.evaluate(figure.format("trajectory") + ".layout.shapes.length") == 3  # the flip
+    page.locator("#from-flip").check()
+    assert "flip" in page.locator("#fig-trajectory .xtitle").text_content()
+    assert min(page.evaluate(figure.format("trajectory") + ".data[1].x")) < 0
+
+    accuracy = page.evaluate(figure.format("sweep") + ".data.find(t => t.name.startsWith('robust')).y")
+    own = sweep[sweep["delta"] == radius].sort_values("scale")
+    assert accuracy == pytest.approx(own["robust_accuracy"].tolist(), rel=1e-3)
+    assert page.evaluate(drawn.format("sweep")) == 8  # four shares, bands and medians of κ at both ends
+
+    for quantity in ("loss", "log_kappa", "confidence", "curvature"):
+        page.locator("#profile").select_option(quantity)
+        rays = page.evaluate(figure.format("profile") + ".data.map(t => t.y)")
+        means = tables["radial_profile"].groupby(["direction", "radius"], sort=False)[quantity].median()
+        if quantity == "log_kappa":
+            means = means / np.log(10)
+        expected = [part.to_list() for _, part in means.groupby("direction", sort=False)]
+        for ray, values in zip(rays, expected, strict=True):
+            assert ray == pytest.approx(values, rel=2e-3, nan_ok=True)
+    assert page.evaluate(drawn.format("profile")) == 4
+
+
+def test_prints_every_figure_whole(page):
+    record = "printed = " + CUT + "; theme = getComputedStyle(document.body).backgroundColor;"
+    page.evaluate("() => { addEventListener('beforeprint', () => { " + record + " }); }")
+    page.emulate_media(color_scheme="dark")
+    pages = page.pdf(format="A4").count(b"/Type /Page\n")
+    assert pages >= 4
+    assert page.evaluate("printed") == []
+    assert page.evaluate("theme") == "rgb(255, 255, 255)"
+    # back on the screen, as before
+    page.wait_for_function("![...document.documentElement.classList].includes('printing')")
+    page.wait_for_function("[...document.querySelectorAll('.figure .main-svg')].every(s => "
+                           "Math.abs(s.clientWidth - s.closest('.figure').clientWidth) <= 1)")  # fmt: skip
+    # laid out as paper lays it out: A4 less its margins
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": 703, "height": 1000})
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate(CUT) == []
+    assert page.evaluate("document.documentElement.scrollWidth") <= 703
+    assert page.locator("nav").is_hidden()
+    assert page.locator("#shown").inner_text().startswith("Figures show cnn, L∞, δ = 0.1")
 
 
 def test_table_sorts_and_filters_by_keyboard(page):
@@ -105,4 +177,6 @@ def test_fits_the_window(page, width):
             break
         page.wait_for_timeout(100)
     assert page.evaluate(drawn)
+    page.wait_for_timeout(300)
+    assert page.evaluate(CUT) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

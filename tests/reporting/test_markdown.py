@@ -8,6 +8,7 @@ from markdown_it import MarkdownIt
 import art_flat as af
 from art_flat.attacks import as_attack
 from art_flat.evaluation import ALL_ATTACKS
+from art_flat.reporting._page import render
 
 
 def parse(text):
@@ -78,3 +79,14 @@ def test_definition_and_bad_arguments(run):
         run.to_markdown(definition="papr")
     with pytest.raises(ValueError, match="epsilon"):
         run.to_markdown([-1.0])
+
+
+def test_units_that_are_not_computed_yet_are_counted(run_folder):
+    results = af.Results.load(run_folder)
+    assert "not computed" not in results.to_markdown()
+    total = results.adversarial["unit"].nunique()
+    results.missing_units = 3
+    _, others = parse(results.to_markdown())
+    assert others[0].startswith(f"3 of {total + 3} units are not computed yet")
+    assert f"{total + 3} units" in render(results)
+    assert "3 not computed yet" in render(results)

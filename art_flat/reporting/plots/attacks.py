@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..._checks import check_epsilon, radius_words
+from ..._wording import origin
 from ...evaluation import ALL_ATTACKS, Results
 from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure
 from ._choose import choose_cell
@@ -45,8 +46,7 @@ def plot_attacks(
     table = table[(table["model"] == model) & (table["norm"] == norm) & (table["delta"] == delta)]
     table = table.sort_values("robust_accuracy", kind="stable", na_position="last")
     names = [
-        "worst of all" if a == ALL_ATTACKS else a if s == model else f"{a} from {s}"
-        for a, s in zip(table["attack"], table["source_model"], strict=True)
+        "worst of all" if row["attack"] == ALL_ATTACKS else origin(row) for row in table.to_dict("records")
     ]
     figure, axes = new_figure(6.4, 1.3 + 0.26 * max(len(names), 1))
     where = np.arange(len(names))

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from ..._checks import check_epsilon, radius_words
+from ..._wording import origin
 from ...evaluation import ALL_ATTACKS, Results
-from .._look import BLUE, CYCLE, EPSILON, GREY, NORM_SIGNS, RED, SHARE, delta_label, new_figure
+from .._look import BLUE, CYCLE, EPSILON, GREY, NORM_SIGNS, RED, SHARE, delta_label, new_figure, radius_text
 from ._choose import choose_model, choose_norm
 
 ENDS = {"empirical": "not broken by any attack", "certified": "certified"}
@@ -54,7 +55,7 @@ def plot_surface(
         )  # fmt: skip
         if grid.isna().to_numpy().all():
             one.text(0.5, 0.5, "nothing certified", ha="center", va="center", transform=one.transAxes)
-        one.set_xticks(range(grid.shape[1]), [f"{d:.4g}" for d in grid.columns])
+        one.set_xticks(range(grid.shape[1]), [radius_text(d) for d in grid.columns])
         one.set(title=title, xlabel=delta_label(norm), yscale="log")
     axes[0].set_ylabel(EPSILON)
     figure.colorbar(image, ax=axes, label=SHARE)
@@ -116,6 +117,8 @@ def plot_security_curve(
 ) -> Any:
     """Robust accuracy against δ: every attack in grey, the worst case over all of them, the certified accuracy.
 
+    Points found on other models are dotted.
+
     Args:
         results: The run.
         model: Which model; may be left out if there is only one.
@@ -133,32 +136,36 @@ def plot_security_curve(
     table = table[(table["model"] == model) & (table["norm"] == norm)]
     figure, axes = new_figure()
     named = dict(zip(attacks or (), CYCLE * (1 + len(attacks or ()) // len(CYCLE)), strict=False))
+    said: set[str] = set()
     for (attack, source), part in table.groupby(["attack", "source_model"], sort=False):
         if attack == ALL_ATTACKS:
             continue
-        x, y = _with_clean(part)
-        colour = named.get(str(attack))
-        label = f"{attack}{'' if source == model else f' from {source}'}" if colour else None
+        own, colour = source == model, named.get(str(attack))
+        label = "single attacks" if own else "points found on other models"
+        label = origin(part.iloc[0]) if colour else label
         axes.plot(
-            x, y, color=colour or GREY, lw=1.4 if colour else 0.8, alpha=1 if colour else 0.6, label=label
-        )
+            *_with_clean(part), color=colour or GREY, lw=1.4 if colour else 0.8, alpha=1 if colour else 0.6,
+            ls="-" if own else ":", label="_" if label in said else label,
+        )  # fmt: skip
+        said.add(label)
     worst = table[table["attack"] == ALL_ATTACKS] if (table["attack"] == ALL_ATTACKS).any() else table
     if len(worst):
         x, y = _with_clean(worst)
         axes.plot(x, y, color=RED, marker="o", lw=2, label="worst of all attacks")
         if worst["certified_accuracy"].notna().any():
             axes.plot(
-                worst["delta"], worst["certified_accuracy"], color=BLUE, marker="s", lw=2, label="certified"
+                *_with_clean(worst, "certified_accuracy"), color=BLUE, marker="s", lw=2, label="certified"
             )
     axes.set(
-        title=f"{model}, {NORM_SIGNS[norm]}", xlabel=delta_label(norm), ylabel="accuracy", ylim=(-0.02, 1.02)
-    )
-    axes.legend(frameon=False)
+        title=f"{model}, {NORM_SIGNS[norm]}", xlabel=delta_label(norm), ylabel="accuracy (share of samples)",
+        ylim=(-0.02, 1.02),
+    )  # fmt: skip
+    axes.legend(frameon=False, fontsize="small")
     return figure
 
 
-def _with_clean(part: Any) -> tuple[np.ndarray, np.ndarray]:
-    """δ and robust accuracy, from δ = 0 on."""
+def _with_clean(part: Any, column: str = "robust_accuracy") -> tuple[np.ndarray, np.ndarray]:
+    """δ and an accuracy, from δ = 0 on."""
     part = part.sort_values("delta")
-    delta, robust = part["delta"].to_numpy(float), part["robust_accuracy"].to_numpy(float)
+    delta, robust = part["delta"].to_numpy(float), part[column].to_numpy(float)
     return np.concatenate([[0.0], delta]), np.concatenate([part["accuracy"].to_numpy(float)[:1], robust])
