@@ -11,7 +11,7 @@ import pandas as pd
 from ..analysis._bands import step_quantiles
 from ._look import power_of_ten
 from ._numbers import short, shorts, whole
-from .plots.analyses import ALONG_RAYS, SWEEP_SHARES
+from .plots.analyses import ALONG_RAYS, RAYS, SWEEP_SHARES
 
 KEYS = ["model", "attack", "norm", "delta"]
 BAND = (0.1, 0.5, 0.9)
@@ -92,7 +92,7 @@ def _sweeps(table: pd.DataFrame | None) -> Iterator[dict[str, Any]]:
             **head,
             "samples": int(part["n"].iloc[0]),
             "scale": shorts(part["scale"]),
-            "shares": {label: shorts(part[column]) for column, label in SWEEP_SHARES.items()},
+            "shares": {t: shorts(part[c]) for c, t in SWEEP_SHARES.items() if c in part},
             "kappa": {
                 points: [shorts(power_of_ten(part[f"log_kappa_{points}_q{q}"])) for q in (10, 50, 90)]
                 for points in ("clean", "adv")
@@ -109,7 +109,7 @@ def _profiles(table: pd.DataFrame | None) -> Iterator[dict[str, Any]]:
         for direction, ray in part.groupby("direction", sort=False):
             middle = ray.groupby("radius")[quantities].median()
             middle["log_kappa"] = power_of_ten(middle["log_kappa"])
-            rays[str(direction)] = {
+            rays[RAYS.get(str(direction), str(direction))] = {
                 "radius": shorts(middle.index),
                 **{q: shorts(middle[q]) for q in quantities},
             }

@@ -92,3 +92,13 @@ def new_figure(width: float = 4.6, height: float = 3.4, **subplots: Any) -> tupl
         one.grid(alpha=0.25, linewidth=0.6)
         one.set_axisbelow(True)
     return figure, axes
+
+
+def legend_below(figure: Any, axes: Any, columns: int) -> None:
+    """One legend under a figure, where it hides nothing, of what is drawn on some of its axes."""
+    labelled = [one.get_legend_handles_labels() for one in axes]
+    handles, labels = ([entry for both in labelled for entry in both[i]] for i in (0, 1))
+    if handles:
+        figure.legend(
+            handles, labels, loc="outside lower center", ncols=columns, frameon=False, fontsize="small"
+        )

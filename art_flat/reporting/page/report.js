@@ -35,7 +35,7 @@
     const notes = [head("certified (at least)", ""), head("not broken (at most)", "2")];
     if (nothing) notes.push({ text: "nothing certified", showarrow: false, xref: "x domain", yref: "y domain", x: 0.5, y: 0.5 });
     return draw("fig-surface", maps, {
-      grid: stacked ? { rows: 2, columns: 1, pattern: "independent", ygap: 0.3 } : { rows: 1, columns: 2, pattern: "independent", xgap: 0.12 },
+      grid: stacked ? { rows: 2, columns: 1, pattern: "independent", ygap: 0.3 } : { rows: 1, columns: 2, pattern: "independent", xgap: 0.16 },
       xaxis: { type: "category", title: title(deltaTitle(state.norm)) }, xaxis2: { type: "category", title: title(deltaTitle(state.norm)) },
       yaxis: y, yaxis2: { ...y, title: title(stacked ? y.title.text : "") }, shapes: [mark(""), mark("2")], annotations: notes,
     });

@@ -6,7 +6,6 @@ const Valley = (state) => {
   const [BLUE, RED] = CYCLE;
   const LISTS = { trajectory: A.trajectories, sweep: A.sweeps };
   const QUANTITIES = { loss: "loss ℓ (nats)", log_kappa: "κ (nats)", confidence: "confidence max p", curvature: "curvature (nats per squared clip unit)" };
-  const WAYS = { adversarial: "adversarial (up the loss)", random: "random (off the data)", class: "towards another class", manifold: "along the data" };
   const model = () => D.models[state.model];
   const named = (a) => `${a.attack}, ${sign(a.norm)}${a.delta === null ? "" : `, δ = ${radius(a.delta)}`}`;
   const band = (x, rows, axis, tint, name, legend, say) => [
@@ -47,7 +46,7 @@ const Valley = (state) => {
     const q = $("profile").value, log = q === "log_kappa";
     $("profile-note").textContent = `Median over ${p.samples} samples along straight rays from each.`;
     const traces = Object.entries(p.rays).map(([direction, ray], i) => ({
-      type: "scatter", mode: "lines", name: esc(WAYS[direction] || direction), x: ray.radius, y: ray[q],
+      type: "scatter", mode: "lines", name: esc(direction), x: ray.radius, y: ray[q],
       line: { color: tone(CYCLE[i]), dash: ["solid", "dash", "dot", "dashdot"][i % 4], width: 2 }, text: ray[q].map((v) => (log ? power(v) : number(v))), hovertemplate: "%{x:.3g}: %{text}",
     }));
     const text = `${QUANTITIES[q]}, median`;

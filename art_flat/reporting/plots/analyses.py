@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
 
 from ..._errors import InputError
 from ...analysis._bands import step_quantiles
-from .._look import BLUE, CYCLE, LOG10, RED, cell_title, new_figure, wrapped
+from .._look import BLUE, CYCLE, LOG10, RED, SHARE, cell_title, legend_below, new_figure, wrapped
 from ._choose import only
 
 QUANTITIES = {
@@ -26,9 +27,17 @@ ALONG_RAYS = {
     "log_kappa": "κ (nats)",
     "kappa": "κ (nats)",
     "confidence": "confidence max p",
-    "curvature": "curvature (nats per squared clip unit)",
+    "curvature": "curvature\n(nats per squared clip unit)",
 }
 """What can be drawn along a ray, with its axis label."""
+
+RAYS = {
+    "adversarial": "adversarial (up the loss)",
+    "random": "random (off the data)",
+    "class": "towards another class",
+    "manifold": "along the data",
+}
+"""Where the rays lead, by the column `direction`."""
 
 
 def plot_trajectories(
@@ -89,8 +98,7 @@ def plot_trajectories(
             one.axvline(0 if from_flip else flips.median(), color=RED, ls="--", lw=1.2, label="flip")
         one.set_ylabel(QUANTITIES[quantity])
     axes[-1, 0].set_xlabel("steps from the flip" if from_flip else "step (forward passes of the sample)")
-    entries = axes[0, 0].get_legend_handles_labels()
-    figure.legend(*entries, loc="outside lower center", ncols=3, frameon=False, fontsize="small")
+    legend_below(figure, axes[:1, 0], 3)
     figure.suptitle(wrapped(figure, _title(samples)))
     return figure
 
@@ -124,7 +132,7 @@ def plot_scale_sweep(
     figure, (left, middle, right) = new_figure(10.0, 4.4, ncols=3)
     for (column, label), colour, marker in zip(SWEEP_SHARES.items(), CYCLE, "os^Dv", strict=False):
         left.plot(part["scale"], part[column], marker=marker, color=colour, label=label)
-    left.set(ylabel="share", ylim=(-0.02, 1.02))
+    left.set(ylabel=SHARE, ylim=(-0.02, 1.02))
     for axes, unit, curves in (
         (middle, LOG10, {"log_kappa_clean": "κ clean", "log_kappa_adv": "κ adversarial"}),
         (right, 1.0, {"loss_increase_transfer": "points found at s = 1", "loss_increase": "attacked at s"}),
@@ -171,16 +179,18 @@ def plot_radial_profile(rays: pd.DataFrame, *, model: str | None = None, quantit
     if quantity not in ALONG_RAYS:
         raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(ALONG_RAYS)}")
     rays = only(rays, "radial profile", model=model)
-    figure, axes = new_figure()
-    for (direction, part), colour in zip(rays.groupby("direction", sort=False), CYCLE, strict=False):
+    figure, axes = new_figure(4.6, 3.8)
+    groups = rays.groupby("direction", sort=False)
+    for (direction, part), colour, style in zip(groups, CYCLE, cycle(("-", "--", ":", "-.")), strict=False):
         line = part.groupby("radius")[quantity].median()
-        axes.plot(
-            line.index, line / LOG10 if quantity == "log_kappa" else line, color=colour, label=direction
-        )
+        if quantity == "log_kappa":
+            line /= LOG10
+        axes.plot(line.index, line, color=colour, ls=style, label=RAYS.get(str(direction), direction))
     if quantity == "log_kappa":
         _logarithmic(axes)
-    axes.set(xlabel="distance from the sample (L2, clip units)", ylabel=f"{ALONG_RAYS[quantity]}, median")
-    axes.legend(frameon=False, title="direction")
+    axes.set(xlabel="distance from the sample (L2, clip units)", ylabel=f"median {ALONG_RAYS[quantity]}")
+    axes.set_title(wrapped(figure, _title(rays)))
+    legend_below(figure, [axes], 2)
     return figure
 
 

@@ -48,7 +48,7 @@ def plot_attacks(
     names = [
         "worst of all" if row["attack"] == ALL_ATTACKS else origin(row) for row in table.to_dict("records")
     ]
-    figure, axes = new_figure(6.4, 1.3 + 0.26 * max(len(names), 1))
+    figure, axes = new_figure(4.0 + 0.08 * max(map(len, names), default=0), 1.3 + 0.26 * max(len(names), 1))
     where = np.arange(len(names))
     for column, marker, colour, label in (
         ("robust_accuracy", "o", RED, "robust accuracy"),

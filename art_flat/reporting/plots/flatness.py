@@ -186,8 +186,22 @@ def label_powers(axis: Any) -> None:
     """Labels for an axis that holds logarithms to base 10."""
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    axis.set_major_locator(MaxNLocator(6, integer=True))
-    axis.set_major_formatter(FuncFormatter(lambda value, _: f"$10^{{{value:g}}}$"))
+    class Locator(MaxNLocator):
+        """Whole powers; where fewer than two of them are seen, 1, 2 and 5 times them."""
+
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            if vmax - vmin >= 2:
+                return super().tick_values(vmin, vmax)
+            whole = np.arange(np.floor(vmin), np.ceil(vmax) + 1)
+            parts = (1, 1.5, 2, 3, 5, 7) if vmax - vmin < 0.7 else (1, 2, 5)
+            return np.add.outer(whole, np.log10(parts)).ravel()
+
+    def text(value: float, _: Any) -> str:
+        near = abs(value - round(value)) < 1e-9
+        return f"$10^{{{round(value)}}}$" if near else f"{10**value:.3g}"
+
+    axis.set_major_locator(Locator(6, integer=True))
+    axis.set_major_formatter(FuncFormatter(text))
 
 
 def _legend(figure: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import cycle
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,19 @@ import numpy as np
 from ..._checks import check_epsilon, radius_words
 from ..._wording import origin
 from ...evaluation import ALL_ATTACKS, Results
-from .._look import BLUE, CYCLE, EPSILON, GREY, NORM_SIGNS, RED, SHARE, delta_label, new_figure, radius_text
+from .._look import (
+    BLUE,
+    CYCLE,
+    EPSILON,
+    GREY,
+    NORM_SIGNS,
+    RED,
+    SHARE,
+    delta_label,
+    legend_below,
+    new_figure,
+    radius_text,
+)
 from ._choose import choose_model, choose_norm
 
 ENDS = {"empirical": "not broken by any attack", "certified": "certified"}
@@ -134,8 +147,10 @@ def plot_security_curve(
     model, norm = choose_model(results, model), choose_norm(results, norm)
     table = results.summary()
     table = table[(table["model"] == model) & (table["norm"] == norm)]
-    figure, axes = new_figure()
-    named = dict(zip(attacks or (), CYCLE * (1 + len(attacks or ()) // len(CYCLE)), strict=False))
+    figure, axes = new_figure(4.6, 3.8 + 0.18 * len(attacks or ()))
+    named = dict(
+        zip(attacks or (), cycle(CYCLE[2:]), strict=False)
+    )  # the first two are the worst case and certified
     said: set[str] = set()
     for (attack, source), part in table.groupby(["attack", "source_model"], sort=False):
         if attack == ALL_ATTACKS:
@@ -160,7 +175,7 @@ def plot_security_curve(
         title=f"{model}, {NORM_SIGNS[norm]}", xlabel=delta_label(norm), ylabel="accuracy (share of samples)",
         ylim=(-0.02, 1.02),
     )  # fmt: skip
-    axes.legend(frameon=False, fontsize="small")
+    legend_below(figure, [axes], 2 if not named else 1)
     return figure
 
 

@@ -66,5 +66,5 @@ def plot_samples(
         bottom.set_title(f"× {images.factor}", fontsize="small")
     for one, label in zip(axes[:, 0], ("clean", "adversarial", "difference"), strict=True):
         one.set_ylabel(label)
-    figure.suptitle(f"{KINDS[kind]}\n{model}, {cell_title(norm, delta)}", fontsize="medium")
+    figure.suptitle(f"{KINDS[kind]}\n{model}, {cell_title(norm, delta)}, Δℓ in nats", fontsize="medium")
     return figure
