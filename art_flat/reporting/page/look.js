@@ -40,7 +40,7 @@ const Look = (() => {
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const dark = () => colour("--scheme") === "dark";
   const tone = (c) => (c === D.colours.blue && dark() ? "#4da3dc" : c);  // the palette's blue is too dim on black
-  const broken = (text) => (narrow() && text.length > 25 ? text.replace(/ (at the adversarial point$|\(L2|over)/, "<br>$1") : text);
+  const broken = (text) => (narrow() && text.length > 25 ? text.replace(/ (\(L2|over)/, "<br>$1") : text);
   const title = (text) => ({ text: broken(text), font: { size: narrow() ? 12 : 13 } });
   // an axis of exponents, since κ reaches below what a logarithmic axis of Plotly shows
   const steps = [1, 2, 5, 10, 20, 50, 100, 200];

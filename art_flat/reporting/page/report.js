@@ -161,7 +161,7 @@
       xaxis: powers("κ at the clean point (nats)", before), yaxis: powers("κ at the adversarial point (nats)", p.kappa), shapes: finite.length ? [diagonal] : [],
     });
     draw("fig-confidence", traces((i) => p.kappa[i], (i) => p.confidence[i]), {
-      xaxis: powers("κ at the adversarial point (nats)", p.kappa), yaxis: { title: title("confidence max p at the adversarial point") },
+      xaxis: powers("κ at the adversarial point (nats)", p.kappa), yaxis: { title: title("confidence max p, adversarial") },
     });
     for (const id of ["fig-kappa", "fig-confidence"]) {
       const node = $(id);
