@@ -62,6 +62,11 @@ def wrapped(figure: Any, title: str) -> str:
     return textwrap.fill(held, width=int(_CHARACTERS_PER_INCH * figure.get_figwidth())).replace("\xa0", " ")
 
 
+def short_lines(names: Any, width: int = 36) -> list[str]:
+    """Names for the ticks of an axis, long ones in several lines, so that they leave room for the axes."""
+    return [textwrap.fill(str(name), width=width) for name in names]
+
+
 KAPPA_ZERO = -300.0
 """Where κ = 0 stands on an axis of base-10 logarithms."""
 

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from art_flat._errors import InputError, StoreError, UnknownNameError
 from art_flat.evaluation import ALL_ATTACKS, Results
-from art_flat.reporting import plots
+from art_flat.reporting import _look, plots
 from art_flat.reporting._images import image_layout, triples
 
 
@@ -212,3 +212,12 @@ def test_no_title_is_wider_than_its_figure(tables):
     title = plots.plot_trajectories(steps, samples)._suptitle
     title.figure.draw_without_rendering()
     assert title.get_window_extent().width <= title.figure.bbox.width
+
+
+def test_long_names_of_attacks_leave_room_for_the_axes():
+    short, long = _look.short_lines(
+        ["art:FastGradientMethod", "torchattacks:CW(" + "kappa=20, " * 9 + "c=10)"]
+    )
+    assert short == "art:FastGradientMethod"
+    assert max(map(len, long.split("\n"))) <= 36
+    assert " ".join(long.split("\n")) == "torchattacks:CW(" + "kappa=20, " * 9 + "c=10)"

@@ -9,7 +9,7 @@ import numpy as np
 from ..._checks import check_epsilon, radius_words
 from ..._wording import origin
 from ...evaluation import ALL_ATTACKS, Results
-from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure
+from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure, short_lines
 from ._choose import choose_cell
 
 
@@ -48,7 +48,9 @@ def plot_attacks(
     names = [
         "worst of all" if row["attack"] == ALL_ATTACKS else origin(row) for row in table.to_dict("records")
     ]
-    figure, axes = new_figure(4.0 + 0.08 * max(map(len, names), default=0), 1.3 + 0.26 * max(len(names), 1))
+    names = short_lines(names)
+    height = 1.3 + 0.26 * max(len(names), 1) + 0.14 * sum(name.count("\n") for name in names)
+    figure, axes = new_figure(6.4, height)
     where = np.arange(len(names))
     for column, marker, colour, label in (
         ("robust_accuracy", "o", RED, "robust accuracy"),

@@ -21,6 +21,7 @@ from .._look import (
     OUTCOME_MARKERS,
     cell_title,
     new_figure,
+    short_lines,
     wrapped,
 )  # fmt: skip
 from ._choose import choose_cell
@@ -135,7 +136,8 @@ def plot_distributions(
     select = results.selection(model, definition)
     parts = {str(a["name"]): select.worst(norm, delta, a["name"]) for a in results.facts["attacks"]}
     parts = {name: part for name, part in parts.items() if len(part)}
-    height = 1.4 + 0.28 * max(len(parts), 1)
+    names = short_lines(parts)
+    height = 1.4 + 0.28 * max(len(parts), 1) + 0.14 * sum(name.count("\n") for name in names)
     figure, axes = new_figure(7.0, height, ncols=2, sharey=True)
     shown = {
         LOSS_CHANGE: [part["loss_change"] for part in parts.values()],
@@ -150,7 +152,7 @@ def plot_distributions(
                 finite, orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.6,
                 medianprops={"color": BLUE, "linewidth": 1.6},
             )  # fmt: skip
-            one.set_yticks(range(1, len(parts) + 1), list(parts))
+            one.set_yticks(range(1, len(parts) + 1), names)
         one.set_xlabel(label)
         one.axvline(0, color=GREY, lw=1)
     axes[0].invert_yaxis()
