@@ -91,7 +91,7 @@ def evaluate(
             units to features) takes yours, None leaves the certified side out.
         save_adversarial: Keep the points themselves, for `Results.adversarial_points` and `Results.clean_points`.
         n_jobs: Worker processes, −1 for one per core; 1 if None, unless `joblib.parallel_config` says otherwise,
-            which also takes the work to a Dask cluster. Workers need the results folder on a shared disk.
+            which also takes the work to a Dask or Ray cluster. Workers need the results folder on a shared disk.
         threads: Threads of each worker, of this process too; part of what determines the records. If None, what the
             results folder was begun with, else 1: more workers make better use of cores than more threads.
         time_limit: Seconds that an attack may take for one unit, after which the unit has failed; None for no limit.

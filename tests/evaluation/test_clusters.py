@@ -1,6 +1,5 @@
 """joblib carries a run to a Dask or Ray cluster; a worker that is killed changes nothing."""
 
-import os
 import threading
 import time
 
@@ -56,32 +55,37 @@ def test_dask(tmp_path, undisturbed):
     assert results.missing_units == 0
 
 
-@pytest.mark.skipif(
-    "ART_FLAT_TEST_RAY" not in os.environ, reason="set ART_FLAT_TEST_RAY=1 to start a Ray instance"
-)
-def test_ray(tmp_path, undisturbed):
+@pytest.fixture
+def ray():
+    """A Ray instance of two cores on this machine that does work."""
     ray = pytest.importorskip("ray")
-    import psutil
     from ray.util.joblib import register_ray
 
     ray.init(num_cpus=2, include_dashboard=False, log_to_driver=False)
-
-    def actor():
-        named = (
-            p
-            for p in psutil.process_iter(["cmdline"])
-            if "ray::PoolActor" in " ".join(p.info["cmdline"] or [])
-        )
-        return next(named)
-
     try:
+        try:
+            ray.get(ray.remote(lambda: None).remote(), timeout=180)
+        except ray.exceptions.GetTimeoutError:
+            pytest.skip("Ray does not run anything on this machine")
         register_ray()
-        thread, killed = kill_when(tmp_path / "run", 5, actor)
-        with joblib.parallel_config(backend="ray", n_jobs=2):
-            results = af.evaluate(**small_run(attacks=ATTACKS, shard_size=3), out=tmp_path / "run")
-        thread.join()
+        yield
     finally:
         ray.shutdown()
+
+
+def an_actor():
+    """A process in which Ray works for joblib."""
+    import psutil
+
+    processes = psutil.process_iter(["cmdline"])
+    return next(p for p in processes if "ray::PoolActor" in " ".join(p.info["cmdline"] or []))
+
+
+def test_ray(ray, tmp_path, undisturbed):
+    thread, killed = kill_when(tmp_path / "run", 5, an_actor)
+    with joblib.parallel_config(backend="ray", n_jobs=2):
+        results = af.evaluate(**small_run(attacks=ATTACKS, shard_size=3), out=tmp_path / "run")
+    thread.join()
     assert killed
     same(results, undisturbed)
     assert results.missing_units == 0
