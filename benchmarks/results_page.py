@@ -1,4 +1,4 @@
-"""Tables in RESULTS.md: every script keeps its own section between two comments."""
+"""Tables in RESULTS.md and other pages: every script keeps its own section between two comments."""
 
 import math
 from pathlib import Path
@@ -23,9 +23,9 @@ def markdown(rows):
     return "\n".join(lines + ["| " + " | ".join(text(r.get(c, "")) for c in columns) + " |" for r in rows])
 
 
-def section(name, text):
-    """Put a text between the markers of this name in RESULTS.md, at the end if it has none."""
-    path = HERE / "RESULTS.md"
+def section(name, text, page="RESULTS.md"):
+    """Put a text between the markers of this name in a page beside this file, at the end if it has none."""
+    path = HERE / page
     before = path.read_text(encoding="utf-8") if path.exists() else "# Results\n"
     start, end = f"<!-- {name} -->\n", f"\n<!-- /{name} -->\n"
     block = start + text + end
