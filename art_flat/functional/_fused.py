@@ -21,7 +21,7 @@ from ._logits import at_least_float32, wide
 
 _FEWEST = 64
 """Classes from which the blocks pay; it depends on no batch size, so that no result does."""
-_BLOCK = 1 << 17
+_BLOCK = 1 << 18
 """Logits per block."""
 _FEATURES = 1 << 20
 """Features per block, at most."""

@@ -239,7 +239,8 @@ def _trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
         return _norm(features).square() * _gini(logits)
     gini, length, hard = _fused.impurity_and_length(logits, features)
     trace = length.square() * gini
-    trace[hard] = _norm(features[hard]).square() * _gini(logits[hard])
+    if len(hard):
+        trace[hard] = _norm(features[hard]).square() * _gini(logits[hard])
     return trace
 
 
