@@ -62,8 +62,8 @@ GROUPS = [
         "CW", "L2", 1.5, 100,
         [
             "torchattacks:CW(c=10, steps=200, lr=0.05)",
-            "art:CarliniL2Method(max_iter=40, binary_search_steps=5, initial_const=1.0, learning_rate=0.1)",
-            "foolbox:L2CarliniWagnerAttack(steps=40, binary_search_steps=5, initial_const=1.0, stepsize=0.1)",
+            "art:CarliniL2Method(max_iter=200, binary_search_steps=5, initial_const=1.0, learning_rate=0.05)",
+            "foolbox:L2CarliniWagnerAttack(steps=200, binary_search_steps=5, initial_const=1.0, stepsize=0.05)",
         ],
         "the constant: torchattacks keeps c and stops the whole batch when its loss rises; the others search for c per "
         "sample; ART halves and doubles its step on the way",
