@@ -33,6 +33,15 @@ def browser():
         chromium.close()
 
 
+def wait_until(page, condition):
+    """Wait until an expression is true; Playwright's own way is against the page's security policy."""
+    for _ in range(300):
+        if page.evaluate(condition):
+            return
+        page.wait_for_timeout(100)
+    raise AssertionError(f"not true in half a minute: {condition}")
+
+
 @pytest.fixture(scope="module")
 def report(run, tmp_path_factory):
     return run.report(tmp_path_factory.mktemp("report") / "report.html")
@@ -111,9 +120,9 @@ def test_prints_every_figure_whole(page):
     assert page.evaluate("printed") == []
     assert page.evaluate("theme") == "rgb(255, 255, 255)"
     # back on the screen, as before
-    page.wait_for_function("![...document.documentElement.classList].includes('printing')")
-    page.wait_for_function("[...document.querySelectorAll('.figure .main-svg')].every(s => "
-                           "Math.abs(s.clientWidth - s.closest('.figure').clientWidth) <= 1)")  # fmt: skip
+    wait_until(page, "![...document.documentElement.classList].includes('printing')")
+    wait_until(page, "[...document.querySelectorAll('.figure .main-svg')].every(s => "
+                     "Math.abs(s.clientWidth - s.closest('.figure').clientWidth) <= 1)")  # fmt: skip
     # laid out as paper lays it out: A4 less its margins
     page.emulate_media(media="print")
     page.set_viewport_size({"width": 703, "height": 1000})
@@ -175,11 +184,7 @@ def test_click_shows_the_sample(page):
 def test_fits_the_window(page, width):
     page.set_viewport_size({"width": width, "height": 800})
     drawn = "[...document.querySelectorAll('.figure .main-svg')].every(s => s.clientWidth <= innerWidth)"
-    for _ in range(100):  # Plotly draws anew a while after the window changed
-        if page.evaluate(drawn):
-            break
-        page.wait_for_timeout(100)
-    assert page.evaluate(drawn)
+    wait_until(page, drawn)  # Plotly draws anew a while after the window changed
     page.wait_for_timeout(300)
     assert page.evaluate(CUT) == []
     assert page.evaluate("document.documentElement.scrollWidth") <= width

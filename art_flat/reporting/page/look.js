@@ -59,7 +59,7 @@ const Look = (() => {
       font: { family: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", size: 12, color: fg },
       margin: { l: 62, r: 16, t: 24, b: 52 }, hovermode: "closest",
       hoverlabel: { align: "left", bgcolor: colour("--soft"), bordercolor: line, font: { color: fg } },
-      legend: { orientation: "h", y: narrow() || printing() ? -0.3 : -0.22, yanchor: "top", x: 0, font: { size: 11 } },
+      legend: { orientation: "h", y: printing() ? -0.45 : narrow() ? -0.3 : -0.22, yanchor: "top", x: 0, font: { size: 11 } },
       ...layout,
       ...(printing() ? { width: $(id).clientWidth, height: $(id).clientHeight } : {}),
     };

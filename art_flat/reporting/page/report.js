@@ -209,15 +209,16 @@
     const c = cell();
     const boxes = c ? c.boxes.filter((b) => b.change) : [];
     if (!boxes.length) return empty("fig-boxes", "No attack gave a point here.");
-    const cut = (name) => (name.length > 34 && narrow() ? `${name.slice(0, 18)}…` : name.length > 46 ? `${name.slice(0, 44)}…` : name);
-    const names = boxes.map((b) => esc(cut(D.attacks[b.attack])));
+    const pieces = boxes.map((b) => D.attacks[b.attack].match(new RegExp(`.{1,${narrow() ? 22 : 46}}`, "gu")));
+    const names = pieces.map((lines) => lines.map(esc).join("<br>"));
+    const height = boxes.length * Math.max(30, 15 * Math.max(...pieces.map((lines) => lines.length)) + 4);
     const part = (key, axis) => {
       const has = boxes.map((b, i) => [b[key], names[i]]).filter(([q]) => q);
       const column = (i) => has.map(([q]) => q[i]);
       return { type: "box", orientation: "h", y: has.map(([, n]) => n), lowerfence: column(0), q1: column(1), median: column(2), q3: column(3), upperfence: column(4), xaxis: axis, yaxis: axis.replace("x", "y"), showlegend: false, line: { color: axis === "x" ? tone(BLUE) : RED }, boxpoints: false };
     };
-    $("fig-boxes").style.height = `${(narrow() ? 2 : 1) * (110 + 30 * boxes.length)}px`;
-    const shared = { autorange: "reversed", type: "category", dtick: 1 };
+    $("fig-boxes").style.height = `${(narrow() ? 2 : 1) * (110 + height)}px`;
+    const shared = { autorange: "reversed", type: "category", dtick: 1, tickfont: { size: narrow() ? 10 : 12 } };
     return draw("fig-boxes", [part("change", "x"), part("ratio", "x2")], {
       grid: narrow() ? { rows: 2, columns: 1, pattern: "independent", ygap: 0.3 } : { rows: 1, columns: 2, pattern: "independent", xgap: 0.05 },
       xaxis: { title: title("loss change Δℓ (nats)") }, xaxis2: powers("κ adversarial over κ clean", boxes.flatMap((b) => b.ratio || []), narrow() ? 3 : 6),
