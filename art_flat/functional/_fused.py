@@ -4,20 +4,18 @@ The general formula (`sharpness`) reads the logits some ten times and writes as 
 of rows is taken through the processor's cache at once. With p = softmax(z), q = p without its entry above 0.6, if it
 has one, S′ = Σq and Q′ = Σq²,
 
-    G = S′ − Q′ + S′(1 − S′)   where an entry was left out (then S′ < 0.45), and S′ − Q′ elsewhere (then S′ = 1).
+    G = S′(2 − S′) − Q′,
 
-No term cancels by more than a factor of two, so that float32 gives G to a few units in its last place, as long as S′
-is far from where float32 ends. Rows below that, rows with NaN and features of extreme length are left to the general
-formula.
+since the entry left out is 1 − S′; where none is, S′ = 1 up to rounding, which counts in the second order only. Less
+than three quarters cancel, so that float32 gives G to a few units in its last place, as long as S′ is far from where
+float32 ends. Rows below that, rows with NaN and features of extreme length are left to the general formula.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 
-from ._logits import at_least_float32, wide
+from ._logits import at_least_float32
 
 _FEWEST = 64
 """Classes from which the blocks pay; it depends on no batch size, so that no result does."""
@@ -54,7 +52,7 @@ def fits(logits: torch.Tensor, features: torch.Tensor) -> bool:
 
 def impurity_and_length(
     logits: torch.Tensor, features: torch.Tensor
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
     """G and ‖φ‖, and for which samples the two cannot be trusted.
 
     Args:
@@ -62,38 +60,48 @@ def impurity_and_length(
         features: Shape (n, d).
 
     Returns:
-        G and ‖φ‖ in the wide dtype, and numbers of the samples that the general formula must do, (m,).
+        G and ‖φ‖, float32, and numbers of the samples that the general formula must do, (m,), or None.
     """
-    n = logits.shape[0]
-    total, root = (torch.empty(n, dtype=torch.float32) for _ in range(2))
-    length = torch.empty(n, dtype=wide(features))
-    for rows, p, scratch in _blocks(logits, features):
-        torch.softmax(logits[rows].float(), dim=1, out=p)
-        p.sub_(torch.hardshrink(p, 0.6, out=scratch))
-        torch.sum(p, dim=1, out=total[rows])
-        torch.linalg.vector_norm(p, dim=1, out=root[rows])
-        length[rows] = _length(features[rows].float())
-    total, root = (t.to(wide(t)) for t in (total, root))
-    impurity = total - root.square() + torch.where(total < 0.45, total * (1 - total), 0.0)
-    trusted = (total > _SMALLEST) & (length > _SHORTEST) & (length < _LONGEST)
-    return impurity, length, (~trusted).nonzero()[:, 0]
-
-
-def _length(phi: torch.Tensor) -> torch.Tensor:
-    # float64 norms of float32 rows take twenty times as long as float32 norms of their parts
-    starts = range(0, phi.shape[1], _WIDEST)
-    parts = torch.stack([torch.linalg.vector_norm(phi[:, i : i + _WIDEST], dim=1) for i in starts], dim=1)
-    length: torch.Tensor = torch.linalg.vector_norm(parts, dim=1, dtype=wide(phi))
-    return length
-
-
-def _blocks(
-    logits: torch.Tensor, features: torch.Tensor
-) -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
-    # consecutive rows, and two arrays of their size that are used again and again
     n, k = logits.shape
     step = max(1, min(_BLOCK // k, _FEATURES // max(1, features.shape[1])))
-    p, scratch = (torch.empty(min(n, step), k, dtype=torch.float32) for _ in range(2))
-    for start in range(0, n, step):
-        size = min(step, n - start)
-        yield slice(start, start + size), p[:size], scratch[:size]
+    total, root, length = torch.empty(3, n, dtype=torch.float32)
+    p = torch.empty(min(n, step), k, dtype=torch.float32)
+    blocks = (t.split(step) for t in (logits, features, total, root, length))
+    for z, phi, sums, norms, lengths in zip(*blocks, strict=True):
+        q = p[: len(z)]
+        torch.softmax(z.float(), dim=1, out=q)
+        _without_above(q, 0.6)
+        torch.sum(q, dim=1, out=sums)
+        torch.linalg.vector_norm(q, dim=1, out=norms)
+        _length(phi.float(), lengths)
+    twice = torch.addcmul(2 * total, total, total, value=-1)
+    return torch.addcmul(twice, root, root, value=-1), length, _untrusted(total, length)
+
+
+_hardtanh_backward = torch.ops.aten.hardtanh_backward.grad_input
+
+
+def _without_above(p: torch.Tensor, most: float) -> None:
+    # zeroes what is not below `most`, in place; the one kernel that does it in a single pass is hardtanh's gradient
+    _hardtanh_backward(p, p, -1.0, most, grad_input=p)
+
+
+def _length(phi: torch.Tensor, out: torch.Tensor) -> None:
+    # float64 norms of float32 rows take twenty times as long as float32 norms of their parts
+    count = phi.shape[1] // _WIDEST
+    rest = phi[:, count * _WIDEST :]
+    if count:
+        parts = phi[:, : count * _WIDEST].view(len(phi), count, _WIDEST)
+        parts = torch.linalg.vector_norm(parts, dim=2)
+        rest = torch.cat([parts, torch.linalg.vector_norm(rest, dim=1, keepdim=True)], dim=1)
+    torch.linalg.vector_norm(rest, dim=1, out=out)
+
+
+def _untrusted(total: torch.Tensor, length: torch.Tensor) -> torch.Tensor | None:
+    if not len(total):
+        return None
+    smallest, shortest, longest = (t.item() for t in (total.amin(), *length.aminmax()))
+    if smallest > _SMALLEST and shortest > _SHORTEST and longest < _LONGEST:  # False where one is NaN
+        return None
+    trusted = (total > _SMALLEST) & (length > _SHORTEST) & (length < _LONGEST)
+    return (~trusted).nonzero()[:, 0]

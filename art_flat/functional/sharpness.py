@@ -238,8 +238,8 @@ def _trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     if not _fused.fits(logits, features):
         return _norm(features).square() * _gini(logits)
     gini, length, hard = _fused.impurity_and_length(logits, features)
-    trace = length.square() * gini
-    if len(hard):
+    trace = length.to(wide(features)).square() * gini
+    if hard is not None:
         trace[hard] = _norm(features[hard]).square() * _gini(logits[hard])
     return trace
 

@@ -72,7 +72,7 @@ CURVES = {
     "κ of the head against n": (lambda n: head(n=n), [2000, 8000, 32000, 128000]),
     "κ of the head against k": (lambda k: head(k=k), [10, 100, 1000, 4000]),
     "κ of the head against d": (lambda d: head(d=d), [64, 512, 4096, 16384]),
-    "`net.measure` against n": (adapter, [1000, 10_000, 100_000]),
+    "`net.measure` against n": (adapter, [1000, 10_000, 100_000, 1_000_000]),
     "`evaluate` against attacks": (lambda a: run(attacks=a), [1, 2, 4, 8, 16]),
     "`evaluate` against radii": (lambda r: run(radii=r), [1, 2, 4, 8, 16]),
     "`summary` against samples": (lambda n: summary(n=n), [1000, 4000, 16000]),

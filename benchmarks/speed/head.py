@@ -8,14 +8,14 @@ from art_flat.functional import relative_sharpness
 
 from ._harness import Row, Settings, at_most, median_seconds, paired
 
-K, D, CHUNK = 1000, 2048, 500
+K, D, CHUNK = 1000, 2048, 5000
 
 
 def measure(settings: Settings) -> list[Row]:
     chunks = settings.size(20, 1)
     torch.manual_seed(0)
     weight, bias = torch.randn(K, D) / D**0.5 * 3, torch.zeros(K)
-    # one chunk of features, used again and again: 100,000 of them would be 0.8 GB
+    # one chunk of features, used again and again: all 100,000 of them would be 0.8 GB
     features, logits = (
         torch.randn(settings.size(CHUNK, 200), D).abs(),
         torch.empty(settings.size(CHUNK, 200), K),
