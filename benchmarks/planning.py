@@ -115,7 +115,7 @@ def tables(measured, rates):
     ])  # fmt: skip
 
 
-def main(config=HERE / "mnist" / "config.toml", n="500"):
+def main(config=HERE / "mnist" / "config.toml", n="1000"):
     """Measure, and write both files."""
     with tempfile.TemporaryDirectory() as folder:
         measured = against_real_runs(Path(config), int(n), folder)

@@ -31,6 +31,7 @@ from ..adapters import Adapter
 from ..adapters.recipe import Recipe, dumps, loads
 from ._files import write_whole
 from ._lease import lease_device
+from ._malloc import freed_memory_kept
 from .grid import CleanUnit, Unit
 from .store import Store
 from .worker import Data, Options, Worker, finish
@@ -151,7 +152,7 @@ def work(post: Posted, unit: bytes) -> Outcome:
             store = Store(job.folder, job.run)
             mark = job.started / asked.key
             mark.write_text(str(os.getpid()))
-            with _ended_if_stuck(worker, asked, store):
+            with freed_memory_kept(), _ended_if_stuck(worker, asked, store):
                 failed = finish(worker, asked, store, job.keep_points)
             mark.unlink(missing_ok=True)
             return Outcome(asked.key, failed, None)

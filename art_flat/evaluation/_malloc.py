@@ -1,0 +1,30 @@
+"""Memory that a unit frees stays with the worker process until the unit ends."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import platform
+from collections.abc import Iterator
+
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of glibc's malloc.h
+_KEPT = 2**31 - 1  # bytes
+
+
+@contextlib.contextmanager
+def freed_memory_kept() -> Iterator[None]:
+    """Let the C library keep up to 2 GiB of freed memory while the block runs; at its end all of it is given back.
+
+    An attack allocates the same activations in every step. With glibc's defaults large blocks go back to the kernel
+    each time; zeroing their new pages took up to a third of the time of a small CNN on 500 images. The settings hold
+    for the rest of the process, so this is for workers. Without effect on other C libraries.
+    """
+    libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    if libc is not None:
+        libc.mallopt(_TRIM_THRESHOLD, _KEPT)
+        libc.mallopt(_MMAP_MAX, 0)
+    try:
+        yield
+    finally:
+        if libc is not None:
+            libc.malloc_trim(0)
