@@ -215,10 +215,9 @@ def _show(results: Results, console: Console, epsilons: list[float] | None, defi
     from ._wording import failure_lines, finding_lines, summary_notes
 
     if results.missing_units:
-        total = results.missing_units + results.adversarial["unit"].nunique()
         console.print(
-            f"{results.missing_units} of {total} units are missing; the command of the run goes on with them, and "
-            "`art-flat merge` puts parts together",
+            f"{results.missing_units} of {results.total_units} units are missing; the command of the run goes on "
+            "with them, and `art-flat merge` puts parts together",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
         return

@@ -72,6 +72,11 @@ class Results:
         return f"<Results: {len(self.models)} model(s), {len(self.facts['attacks'])} attack(s), {rows}>"
 
     @property
+    def total_units(self) -> int:
+        """How many units of attacks the whole run has, the missing ones among them."""
+        return self.missing_units + int(self.adversarial["unit"].nunique())
+
+    @property
     def has_points(self) -> bool:
         """Whether the points themselves were kept: `evaluate(..., save_adversarial=True)`."""
         return self._points is not None

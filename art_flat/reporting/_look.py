@@ -67,6 +67,11 @@ def short_lines(names: Any, width: int = 36) -> list[str]:
     return [textwrap.fill(str(name), width=width) for name in names]
 
 
+def rows_height(names: list[str]) -> float:
+    """Inches of a figure with a row per name, of which some have several lines."""
+    return 1.3 + 0.27 * max(len(names), 1) + 0.14 * sum(name.count("\n") for name in names)
+
+
 KAPPA_ZERO = -300.0
 """Where κ = 0 stands on an axis of base-10 logarithms."""
 

@@ -126,8 +126,8 @@ def _units(results: Results) -> dict[str, int]:
     rows = results.adversarial
     status = rows.groupby("unit")["status"].agg(lambda s: "failed" if (s == "failed").any() else s.iloc[0])
     return {
-        "total": len(status) + int(getattr(results, "missing_units", 0)),
-        "missing": int(getattr(results, "missing_units", 0)),
+        "total": results.total_units,
+        "missing": results.missing_units,
         "failed": int((status == "failed").sum()),
         "skipped": int((status == "skipped").sum()),
     }

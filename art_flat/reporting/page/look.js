@@ -59,8 +59,8 @@ const Look = (() => {
       font: { family: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", size: 12, color: fg },
       margin: { l: 62, r: 16, t: 24, b: 52 }, hovermode: "closest",
       hoverlabel: { align: "left", bgcolor: colour("--soft"), bordercolor: line, font: { color: fg } },
-      legend: { orientation: "h", y: printing() ? -0.45 : narrow() ? -0.3 : -0.22, yanchor: "top", x: 0, font: { size: 11 } },
       ...layout,
+      legend: { orientation: "h", y: printing() ? -0.45 : narrow() ? -0.3 : -0.22, yanchor: "top", x: 0, font: { size: 11 }, ...layout.legend },
       ...(printing() ? { width: $(id).clientWidth, height: $(id).clientHeight } : {}),
     };
     for (const key of Object.keys(base)) {

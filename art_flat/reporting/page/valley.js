@@ -26,7 +26,7 @@ const Valley = (state) => {
     return draw("fig-trajectory", traces, {
       xaxis: { title: title(flip ? "steps from the flip" : "step (forward passes of the sample)"), anchor: "y3" },
       yaxis: { ...powers("κ (nats)", way.kappa.flat(), 4), domain: [0.7, 1] }, yaxis2: { title: title("loss ℓ (nats)"), domain: [0.36, 0.64] }, yaxis3: { title: title("confidence max p"), domain: [0, 0.3] },
-      shapes, legend: { orientation: "h", y: 1.01, yanchor: "bottom", x: 0, font: { size: 11 } },
+      shapes, legend: { y: 1.01, yanchor: "bottom" },
     });
   }
   function drawSweep() {
@@ -37,7 +37,7 @@ const Valley = (state) => {
     const x = { type: "log", title: title("scale s of the head"), tickvals: s.scale, tickangle: -45 };
     return draw("fig-sweep", [...shares, ...kappas], {
       grid: narrow() ? { rows: 2, columns: 1, pattern: "independent", ygap: 0.4 } : { rows: 1, columns: 2, pattern: "independent", xgap: 0.14 },
-      xaxis: x, xaxis2: x, yaxis: { title: title("share of samples"), range: [-0.03, 1.03] }, yaxis2: powers("κ (nats)", [...s.kappa.clean, ...s.kappa.adv].flat(), 5), legend: { orientation: "h", y: narrow() ? -0.2 : -0.35, yanchor: "top", x: 0, font: { size: 11 } },
+      xaxis: x, xaxis2: x, yaxis: { title: title("share of samples"), range: [-0.03, 1.03] }, yaxis2: powers("κ (nats)", [...s.kappa.clean, ...s.kappa.adv].flat(), 5), legend: { y: narrow() ? -0.2 : -0.35 },
     });
   }
   function drawProfile() {
@@ -50,7 +50,7 @@ const Valley = (state) => {
       line: { color: tone(CYCLE[i]), dash: ["solid", "dash", "dot", "dashdot"][i % 4], width: 2 }, text: ray[q].map((v) => (log ? power(v) : number(v))), hovertemplate: "%{x:.3g}: %{text}",
     }));
     const text = `${QUANTITIES[q]}, median`;
-    return draw("fig-profile", traces, { xaxis: { title: title("distance from the sample (L2, clip units)") }, yaxis: log ? powers(text, traces.flatMap((t) => t.y)) : { title: title(text) }, legend: { orientation: "h", y: narrow() ? -0.42 : -0.22, yanchor: "top", x: 0, font: { size: 11 } } });
+    return draw("fig-profile", traces, { xaxis: { title: title("distance from the sample (L2, clip units)") }, yaxis: log ? powers(text, traces.flatMap((t) => t.y)) : { title: title(text) }, legend: { y: narrow() ? -0.42 : -0.22 } });
   }
   // the chosen model's analyses; at first those of the chosen norm and radius
   function choose() {

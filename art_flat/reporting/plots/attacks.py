@@ -9,7 +9,7 @@ import numpy as np
 from ..._checks import check_epsilon, radius_words
 from ..._wording import origin
 from ...evaluation import ALL_ATTACKS, Results
-from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure, short_lines
+from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure, rows_height, short_lines
 from ._choose import choose_cell
 
 
@@ -49,8 +49,7 @@ def plot_attacks(
         "worst of all" if row["attack"] == ALL_ATTACKS else origin(row) for row in table.to_dict("records")
     ]
     names = short_lines(names)
-    height = 1.3 + 0.26 * max(len(names), 1) + 0.14 * sum(name.count("\n") for name in names)
-    figure, axes = new_figure(6.4, height)
+    figure, axes = new_figure(6.4, rows_height(names))
     where = np.arange(len(names))
     for column, marker, colour, label in (
         ("robust_accuracy", "o", RED, "robust accuracy"),

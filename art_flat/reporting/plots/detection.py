@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
@@ -32,9 +33,7 @@ def plot_detection(table: pd.DataFrame) -> Any:
     groups = part.groupby("delta")[detectors]
     low, mean, high = groups.min(), groups.mean(), groups.max()
     figure, axes = new_figure(5.2, 3.6)
-    for detector, colour, marker in zip(
-        detectors, CYCLE * len(detectors), "os^Dv" * len(detectors), strict=False
-    ):
+    for detector, colour, marker in zip(detectors, cycle(CYCLE), cycle("os^Dv"), strict=False):
         axes.fill_between(mean.index, low[detector], high[detector], color=colour, alpha=0.15, lw=0)
         axes.plot(mean.index, mean[detector], color=colour, marker=marker, label=detector.replace("_", " "))
     axes.axhline(0.5, color=GREY, lw=1, ls="--")

@@ -21,6 +21,7 @@ from .._look import (
     OUTCOME_MARKERS,
     cell_title,
     new_figure,
+    rows_height,
     short_lines,
     wrapped,
 )  # fmt: skip
@@ -137,8 +138,7 @@ def plot_distributions(
     parts = {str(a["name"]): select.worst(norm, delta, a["name"]) for a in results.facts["attacks"]}
     parts = {name: part for name, part in parts.items() if len(part)}
     names = short_lines(parts)
-    height = 1.4 + 0.28 * max(len(parts), 1) + 0.14 * sum(name.count("\n") for name in names)
-    figure, axes = new_figure(7.0, height, ncols=2, sharey=True)
+    figure, axes = new_figure(7.0, rows_height(names), ncols=2, sharey=True)
     shown = {
         LOSS_CHANGE: [part["loss_change"] for part in parts.values()],
         "κ adversarial over κ clean": [
