@@ -235,7 +235,7 @@ class TestDetector:
         assert report["predictions"].shape == (100, 2)
         np.testing.assert_array_equal(report["predictions"].argmax(axis=1) == 1, is_adversarial)
         np.testing.assert_allclose(
-            report["log_relative_sharpness"], net.log_relative_sharpness(x[200:]), rtol=1e-5
+            report["log_relative_sharpness"], net.log_relative_sharpness(x[200:]), rtol=1e-5, atol=1e-6
         )
 
     def test_params(self, problem):

@@ -138,7 +138,7 @@ class Larger(NamedTuple):
     params: str | None = None  # those of 8×8 if None
     delta: float | None = None  # on 8×8 digits; `attack_cells.radius` scales it
     floor: float = 0.1
-    cells: str = "all"  # all twelve, "cover" (four), "two", "one" (grey: minutes or hopeless in colour)
+    cells: str = "all"  # all twelve, "cover" (four), "two", "easy" (two), "one" (grey: hopeless in colour)
     n: int = 6
 
 
@@ -161,7 +161,13 @@ LARGER = {
     "art:NewtonFool": Larger(delta=9.0),
     "art:HopSkipJump": Larger(delta=6.0, floor=0.3, n=3),
     "art:SignOPTAttack": Larger("max_iter=10, num_trial=400, k=20", 9.0, cells="cover", n=6),
-    "art:ZooAttack": Larger("max_iter=20, learning_rate=0.5, initial_const=100.0", 6.0, 0.1, "one", 4),
+    "art:ZooAttack": Larger(
+        "max_iter=30, learning_rate=0.5, initial_const=1000.0, nb_parallel=512, use_resize=False, variable_h=0.01",
+        6.0,
+        0.5,
+        "two",
+        2,
+    ),
     "art:SimBA": Larger("max_iter=60, epsilon=1.0", 8.0, cells="cover", n=4),
     "art:SpatialTransformation": Larger("num_rotations=3, num_translations=2", 8.0, 0.3, "cover", 3),
     "art:ShadowAttack": Larger("nb_steps=100, learning_rate=0.5, batch_size=5", 12.0, 0.1, "cover", 3),
@@ -185,7 +191,7 @@ LARGER = {
     "torchattacks:TPGD": Larger(floor=0.3),
     "torchattacks:Jitter": Larger(),
     "torchattacks:SPSA": Larger("nb_sample=256", 0.5),
-    "torchattacks:JSMA": Larger(cells="one", n=2),
+    "torchattacks:JSMA": Larger("gamma=0.04", floor=0.5, cells="easy", n=2),
     "torchattacks:SparseFool": Larger("steps=5", 64, cells="two"),
     "torchattacks:Square": Larger(),
     "torchattacks:CW": Larger("lr=0.1, steps=40, c=50", 3.0),

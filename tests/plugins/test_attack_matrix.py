@@ -2,7 +2,7 @@
 
 Every usable attack has a floor under its strength, so that one that does nothing fails; a cell that an attack cannot
 do must be refused with a reason. Slow attacks run on some of the cells: four hold every shape, number of classes and
-range. Attacks that search value by value or pixel by pixel (PixelAttack, ZooAttack, JSMA) run on grey images.
+range. PixelAttack, which searches pixel by pixel, fools nothing in colour within a minute and runs on grey images.
 """
 
 import numpy as np
@@ -20,6 +20,7 @@ SOME = {
     "cover": [Cell(GREY, 2, 1.0), Cell(GREY, 10, 255.0), Cell(COLOUR, 3, 255.0), Cell(COLOUR, 10, 1.0)],
     "one": [Cell(GREY, 10, 255.0)],
     "two": [Cell(GREY, 10, 255.0), Cell(COLOUR, 3, 1.0)],
+    "easy": [Cell(GREY, 10, 255.0), Cell(COLOUR, 2, 1.0)],
 }
 QUICK = {"torchattacks:PGD", "art:ProjectedGradientDescent", "art:DeepFool", "torchattacks:FAB"}
 """In the default run; the others are marked slow."""
