@@ -61,7 +61,7 @@ def art_pair(settings: Settings, batch: int, steps: int):
 
 
 def measure(settings: Settings) -> list[Row]:
-    model, net, x, y = resnet(settings, 16)
+    model, net, x, y = resnet(settings, 32)
     steps = settings.size(10, 2)
     attack = af.load_attack(f"torchattacks:PGD(steps={steps})")
 

@@ -5,6 +5,22 @@ The radii are generous: what is tested is that an attack does its work, and that
 
 from typing import NamedTuple
 
+import pytest
+
+QUICK = {
+    *("art:FastGradientMethod", "art:ProjectedGradientDescent", "art:AutoProjectedGradientDescent"),
+    *("art:SquareAttack", "art:CarliniL2Method", "art:DeepFool", "art:HopSkipJump"),
+    *("torchattacks:FGSM", "torchattacks:PGD", "torchattacks:PGDL2", "torchattacks:APGD", "torchattacks:CW"),
+    *("torchattacks:Square", "torchattacks:FAB"),
+}
+"""Whose contract is in the default run; that of all others is marked slow."""
+
+
+def slow_unless_quick(name, test):
+    """A test of the attack, marked."""
+    return test if name in QUICK else pytest.mark.slow(test)
+
+
 # name, parameters, norm, delta, strength
 ART = [
     ("FastGradientMethod", "", "Linf", 0.3, 0.5),

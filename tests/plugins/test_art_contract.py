@@ -3,7 +3,7 @@
 import functools
 
 import pytest
-from attack_cases import ART, ART_COLOUR, ART_SLOW
+from attack_cases import ART, ART_COLOUR, ART_SLOW, slow_unless_quick
 
 from art_flat.adapters import adapt
 from art_flat.attacks import list_attacks
@@ -43,13 +43,15 @@ def contract(case, images):
     return type("Contract", (AttackContract,), {"attack": f"art:{name}({params})", **body})
 
 
-def contracts(cases, images, mark=lambda test: test):
-    return {f"Test{case[0]}{case[2]}{i}": mark(contract(case, images)) for i, case in enumerate(cases)}
+def contracts(cases, images):
+    return {
+        f"Test{case[0]}{case[2]}{i}": slow_unless_quick(f"art:{case[0]}", contract(case, images))
+        for i, case in enumerate(cases)
+    }
 
 
-globals().update(contracts(ART, grey))
-globals().update(contracts(ART_SLOW, grey, pytest.mark.slow))
-globals().update(contracts(ART_COLOUR, colour, pytest.mark.slow))
+globals().update(contracts([*ART, *ART_SLOW], grey))
+globals().update(contracts(ART_COLOUR, colour))
 
 
 def test_every_usable_attack_is_tried_and_none_may_do_nothing():

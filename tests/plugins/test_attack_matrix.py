@@ -22,7 +22,7 @@ SOME = {
     "two": [Cell(GREY, 10, 255.0), Cell(COLOUR, 3, 1.0)],
     "easy": [Cell(GREY, 10, 255.0), Cell(COLOUR, 2, 1.0)],
 }
-QUICK = {"torchattacks:PGD", "art:ProjectedGradientDescent", "art:DeepFool", "torchattacks:FAB"}
+EVERY_TIME = {"torchattacks:PGD", "art:ProjectedGradientDescent", "art:DeepFool", "torchattacks:FAB"}
 """In the default run; the others are marked slow."""
 
 
@@ -37,7 +37,7 @@ def cases():
 
 
 def marks(name):
-    return () if name in QUICK else (pytest.mark.slow,)
+    return () if name in EVERY_TIME else (pytest.mark.slow,)
 
 
 EVERY = [

@@ -70,6 +70,7 @@ def run(command, cwd=None, **environment):
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_registry_finds_it_and_it_keeps_the_contract(installed, tmp_path):
     contract = block("python", "AttackContract")
     (tmp_path / "test_mine.py").write_text(contract + USE, encoding="utf-8")

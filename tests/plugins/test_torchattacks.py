@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from attack_cases import TORCHATTACKS as CASES
+from attack_cases import slow_unless_quick
 from torch import nn
 
 torchattacks = pytest.importorskip("torchattacks", reason="torchattacks is not installed")
@@ -46,7 +47,7 @@ def contract(name):
     return type(f"Test{name}", (AttackContract,), body)
 
 
-globals().update({f"Test{name}": contract(name) for name in CASES})
+globals().update({f"Test{name}": slow_unless_quick(f"torchattacks:{name}", contract(name)) for name in CASES})
 
 
 def run(name, net, x, y, **options):
