@@ -15,9 +15,9 @@ _KEPT, _LARGEST = 2**31 - 1, 2**25  # bytes; blocks above 32 MB cannot be kept
 def freed_memory_kept() -> Iterator[None]:
     """Let the C library keep up to 2 GiB of freed memory while the block runs; at its end all of it is given back.
 
-    An attack allocates the same activations in every step. With glibc's defaults their memory goes back to the
-    kernel each time; zeroing their new pages took up to a third of the time of a small CNN on 500 images. The settings hold
-    for the rest of the process, so this is for workers. Without effect on other C libraries.
+    An attack allocates the same activations in every step. With glibc's defaults their memory goes back to the kernel
+    each time; zeroing the new pages took up to a third of the time of a small CNN on 500 images. The settings hold for
+    the rest of the process, so this is for workers. Without effect on other C libraries.
     """
     libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
     if libc is not None:
