@@ -78,8 +78,6 @@ ART = [
     ("SpatialTransformation", "num_rotations=3, num_translations=3", "L2", 6.0, 0.5),
     ("ShadowAttack", "nb_steps=30, batch_size=5", "L2", 3.0, 0.1),
     ("AdversarialPatchPyTorch", "max_iter=10, scale=0.8", "L2", 5.0, 0.3),
-]
-ART_SLOW = [
     ("AutoAttack", "", "Linf", 0.4, 0.9),
     ("PixelAttack", "max_iter=3", "L0", 12, 0.3),
     (

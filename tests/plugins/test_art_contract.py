@@ -3,7 +3,7 @@
 import functools
 
 import pytest
-from attack_cases import ART, ART_COLOUR, ART_SLOW, slow_unless_quick
+from attack_cases import ART, ART_COLOUR, slow_unless_quick
 
 from art_flat.adapters import adapt
 from art_flat.attacks import list_attacks
@@ -50,12 +50,12 @@ def contracts(cases, images):
     }
 
 
-globals().update(contracts([*ART, *ART_SLOW], grey))
+globals().update(contracts(ART, grey))
 globals().update(contracts(ART_COLOUR, colour))
 
 
 def test_every_usable_attack_is_tried_and_none_may_do_nothing():
-    cases = ART + ART_SLOW + ART_COLOUR
+    cases = ART + ART_COLOUR
     usable = {n.split(":")[1] for n, info in list_attacks("art").items() if info.usability != "refused"}
     assert usable <= {case[0] for case in cases}
     assert all(case[4] > 0 for case in cases)

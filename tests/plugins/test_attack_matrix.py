@@ -7,7 +7,7 @@ range. PixelAttack, which searches pixel by pixel, fools nothing in colour withi
 
 import numpy as np
 import pytest
-from attack_cases import ART, ART_COLOUR, ART_SLOW, LARGER, TORCHATTACKS, UNFIT, Larger
+from attack_cases import ART, ART_COLOUR, LARGER, TORCHATTACKS, UNFIT, Larger
 from attack_cells import CELLS, Cell, problem, radius
 
 from art_flat._errors import AttackNotUsableError
@@ -28,7 +28,7 @@ EVERY_TIME = {"torchattacks:PGD", "art:ProjectedGradientDescent", "art:DeepFool"
 
 def cases():
     """Every case of both libraries as (attack, parameters, norm, δ on 8×8 digits, how it is tried on larger images)."""
-    rows = [(f"art:{name}", *rest) for name, *rest in (*ART, *ART_SLOW, *ART_COLOUR)]
+    rows = [(f"art:{name}", *rest) for name, *rest in (*ART, *ART_COLOUR)]
     rows += [(f"torchattacks:{name}", *case[:4]) for name, case in TORCHATTACKS.items()]
     for name, params, norm, delta, _ in rows:
         if (name, norm) not in UNFIT:
