@@ -6,9 +6,10 @@ has one, S′ = Σq and Q′ = Σq²,
 
     G = S′(2 − S′) − Q′,
 
-since the entry left out is 1 − S′; where none is, S′ = 1 up to rounding, which counts in the second order only. Less
-than three quarters cancel, so that float32 gives G to a few units in its last place, as long as S′ is far from where
-float32 ends. Rows below that, rows with NaN and features of extreme length are left to the general formula.
+since the entry left out is 1 − S′; where none is, S′ = 1 up to rounding, which counts in the second order only. Little
+more than half cancels (0.6² + 0.4² of 1), so that float32 gives G to a few units in its last place, as long as S′ is
+far from where float32 ends. Rows below that, rows with NaN and features of extreme length are left to the general
+formula.
 """
 
 from __future__ import annotations
@@ -74,8 +75,8 @@ def impurity_and_length(
         torch.sum(q, dim=1, out=sums)
         torch.linalg.vector_norm(q, dim=1, out=norms)
         _length(phi.float(), lengths)
-    twice = torch.addcmul(2 * total, total, total, value=-1)
-    return torch.addcmul(twice, root, root, value=-1), length, _untrusted(total, length)
+    without_squares = torch.addcmul(2 * total, total, total, value=-1)  # S′(2 − S′)
+    return torch.addcmul(without_squares, root, root, value=-1), length, _untrusted(total, length)
 
 
 _hardtanh_backward = torch.ops.aten.hardtanh_backward.grad_input
