@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import mmap
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -52,7 +53,8 @@ def as_written(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
             parameter.requires_grad_(True)
         if any(modes):
             for module, mode in zip(modules, modes, strict=True):
-                module.training = mode
+                if module.training is not mode:  # to set is slow
+                    module.training = mode
         for wrapper, devices in parallel:
             wrapper.device_ids = devices
 
@@ -97,8 +99,7 @@ def preserved(model: nn.Module) -> Iterator[list[str]]:
     modules = list(model.modules())
     modes = [module.training for module in modules]
     hooks = [(registry, dict(registry)) for module in modules for registry in _registries(module)]
-    weights = [_Saved(m._parameters, name, p) for m in modules for name, p in m._parameters.items()]
-    buffers = [_Saved(m._buffers, name, b) for m in modules for name, b in m._buffers.items()]
+    weights, buffers = _saved([m._parameters for m in modules], [m._buffers for m in modules])
     gradients = [(p, p.grad, p.requires_grad) for p in model.parameters()]
     try:
         for parameter, _, _ in gradients:
@@ -151,12 +152,59 @@ def _registries(module: nn.Module) -> list[dict[int, Any]]:
     return [registry for name in _HOOKS if (registry := vars(module).get(name)) is not None]
 
 
+_ALIGNED = 64
+"""Bytes at multiples of which copies begin."""
+
+
+def _saved(*kinds: Sequence[dict[str, Any]]) -> list[list[_Saved]]:
+    """What all dictionaries of each kind hold, with copies."""
+    saved = [[_Saved(registry, name) for registry in registries for name in registry] for registries in kinds]
+    everything = [one for kind in saved for one in kind]
+    sizes = [one.size for one in everything]
+    for one, part in zip(everything, torch.split(_memory(sum(sizes)), sizes), strict=True):
+        one.copy_to(part)
+    return saved
+
+
+def _memory(size: int) -> torch.Tensor:
+    # From the kernel and not from malloc: copies among the activations of an attack would use up the freed memory that
+    # the C library keeps, and every step would ask the kernel for new pages. Huge pages make copying faster.
+    if size == 0:
+        return torch.empty(0, dtype=torch.uint8)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if hasattr(mmap, "MAP_PRIVATE") else {}
+    memory = mmap.mmap(-1, size, **private)
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with contextlib.suppress(OSError):  # a kernel without them
+            memory.madvise(mmap.MADV_HUGEPAGE)
+    return torch.frombuffer(memory, dtype=torch.uint8)
+
+
 class _Saved:
     """One weight or buffer of a module, with a copy of what it held."""
 
-    def __init__(self, registry: Any, name: str, tensor: torch.Tensor | None) -> None:
-        self._registry, self._name, self._tensor = registry, name, tensor
-        self._copy = None if tensor is None else tensor.detach().clone()
+    def __init__(self, registry: dict[str, Any], name: str) -> None:
+        self._registry, self._name = registry, name
+        self._tensor: torch.Tensor | None = registry[name]
+        self._copy: torch.Tensor | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes, in whole multiples of `_ALIGNED`, that the copy needs in memory that it is given."""
+        tensor = self._tensor
+        if tensor is None or tensor.device.type != "cpu" or tensor.layout != torch.strided:
+            return 0
+        return -(-tensor.numel() * tensor.element_size() // _ALIGNED) * _ALIGNED
+
+    def copy_to(self, memory: torch.Tensor) -> None:
+        """Make the copy: in `memory`, of `size` bytes, or anywhere if that is 0."""
+        if self._tensor is None:
+            return
+        tensor = self._tensor.detach()
+        if not self.size:
+            self._copy = tensor.clone()
+            return
+        like = torch.empty_like(tensor, device="meta")  # its strides are those of a clone
+        self._copy = memory.view(tensor.dtype).as_strided(like.shape, like.stride()).copy_(tensor)
 
     def put_back(self) -> bool:
         """Whether it had been changed."""
@@ -170,15 +218,17 @@ class _Saved:
                 if same and self._tensor.device == self._copy.device:
                     self._tensor.copy_(self._copy)
                 else:
-                    self._tensor.data = self._copy
+                    self._tensor.data = self._copy.clone()
         return changed
 
 
 def _equal(now: torch.Tensor, before: torch.Tensor) -> bool:
     """Whether two tensors hold the same; NaN counts as equal to NaN."""
-    if now.shape != before.shape or now.dtype != before.dtype or now.device != before.device:
+    kind, kind_before = ((t.shape, t.dtype, t.device, t.layout) for t in (now, before))
+    if kind != kind_before:
         return False
+    if now.layout != torch.strided:  # cannot be compared as they are
+        now, before = now.to_dense(), before.to_dense()
     if torch.equal(now, before):
         return True
-    same = (now == before) | (now.isnan() & before.isnan()) if now.is_floating_point() else now == before
-    return bool(same.all())
+    return bool(((now == before) | (now.isnan() & before.isnan())).all())
