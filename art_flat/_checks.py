@@ -225,7 +225,8 @@ def check_inputs(
             inside = bool((low >= lo - slack) & (high <= hi + slack))
         else:
             least, most = (limit.to(inputs.device) for limit in (lo - slack, hi + slack))
-            inside = bool(((inputs >= least) & (inputs <= most)).all())
+            lowest, highest = inputs.detach().amin(dim=0), inputs.detach().amax(dim=0)
+            inside = bool(((lowest >= least) & (highest <= most)).all())
         if not inside:
             raise InputError(
                 f"`{name}` has values from {low:.6g} to {high:.6g}, the classifier's clip_values are "

@@ -80,9 +80,9 @@ def missing_lines(results: Results) -> list[str]:
     """How many units are not computed yet, and what that means; empty if none is missing."""
     if not results.missing_units:
         return []
-    total = results.missing_units + results.adversarial["unit"].nunique()
     return [
-        f"{results.missing_units} of {total} units are not computed yet; the numbers are of what is there."
+        f"{results.missing_units} of {results.total_units} units are not computed yet; the numbers are of what is "
+        "there."
     ]
 
 

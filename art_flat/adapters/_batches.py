@@ -56,18 +56,18 @@ def check_batch_size(batch_size: Any) -> int:
     return int(number)
 
 
-def map_batches(function: Callable[[slice], T], n: int, size: int) -> tuple[list[T], int]:
+def map_batches(function: Callable[[slice], T], n: int, size: int, take: Callable[[T], object]) -> int:
     """`function` of consecutive slices of range(n), with the slices halved whenever memory runs out.
 
     Args:
         function: Called with each slice in turn, and again with a shorter one after an allocation failed.
         n: How many samples there are.
         size: How many samples a slice has at first.
+        take: Called with each result, in order.
 
     Returns:
-        The results in order, and the size that was used in the end.
+        The size that was used in the end.
     """
-    results: list[T] = []
     start = 0
     while start < n:
         piece = _unless_memory_runs_out(function, slice(start, min(start + size, n)))
@@ -76,9 +76,9 @@ def map_batches(function: Callable[[slice], T], n: int, size: int) -> tuple[list
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
         else:
-            results.append(piece[0])
+            take(piece[0])
             start += size
-    return results, size
+    return size
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
@@ -114,16 +114,19 @@ def _unless_memory_runs_out(function: Callable[[slice], T], rows: slice) -> tupl
 class Results:
     """What is computed of each batch, on its way to where it is wanted.
 
-    Results stay on the device until there are many: every copy to the host waits for all batches before it.
+    It is written into columns of n rows. Results of another device stay there until there are many: every copy to the
+    host waits for all batches before it.
 
     Args:
         home: Where they are wanted.
+        n: How many rows there will be.
     """
 
-    def __init__(self, home: torch.device) -> None:
-        self._home, self._size = home, 0
+    def __init__(self, home: torch.device, n: int) -> None:
+        self._home, self._n, self._rows = home, n, 0
+        self._columns: list[Tensor] = []
         self._waiting: list[Sequence[Tensor]] = []
-        self._arrived: list[Sequence[Tensor]] = []
+        self._size = 0
 
     def add(self, columns: Sequence[Tensor]) -> None:
         """Take the results of the next batch.
@@ -133,7 +136,7 @@ class Results:
         """
         self._waiting.append(columns)
         self._size += sum(t.numel() * t.element_size() for t in columns)
-        if self._size > _CARRIED:
+        if self._size > _CARRIED or columns[0].device == self._home:
             self._carry()
 
     def columns(self) -> list[Tensor]:
@@ -143,12 +146,23 @@ class Results:
             Tensors of n rows each, where they are wanted.
         """
         self._carry()
-        return [
-            torch.cat(column) if len(column) > 1 else column[0] for column in zip(*self._arrived, strict=True)
-        ]
+        return self._columns
 
     def _carry(self) -> None:
-        if self._waiting:
-            joined = [torch.cat(column) for column in zip(*self._waiting, strict=True)]
-            self._arrived.append([column.to(self._home) for column in joined])
+        if not self._waiting:
+            return
+        parts = [
+            column[0] if len(column) == 1 else torch.cat(column)
+            for column in zip(*self._waiting, strict=True)
+        ]
         self._waiting, self._size = [], 0
+        start, self._rows = self._rows, self._rows + len(parts[0])
+        if len(parts[0]) == self._n:
+            self._columns = [part.to(self._home) for part in parts]
+            return
+        if not self._columns:
+            self._columns = [
+                torch.empty((self._n, *part.shape[1:]), dtype=part.dtype, device=self._home) for part in parts
+            ]
+        for column, part in zip(self._columns, parts, strict=True):
+            column[start : self._rows] = part

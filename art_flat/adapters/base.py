@@ -11,7 +11,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -34,8 +34,6 @@ if TYPE_CHECKING:
     from .._types import Array, Definition, Norm
     from ..functional import LipschitzBound, LipschitzKind
     from .recipe import Recipe
-
-T = TypeVar("T")
 
 
 class Adapter(ABC):
@@ -191,8 +189,7 @@ class Adapter(ABC):
         Raises:
             InputError: If `x` has another shape, NaN, or lies outside `clip_values`.
         """
-        pieces = self._map(self._checked(x), lambda out, rows: out, batch_size)
-        return Outputs(*(torch.cat(column) for column in zip(*pieces, strict=True)))
+        return Outputs(*self._batched(x, lambda out, rows: out, batch_size, self.device))
 
     def logits(self, x: Array, *, batch_size: int | None = None) -> Array:
         """Logits z = W φ + b; a logistic model with one output gives [−z/2, z/2].
@@ -357,24 +354,30 @@ class Adapter(ABC):
     def _columns(
         self, x: Array, function: Callable[[Outputs, slice], Sequence[Tensor]], batch_size: int | None
     ) -> list[Array]:
-        # Each batch is reduced at once: memory holds one batch and the results.
-        results = Results(x.device if isinstance(x, Tensor) else torch.device("cpu"))
-        self._map(self._checked(x), lambda out, rows: results.add(function(out, rows)), batch_size)
-        return [like(column, x) for column in results.columns()]
+        home = x.device if isinstance(x, Tensor) else torch.device("cpu")
+        return [like(column, x) for column in self._batched(x, function, batch_size, home)]
 
-    def _map(
-        self, inputs: Tensor, function: Callable[[Outputs, slice], T], batch_size: int | None
-    ) -> list[T]:
+    def _batched(
+        self,
+        x: Array,
+        function: Callable[[Outputs, slice], Sequence[Tensor]],
+        batch_size: int | None,
+        home: torch.device,
+    ) -> list[Tensor]:
+        # Each batch is reduced at once: memory holds one batch and the results.
+        inputs = self._checked(x)
+        results = Results(home, inputs.shape[0])
         size = self._batch_size if batch_size is None else check_batch_size(batch_size)
         # A model may write into what it is given, so it is given a copy.
-        results, used = map_batches(
+        used = map_batches(
             lambda rows: function(self.forward(inputs[rows].to(self.device, copy=True)), rows),
             inputs.shape[0],
             size,
+            results.add,
         )
         if used < size:
             self._batch_size = min(used, self._batch_size)
-        return results
+        return results.columns()
 
     def _checked(self, x: Array) -> Tensor:
         checked = check_inputs(x, input_shape=self.input_shape, clip_values=self.clip_values, read_only=True)

@@ -60,25 +60,33 @@ def test_wrong_labels_and_definitions(net):
         net.measure(X, definitions=["papers"])
 
 
-def test_results_are_carried_together(monkeypatch):
-    copies = []
-    cat = torch.cat
+def batches(n=50, size=10):
+    return [[torch.arange(start, start + size), torch.rand(size, 3)] for start in range(0, n, size)]
 
-    def counted(tensors, *args, **kwargs):
-        copies.append(len(tensors))
-        return cat(tensors, *args, **kwargs)
 
-    monkeypatch.setattr(torch, "cat", counted)
-    results = _batches.Results(torch.device("cpu"))
-    for start in range(0, 50, 10):
-        results.add([torch.arange(start, start + 10)])
-    assert torch.equal(results.columns()[0], torch.arange(50))
-    assert copies == [5]  # five batches, one copy
-    monkeypatch.setattr(_batches, "_CARRIED", 100)
-    results = _batches.Results(torch.device("cpu"))
-    for start in range(0, 50, 10):
-        results.add([torch.arange(start, start + 10)])
-    assert torch.equal(results.columns()[0], torch.arange(50))
+def collected(home, parts, n=50):
+    results = _batches.Results(torch.device(home), n)
+    for part in parts:
+        results.add(part)
+    return results.columns()
+
+
+def test_results_are_written_where_they_stay(monkeypatch):
+    parts = batches()
+    monkeypatch.setattr(torch, "cat", None)  # no second copy of everything at the end
+    numbers, rows = collected("cpu", parts)
+    assert torch.equal(numbers, torch.arange(50))
+    assert rows.shape == (50, 3)
+    assert all(torch.equal(rows[10 * i : 10 * i + 10], part[1]) for i, part in enumerate(parts))
+
+
+@pytest.mark.parametrize(("carried", "copies"), [(1 << 26, [5, 5]), (500, [3, 3, 2, 2])])
+def test_results_of_another_device_are_carried_together(monkeypatch, carried, copies):
+    parts, seen, cat = batches(), [], torch.cat
+    monkeypatch.setattr(torch, "cat", lambda tensors: (seen.append(len(tensors)), cat(tensors))[1])
+    monkeypatch.setattr(_batches, "_CARRIED", carried)
+    assert [(c.device.type, len(c)) for c in collected("meta", parts)] == [("meta", 50)] * 2
+    assert seen == copies
 
 
 def test_a_file_mapped_into_memory_is_read_in_place(net, tmp_path):
