@@ -20,9 +20,9 @@ from ._logits import at_least_float32
 
 _FEWEST = 64
 """Classes from which the blocks pay; it depends on no batch size, so that no result does."""
-_BLOCK = 1 << 18
+_BLOCK = 1 << 20
 """Logits per block."""
-_FEATURES = 1 << 20
+_FEATURES = 1 << 22
 """Features per block, at most."""
 _WIDEST = 1 << 12
 """Features whose squares float32 adds up without losing more than a few units in the last place."""
