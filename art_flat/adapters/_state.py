@@ -190,8 +190,10 @@ class _Saved:
     @property
     def size(self) -> int:
         """Bytes, in whole multiples of `_ALIGNED`, that the copy needs in memory that it is given."""
-        tensor = self._tensor
-        if tensor is None or tensor.device.type != "cpu" or tensor.layout != torch.strided:
+        tensor = None if self._tensor is None else self._tensor.detach()
+        if type(tensor) is not torch.Tensor or tensor.is_quantized or tensor.layout != torch.strided:
+            return 0  # None, and what only `clone` copies
+        if tensor.device.type != "cpu":
             return 0
         return -(-tensor.numel() * tensor.element_size() // _ALIGNED) * _ALIGNED
 

@@ -6,6 +6,11 @@ from torch import nn
 
 from art_flat.adapters._state import preserved
 
+
+class Special(torch.Tensor):
+    """As libraries of quantised or distributed weights have them."""
+
+
 TENSORS = {
     "float32": torch.linspace(-1, 1, 24).reshape(2, 3, 2, 2),
     "channels last": torch.linspace(-1, 1, 24).reshape(2, 3, 2, 2).to(memory_format=torch.channels_last),
@@ -17,6 +22,7 @@ TENSORS = {
     "bool": torch.tensor([True, False, True]),
     "empty": torch.empty(0, 3),
     "sparse": torch.eye(3).to_sparse(),
+    "of another class": torch.eye(2).as_subclass(Special),
     "none": None,
 }
 
@@ -66,6 +72,7 @@ def test_values_written_in_place_come_back(name):
     with preserved(model) as changed:
         model.t.data.logical_not_() if model.t.dtype == torch.bool else model.t.data.add_(2)
     assert changed == ["buffers"]
+    assert type(model.t) is type(TENSORS[name])
     assert same(model.t, TENSORS[name])
     assert same(model.neighbour, torch.arange(5.0))
     assert model.t.stride() == strides
