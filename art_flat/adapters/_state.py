@@ -52,9 +52,7 @@ def as_written(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
         for parameter in learning:
             parameter.requires_grad_(True)
         if any(modes):
-            for module, mode in zip(modules, modes, strict=True):
-                if module.training is not mode:  # to set is slow
-                    module.training = mode
+            _put_back_modes(modules, modes)
         for wrapper, devices in parallel:
             wrapper.device_ids = devices
 
@@ -106,10 +104,8 @@ def preserved(model: nn.Module) -> Iterator[list[str]]:
             parameter.grad = None
         yield changed
     finally:
-        if [module.training for module in modules] != modes:
+        if _put_back_modes(modules, modes):
             changed.append("mode")
-            for module, mode in zip(modules, modes, strict=True):
-                module.training = mode
         if sum(saved.put_back() for saved in weights):
             changed.append("weights")
         if any(registry != before for registry, before in hooks):
@@ -146,6 +142,14 @@ def preserved_attributes(thing: Any, *dicts: str) -> Iterator[None]:
         for name, content in contents.items():
             before[name].clear()
             before[name].update(content)
+
+
+def _put_back_modes(modules: Sequence[nn.Module], modes: Sequence[bool]) -> bool:
+    """Whether one had been changed."""
+    changed = [(m, mode) for m, mode in zip(modules, modes, strict=True) if m.training != mode]
+    for module, mode in changed:  # these alone: a module is slow to set an attribute
+        module.training = mode
+    return bool(changed)
 
 
 def _registries(module: nn.Module) -> list[dict[int, Any]]:
@@ -198,11 +202,11 @@ class _Saved:
         return -(-tensor.numel() * tensor.element_size() // _ALIGNED) * _ALIGNED
 
     def copy_to(self, memory: torch.Tensor) -> None:
-        """Make the copy: in `memory`, of `size` bytes, or anywhere if that is 0."""
+        """Make the copy: in `memory`, of `size` bytes, or anywhere if it has none."""
         if self._tensor is None:
             return
         tensor = self._tensor.detach()
-        if not self.size:
+        if not len(memory):
             self._copy = tensor.clone()
             return
         like = torch.empty_like(tensor, device="meta")  # its strides are those of a clone

@@ -34,14 +34,10 @@ def holding(**tensors) -> nn.Module:
     return model
 
 
-def dense(tensor):
-    return tensor.to_dense() if tensor.is_sparse else tensor
-
-
 def same(a, b) -> bool:
     if a is None or b is None:
         return a is b
-    return a.dtype == b.dtype and torch.allclose(dense(a), dense(b), rtol=0, atol=0, equal_nan=True)
+    return a.dtype == b.dtype and torch.allclose(a.to_dense(), b.to_dense(), rtol=0, atol=0, equal_nan=True)
 
 
 @pytest.mark.parametrize("name", TENSORS)
