@@ -196,8 +196,9 @@ def test_detection_is_drawn_as_mean_and_range():
     np.testing.assert_allclose(drawn.get_xdata(), [0.1, 0.2])
     np.testing.assert_allclose(drawn.get_ydata(), [0.65, 0.85])
     np.testing.assert_allclose(line(axes, "two thresholds").get_ydata(), 0.5)
-    corners = axes.collections[0].get_paths()[0].vertices
-    assert {round(v, 9) for v in corners[:, 1]} == {0.6, 0.7, 0.8, 0.9}
+    assert drawn.get_linestyle() == ":"
+    bars = np.asarray(axes.collections[0].get_segments())
+    np.testing.assert_allclose(bars, [[[0.1, 0.6], [0.1, 0.7]], [[0.2, 0.8], [0.2, 0.9]]])
     with pytest.raises(InputError, match="no column of a detector"):
         plots.plot_detection(DETECTION[["attack", "norm", "delta", "n"]])
     with pytest.raises(InputError, match="no row"):

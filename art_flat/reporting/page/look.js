@@ -51,6 +51,25 @@ const Look = (() => {
     const ticks = whole.flatMap((k) => (span < 0.7 ? [1, 1.5, 2, 3, 5, 7] : [1, 2, 5]).map((m) => m * 10 ** k));
     return { title: title(text), tickvals: ticks.map(Math.log10), ticktext: ticks.map((t) => power(Math.log10(t))) };
   };
+  // ---- between radii, as in _steps.py: an attacked share bounds every larger radius, a certified one every smaller radius
+  const stepLine = (deltas, shares, atZero, kind, look) => {
+    const known = [...shares.keys()].filter((j) => shares[j] !== null);
+    const line = { ...look.line, shape: kind === "certified" ? "vh" : "hv" };
+    return { mode: "lines+markers", ...look, line, x: [0, ...known.map((j) => deltas[j])], y: [atZero, ...known.map((j) => shares[j])] };
+  };
+  const openArea = (deltas, attacked, certified, atZero) => {
+    const x = [0, ...deltas], high = [atZero, ...attacked].slice(0, -1), low = [...certified];
+    high.forEach((v, j) => { if (v === null) high[j] = high[j - 1]; });
+    for (let j = low.length - 1; j >= 0; j--) if (low[j] === null) low[j] = j + 1 < low.length ? low[j + 1] : 0;
+    const corners = (ends) => ends.flatMap((v, j) => [[x[j], v], [x[j + 1], v]]);
+    const around = [...corners(high), ...corners(low).reverse()];
+    return { x: around.map((p) => p[0]), y: around.map((p) => p[1]), name: "open", mode: "lines", line: { width: 0 }, fill: "toself", fillcolor: "rgba(138,143,152,0.22)", hoverinfo: "skip" };
+  };
+  const bracket = (deltas, attacked, certified, atZero, looks) => {
+    const lines = attacked.some((v) => v !== null) ? [openArea(deltas, attacked, certified, atZero)] : [];
+    if (certified.some((v) => v !== null)) lines.push(stepLine(deltas, certified, atZero, "certified", looks.certified));
+    return [...lines, stepLine(deltas, attacked, atZero, "attacked", looks.attacked)];
+  };
   const deltaTitle = (norm) => `radius δ (${sign(norm)}, ${norm === "L0" ? "pixels" : "clip units"})`;
   const draw = (id, traces, layout) => {
     const fg = colour("--fg"), line = colour("--line");
@@ -75,5 +94,5 @@ const Look = (() => {
     xaxis: { visible: false }, yaxis: { visible: false },
     annotations: [{ text, showarrow: false, x: 0.5, y: 0.5, xref: "paper", yref: "paper" }],
   });
-  return { D, $, CYCLE, GREY, SYMBOLS, esc, sign, number, share, positive, power, radius, el, fill, root, narrow, colour, tone, title, powers, deltaTitle, draw, empty };
+  return { D, $, CYCLE, GREY, SYMBOLS, esc, sign, number, share, positive, power, radius, el, fill, root, narrow, colour, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty };
 })();

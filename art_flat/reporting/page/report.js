@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { D, $, CYCLE, GREY, SYMBOLS, esc, sign, number, share, positive, power, radius, el, fill, root, narrow, tone, title, powers, deltaTitle, draw, empty } = Look;
+  const { D, $, CYCLE, GREY, SYMBOLS, esc, sign, number, share, positive, power, radius, el, fill, root, narrow, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty } = Look;
   const OUTCOMES = Object.keys(D.colours.outcomes);
   const [BLUE, RED] = CYCLE;
   const state = { model: 0, norm: null, delta: null, attack: -1, eps: 0, sort: "robust_accuracy", up: true };
@@ -44,12 +44,10 @@
     const s = surface();
     if (!s) { $("eps-value").textContent = "–"; return empty("fig-slice", "No attack gave a result here."); }
     $("eps-value").textContent = number(s.epsilons[state.eps], 3);
-    const x = [0, ...s.deltas];
-    const lines = [];
-    if (s.certified[state.eps].some((v) => v !== null)) {
-      lines.push({ x, y: [1, ...s.certified[state.eps]], name: "certified", mode: "lines+markers", line: { color: tone(BLUE) }, marker: { symbol: "square" } });
-    }
-    lines.push({ x, y: [1, ...s.empirical[state.eps]], name: "not broken by any attack", mode: "lines+markers", line: { color: RED }, fill: lines.length ? "tonexty" : "none", fillcolor: "rgba(138,143,152,0.22)" });
+    const lines = bracket(s.deltas, s.empirical[state.eps], s.certified[state.eps], 1, {
+      certified: { name: "certified", line: { color: tone(BLUE) }, marker: { symbol: "square" } },
+      attacked: { name: "not broken by any attack", line: { color: RED } },
+    });
     return draw("fig-slice", lines.map((l) => ({ type: "scatter", hovertemplate: "δ = %{x:.4g}: %{y:.1%}", ...l })), {
       xaxis: { title: title(deltaTitle(state.norm)), rangemode: "tozero" }, yaxis: { title: title("share of samples"), range: [-0.03, 1.03] },
     });
@@ -60,14 +58,14 @@
     const overall = curves.find((c) => c.attack === D.all) || (curves.length === 1 ? curves[0] : null);
     const traces = [[true, "single attacks", "solid"], [false, "points found on other models", "dot"]].flatMap(([own, name, dash]) =>
       curves.filter((c) => c.attack !== D.all && (c.source_model === c.model) === own).map((c, i) => ({
-        x: [0, ...c.delta], y: [c.accuracy, ...c.robust], name, legendgroup: name, showlegend: i === 0, mode: "lines",
-        line: { color: GREY, width: 1, dash }, hovertemplate: `${esc(c.attack)}${own ? "" : ` (found on ${esc(c.source_model)})`}<br>δ = %{x:.4g}: %{y:.1%}<extra></extra>`,
+        ...stepLine(c.delta, c.robust, c.accuracy, "attacked", { line: { color: GREY, width: 1, dash } }), name, legendgroup: name, showlegend: i === 0, mode: "lines",
+        hovertemplate: `${esc(c.attack)}${own ? "" : ` (found on ${esc(c.source_model)})`}<br>δ = %{x:.4g}: %{y:.1%}<extra></extra>`,
       })));
     if (overall) {
-      if (overall.certified.some((v) => v !== null)) {
-        traces.push({ x: [0, ...overall.delta], y: [overall.accuracy, ...overall.certified], name: "certified", mode: "lines+markers", line: { color: tone(BLUE), width: 2.5 }, marker: { symbol: "square" }, hovertemplate: "certified<br>δ = %{x:.4g}: %{y:.1%}<extra></extra>" });
-      }
-      traces.push({ x: [0, ...overall.delta], y: [overall.accuracy, ...overall.robust], name: "worst of all attacks", mode: "lines+markers", line: { color: RED, width: 2.5 }, hovertemplate: "worst of all<br>δ = %{x:.4g}: %{y:.1%}<extra></extra>" });
+      traces.push(...bracket(overall.delta, overall.robust, overall.certified, overall.accuracy, {
+        certified: { name: "certified", line: { color: tone(BLUE), width: 2.5 }, marker: { symbol: "square" }, hovertemplate: "certified<br>δ = %{x:.4g}: %{y:.1%}<extra></extra>" },
+        attacked: { name: "worst of all attacks", line: { color: RED, width: 2.5 }, hovertemplate: "worst of all<br>δ = %{x:.4g}: %{y:.1%}<extra></extra>" },
+      }));
     }
     return draw("fig-curve", traces.map((t) => ({ type: "scatter", ...t })), {
       xaxis: { title: title(deltaTitle(state.norm)), rangemode: "tozero" }, yaxis: { title: title("accuracy (share of samples)"), range: [-0.03, 1.03] },

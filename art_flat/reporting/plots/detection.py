@@ -13,11 +13,13 @@ from ._choose import only
 
 
 def plot_detection(table: pd.DataFrame) -> Any:
-    """Balanced accuracy of each detector against δ; the dashed line is guessing.
+    """Balanced accuracy of each detector at each δ; the dashed line is guessing.
+
+    Nothing is known between two radii, so dotted lines only say which points belong together.
 
     Args:
         table: What `detection_table` returns, for one attack and norm; where several tables are put together, as of
-            several seeds, lines are means over the rows of a radius and bands run from the smallest to the largest.
+            several seeds, points are means over the rows of a radius and bars run from the smallest to the largest.
 
     Returns:
         A matplotlib `Figure`.
@@ -34,8 +36,10 @@ def plot_detection(table: pd.DataFrame) -> Any:
     low, mean, high = groups.min(), groups.mean(), groups.max()
     figure, axes = new_figure(5.2, 3.6)
     for detector, colour, marker in zip(detectors, cycle(CYCLE), cycle("os^Dv"), strict=False):
-        axes.fill_between(mean.index, low[detector], high[detector], color=colour, alpha=0.15, lw=0)
-        axes.plot(mean.index, mean[detector], color=colour, marker=marker, label=detector.replace("_", " "))
+        axes.vlines(mean.index, low[detector], high[detector], color=colour, lw=1.5)
+        axes.plot(
+            mean.index, mean[detector], color=colour, marker=marker, ls=":", label=detector.replace("_", " ")
+        )
     axes.axhline(0.5, color=GREY, lw=1, ls="--")
     norm = str(part["norm"].iloc[0])
     axes.set(xlabel=delta_label(norm), ylabel="balanced accuracy", ylim=(None, 1.02))

@@ -7,6 +7,7 @@ from itertools import cycle
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from ..._checks import check_epsilon, radius_words
 from ..._wording import origin
@@ -24,6 +25,7 @@ from .._look import (
     new_figure,
     radius_text,
 )
+from .._steps import ATTACKED_STEPS, CERTIFIED_STEPS, known_points, open_area
 from ._choose import choose_model, choose_norm
 
 ENDS = {"empirical": "not broken by any attack", "certified": "certified"}
@@ -92,6 +94,9 @@ def plot_bracket(
 ) -> Any:
     """A slice through the surface: the (δ, ε)-robust share against δ at one ε, between its two ends.
 
+    Both ends are steps: the certified share at a radius holds at every smaller one, what no attack broke there bounds
+    the share at every larger one. The grey area between them is open.
+
     Args:
         results: The run.
         epsilon: Tolerated loss change, nats.
@@ -109,18 +114,11 @@ def plot_bracket(
     table = table[(table["model"] == model) & (table["norm"] == norm)].sort_values("delta")
     figure, axes = new_figure()
     # no point moves at δ = 0, so every sample is robust there
-    delta, empirical, certified = (
-        np.concatenate([[at_zero], table[c].to_numpy(float)])
-        for c, at_zero in (("delta", 0.0), ("empirical", 1.0), ("certified", 1.0))
-    )
-    axes.plot(delta, empirical, marker="o", color=RED, label=ENDS["empirical"])
-    if table["certified"].notna().any():
-        axes.plot(delta, certified, marker="s", color=BLUE, label=ENDS["certified"])
-        axes.fill_between(delta, certified, empirical, color=GREY, alpha=0.25, lw=0)
+    _draw_bracket(axes, table, tuple(ENDS), 1.0, tuple(ENDS.values()))
     axes.set(
         title=f"{model}, ε = {epsilon:.4g} nats", xlabel=delta_label(norm), ylabel=SHARE, ylim=(-0.02, 1.02)
     )
-    axes.legend(frameon=False)
+    legend_below(figure, [axes], 2)
     return figure
 
 
@@ -130,7 +128,8 @@ def plot_security_curve(
 ) -> Any:
     """Robust accuracy against δ: every attack in grey, the worst case over all of them, the certified accuracy.
 
-    Points found on other models are dotted.
+    Curves are steps: a robust accuracy bounds the truth at every larger radius, a certified accuracy at every smaller
+    one; the grey area between the worst case and what is certified is open. Points found on other models are dotted.
 
     Args:
         results: The run.
@@ -159,18 +158,15 @@ def plot_security_curve(
         label = "single attacks" if own else "points found on other models"
         label = origin(part.iloc[0]) if colour else label
         axes.plot(
-            *_with_clean(part), color=colour or GREY, lw=1.4 if colour else 0.8, alpha=1 if colour else 0.6,
-            ls="-" if own else ":", label="_" if label in said else label,
+            *_with_clean(part), drawstyle=ATTACKED_STEPS, color=colour or GREY, lw=1.4 if colour else 0.8,
+            alpha=1 if colour else 0.6, ls="-" if own else ":", label="_" if label in said else label,
         )  # fmt: skip
         said.add(label)
     worst = table[table["attack"] == ALL_ATTACKS] if (table["attack"] == ALL_ATTACKS).any() else table
     if len(worst):
-        x, y = _with_clean(worst)
-        axes.plot(x, y, color=RED, marker="o", lw=2, label="worst of all attacks")
-        if worst["certified_accuracy"].notna().any():
-            axes.plot(
-                *_with_clean(worst, "certified_accuracy"), color=BLUE, marker="s", lw=2, label="certified"
-            )
+        worst = worst.sort_values("delta")
+        columns, labels = ("robust_accuracy", "certified_accuracy"), ("worst of all attacks", "certified")
+        _draw_bracket(axes, worst, columns, float(worst["accuracy"].iloc[0]), labels, lw=2)
     axes.set(
         title=f"{model}, {NORM_SIGNS[norm]}", xlabel=delta_label(norm), ylabel="accuracy (share of samples)",
         ylim=(-0.02, 1.02),
@@ -179,8 +175,37 @@ def plot_security_curve(
     return figure
 
 
-def _with_clean(part: Any, column: str = "robust_accuracy") -> tuple[np.ndarray, np.ndarray]:
-    """δ and an accuracy, from δ = 0 on."""
+def _with_clean(part: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """δ and the robust accuracy of an attack, from the clean accuracy at δ = 0 on."""
     part = part.sort_values("delta")
-    delta, robust = part["delta"].to_numpy(float), part[column].to_numpy(float)
-    return np.concatenate([[0.0], delta]), np.concatenate([part["accuracy"].to_numpy(float)[:1], robust])
+    accuracy = float(part["accuracy"].iloc[0])
+    return known_points(part["delta"].to_numpy(float), part["robust_accuracy"].to_numpy(float), accuracy)
+
+
+def _draw_bracket(
+    axes: Any,
+    table: pd.DataFrame,
+    columns: tuple[str, ...],
+    at_zero: float,
+    labels: tuple[str, ...],
+    **style: Any,
+) -> None:
+    """The two ends of what is known of a share, as steps, and the area between them.
+
+    Args:
+        axes: Where to draw.
+        table: One row per radius, sorted by δ.
+        columns: Its columns with the upper and the lower end.
+        at_zero: The share at δ = 0.
+        labels: Of the upper and the lower end.
+        **style: What `Axes.plot` takes.
+    """
+    delta, high, low = (table[c].to_numpy(float) for c in ("delta", *columns))
+    if not np.isnan(high).all():
+        x, below, above = open_area(delta, high, low, at_zero)
+        axes.fill_between(x, below, above, color=GREY, alpha=0.25, lw=0, label="open")
+    ends = [(high, ATTACKED_STEPS, RED, "o", labels[0]), (low, CERTIFIED_STEPS, BLUE, "s", labels[1])]
+    for shares, steps, colour, marker, label in ends:
+        if not np.isnan(shares).all():
+            x, y = known_points(delta, shares, at_zero)
+            axes.plot(x, y, drawstyle=steps, color=colour, marker=marker, label=label, **style)
