@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from typing import Any, ParamSpec, TypeVar, cast
@@ -105,6 +106,34 @@ def check_number(
         raise InputError(f"`{name}` must be greater than {above:g} ({unit}), got {number:g}")
     if at_least is not None and not number >= at_least:
         raise InputError(f"`{name}` must be at least {at_least:g} ({unit}), got {number:g}")
+    return number
+
+
+def check_count(value: Any, name: str, *, at_least: int = 1, of: str = "") -> int:
+    """A whole number of Python, NumPy or torch; a bool is not one.
+
+    Args:
+        value: The number.
+        name: What to call it in an error.
+        at_least: The smallest that is allowed.
+        of: What is counted, such as "samples".
+
+    Returns:
+        The same as Python's own.
+
+    Raises:
+        InputError: If it is not a whole number, or too small.
+
+    >>> check_count(np.int64(3), "steps")
+    3
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, (bool, np.bool_)) or number < at_least:
+        kind = f"whole number of {of}, at least" if of else "whole number of at least"
+        raise InputError(f"`{name}` must be a {kind} {at_least}, got {value!r}")
     return number
 
 

@@ -16,7 +16,15 @@ import numpy as np
 import torch
 
 from .._arrays import like, to_numpy
-from .._checks import check_delta, check_inputs, check_labels, check_norm, radius_words
+from .._checks import (
+    check_count,
+    check_delta,
+    check_inputs,
+    check_labels,
+    check_norm,
+    check_number,
+    radius_words,
+)
 from .._errors import (
     AttackNotUsableError,
     BudgetError,
@@ -30,6 +38,7 @@ from .._random import drawn, forked
 from .._types import Norm
 from ..adapters.base import Adapter, Outputs, Passes
 from ..functional import cross_entropy, distance, distances, project
+from ._parameters import read_parameter
 from ._parts import Access as Access
 from ._parts import AttackInfo as AttackInfo
 from ._parts import AttackResult as AttackResult
@@ -63,7 +72,7 @@ class Attack(ABC):
             known = " or ".join(map(repr, hint)) if hint else ", ".join(sorted(info.defaults)) or "none"
             raise ParameterError(f"{info.name} has no parameter {key!r}; did you mean {known}?")
         self.info = info
-        self.params: Mapping[str, Any] = params
+        self.params: Mapping[str, Any] = {k: read_parameter(info, k, v) for k, v in params.items()}
 
     @abstractmethod
     def run(self, problem: Problem) -> torch.Tensor:
@@ -75,6 +84,32 @@ class Attack(ABC):
         Raises:
             AttackNotUsableError: With the reason.
         """
+
+    def require_count(self, key: str, value: Any) -> None:
+        """Refuse a parameter that is not a whole number of at least 1.
+
+        Raises:
+            InputError: With the attack and the parameter.
+        """
+        with self._named():
+            check_count(value, key)
+
+    def require_step(self, key: str, value: Any) -> None:
+        """Refuse a step size that is neither None nor a number above 0.
+
+        Raises:
+            InputError: With the attack and the parameter.
+        """
+        with self._named():
+            if value is not None:
+                check_number(value, key, "units of the classifier's clip_values", above=0.0)
+
+    @contextlib.contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except InputError as error:
+            raise InputError(f"{self.info.name}: {error}") from None
 
     def fixed_steps(self, delta: float) -> Steps | None:
         """Size and number of its steps at radius `delta`, both in clip units.

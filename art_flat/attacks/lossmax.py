@@ -20,7 +20,6 @@ from typing import Any
 
 import torch
 
-from .._errors import InputError
 from .._types import Norm
 from ..adapters.base import Adapter
 from .base import Attack, Problem, Steps
@@ -32,11 +31,8 @@ class _LossMaximiser(Attack):
     def check(self, net: Adapter, norm: Norm) -> None:
         """Refuse parameters without meaning; see `Attack.check`."""
         for key in ("steps", "restarts"):
-            value = self._param(key)
-            if not isinstance(value, int) or value < 1:
-                raise InputError(
-                    f"{self.info.name}: `{key}` must be a whole number of at least 1, got {value!r}"
-                )
+            self.require_count(key, self._param(key))
+        self.require_step("step_size", self.params.get("step_size"))
 
     def _param(self, key: str) -> Any:
         return self.params.get(key, self.info.defaults[key])
@@ -67,7 +63,7 @@ class PGD(_LossMaximiser):
     def fixed_steps(self, delta: float) -> Steps:
         """See `Attack.fixed_steps`."""
         count, size = self._param("steps"), self._param("step_size")
-        return Steps(2.5 * delta / count if size is None else float(size), count)
+        return Steps(2.5 * delta / count if size is None else size, count)
 
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
         """See `_LossMaximiser.search`."""

@@ -10,7 +10,6 @@ from abc import abstractmethod
 
 import torch
 
-from .._errors import InputError
 from .._types import Norm
 from ..adapters.base import Adapter
 from .base import Attack, Problem
@@ -22,10 +21,7 @@ class _Noise(Attack):
 
     def check(self, net: Adapter, norm: Norm) -> None:
         """Refuse parameters without meaning; see `Attack.check`."""
-        if not isinstance(self.steps, int) or self.steps < 1:
-            raise InputError(
-                f"{self.info.name}: `steps` must be a whole number of at least 1, got {self.steps!r}"
-            )
+        self.require_count("steps", self.steps)
 
     @property
     def steps(self) -> int:

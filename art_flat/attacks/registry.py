@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from .._errors import ArtFlatError, AttackNotUsableError, InputError, UnknownNameError
+from ._parameters import read_literal
 from .base import Attack, AttackInfo
 from .own import as_attack
 from .sequence import Stage, split_place
@@ -180,7 +181,7 @@ def parse_spec(spec: str) -> tuple[str, Mapping[str, Any]]:
     try:
         call = ast.parse("_" + spec[len(name) :].strip(), mode="eval").body
         keywords = call.keywords if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) else []
-        params = {k.arg: ast.literal_eval(k.value) for k in keywords if k.arg is not None}
+        params = {k.arg: read_literal(k.value) for k in keywords if k.arg is not None}
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         raise InputError(_unreadable(spec, str(error))) from None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):

@@ -1,11 +1,100 @@
-"""The classifier as libraries of torch attacks want it: float32 images in [0, 1], and a device to be found."""
+"""The classifier as attack libraries want it: float32 inputs in [0, 1], and a device to be found."""
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import nn
 
+from .._errors import AttackNotUsableError
 from ._parts import Problem
+
+_WIDE = 8
+"""A clip range this many times wider than the points an attack can reach is not the scale of the data."""
+
+_SMALLEST_RADIUS = 2.0**-17
+"""Share of a window below which δ is too coarse in float32, whose spacing below 1 is up to 2**-24."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """The interval of inputs that an attack works in, mapped to [0, 1]; lengths are divided by `size`.
+
+    It is the clip range, unless that is infinite or much wider than the data: there float32 would round δ away.
+    Then it is the smallest interval that holds every point of every ball. Attacks without a radius get the range
+    of the data and as much again on both sides.
+
+    Attributes:
+        low: What is mapped to 0, float64: one value, or one per feature where inputs are vectors whose features
+            may lie far apart.
+        size: Length of the interval in clip units, the same for all features.
+        clip: Smallest and largest admissible values, where part of the window is not admissible; else None.
+    """
+
+    low: torch.Tensor
+    size: float
+    clip: tuple[torch.Tensor, torch.Tensor] | None = None
+
+    @classmethod
+    def from_problem(cls, problem: Problem) -> Window:
+        """Return the window for what is attacked.
+
+        Raises:
+            AttackNotUsableError: If δ is so small beside the range of the data that float32 cannot hold it.
+        """
+        low, high = problem.low.double(), problem.high.double()
+        clip = (problem.low, problem.high)
+        lowest, highest = _reach(problem)
+        lowest, highest = torch.maximum(lowest, low), torch.minimum(highest, high)
+        size, range_ = float((highest - lowest).max()), float(high.max() - low.min())
+        if range_ <= _WIDE * size:
+            window = cls(low.min(), range_, clip if low.numel() > 1 or high.numel() > 1 else None)
+        elif problem.x.ndim == 2:
+            window = cls(lowest, size, clip)
+        else:
+            window = cls(lowest.min(), float(highest.max() - lowest.min()), clip)
+        window.require_resolution(problem)
+        return window
+
+    def require_resolution(self, problem: Problem) -> None:
+        """Refuse a radius that float32 cannot hold.
+
+        Raises:
+            AttackNotUsableError: With the radius and the range.
+        """
+        if (
+            problem.delta is not None
+            and problem.norm != "L0"
+            and problem.delta < _SMALLEST_RADIUS * self.size
+        ):
+            raise AttackNotUsableError(
+                f"delta = {problem.delta:g} is too small for float32, in which this library computes: the data have "
+                f"a range of {self.size:g}; standardise the features, or use art_flat:PGD, which does not rescale"
+            )
+
+    def to_unit(self, x: torch.Tensor) -> torch.Tensor:
+        """Return inputs in clip units, rescaled to [0, 1]."""
+        return ((x - self.low.to(x)) / self.size).clamp(0, 1)
+
+    def from_unit(self, u: torch.Tensor) -> torch.Tensor:
+        """Return inputs in [0, 1] in clip units, inside the clip range."""
+        x = u * self.size + self.low.to(u)
+        if self.clip is None:
+            return x
+        low, high = (limit.to(x) for limit in self.clip)
+        return x.clamp(low, high)
+
+
+def _reach(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
+    """Smallest and largest values that an attack may need, float64: one per feature of vectors, else one."""
+    x = problem.x.double()
+    low, high = (x.amin(dim=0), x.amax(dim=0)) if x.ndim == 2 else (x.amin(), x.amax())
+    margin = problem.delta
+    if margin is None or problem.norm == "L0":
+        spread = float((high - low).max())
+        margin = spread if spread > 0 else max(1.0, float(x.abs().max()))
+    return low - margin, high + margin
 
 
 class UnitView(nn.Module):
@@ -23,7 +112,7 @@ class UnitView(nn.Module):
         super().__init__()
         net, shape = problem.net, problem.net.input_shape
         self.module = problem.module
-        self.low, self.span = float(problem.low), float(problem.high) - float(problem.low)
+        self.window = Window.from_problem(problem)
         self.shape = shape
         self.dtype = net.dtype
         self.image = shape if len(shape) == 3 else (1, 1, int(torch.Size(shape).numel()))
@@ -34,7 +123,7 @@ class UnitView(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return the logits (n, k), float32, of images (n, channels, height, width)."""
-        inputs = self.narrow(x).reshape(-1, *self.shape).to(self.dtype) * self.span + self.low
+        inputs = self.window.from_unit(self.narrow(x).reshape(-1, *self.shape).to(self.dtype))
         logits: torch.Tensor = self.module(inputs).float()
         if self.positive:
             return logits - logits.detach().amin(dim=1, keepdim=True) + 1

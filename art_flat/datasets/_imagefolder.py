@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from .._checks import check_count
 from .._errors import InputError, UnknownNameError
 from ._dataset import Dataset, count
 
@@ -63,10 +65,12 @@ def load_imagefolder(root: Path, split: str, n: int | None, size: int | Sequence
 def _shape(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair = (size, size) if isinstance(size, int) else tuple(size)
-    if len(pair) != 2 or not all(isinstance(s, int) and s > 0 for s in pair):
-        raise InputError(f"`size` must be a number of pixels or (height, width), got {size!r}")
-    return pair[0], pair[1]
+    pair: Any = (size, size) if np.ndim(size) == 0 else size
+    try:
+        height, width = (check_count(s, "size") for s in pair)
+    except (TypeError, ValueError):  # InputError among them
+        raise InputError(f"`size` must be a number of pixels or (height, width), got {size!r}") from None
+    return height, width
 
 
 def _split_folder(root: Path, split: str) -> Path:

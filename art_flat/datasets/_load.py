@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from .._checks import check_count
 from .._errors import InputError, UnknownNameError
 from ._dataset import Dataset
 from ._imagefolder import load_imagefolder
@@ -84,10 +83,7 @@ def load_dataset(
         if value is not None and value is not False and option not in _OPTIONS[name]:
             takes = ", ".join(f"`{o}`" for o in sorted(_OPTIONS[name]))
             raise InputError(f"data set {name!r} has no use for `{option}`; of its own it takes {takes}")
-    if n is not None and (isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 1):
-        raise InputError(
-            f"`n` must be a whole number of samples, at least 1, got {n!r}; leave it out for all"
-        )
+    n = None if n is None else check_count(n, "n", of="samples")
     if name == "digits":
         return load_digits(split, n, seed)
     needed, value = ("path", path) if name == "npz" else ("root", root)

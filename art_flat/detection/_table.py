@@ -14,7 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from .._arrays import to_numpy
-from .._checks import check_definition, check_delta, check_inputs, check_labels, radius_words
+from .._checks import check_count, check_definition, check_delta, check_inputs, check_labels, radius_words
 from .._errors import InputError
 from .._types import Definition
 from ..adapters import adapt
@@ -96,8 +96,7 @@ def detection_table(
     net, found = adapt(classifier), load_attacks(attack)
     if len(found) != 1:
         raise InputError(f"`attack` names {len(found)} attacks; pass one, and call once for each")
-    if int(folds) != folds or folds < 2:
-        raise InputError(f"`folds` must be a whole number of at least 2, got {folds!r}")
+    folds = check_count(folds, "folds", at_least=2)
     check_definition(definition)
     inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
     labels = check_labels(y, len(inputs), net.nb_classes)
@@ -106,7 +105,8 @@ def detection_table(
     clean_factors = factors(net, clean, definition)
     right = to_numpy(clean.logits.argmax(dim=1).cpu() == labels.cpu())
     rows = []
-    for delta in map(check_delta, [deltas] if isinstance(deltas, (int, float, str)) else deltas):
+    radii: Any = [deltas] if np.ndim(deltas) == 0 else deltas
+    for delta in map(check_delta, radii):
         result = found[0](net, inputs, labels, delta=delta, norm=norm, seed=seed, clean=clean)
         kept = to_numpy(result.within_budget) & (result.status != "failed")
         if successful:

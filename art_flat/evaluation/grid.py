@@ -113,7 +113,7 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
         deltas = {next(iter(norms))[0]: deltas}
     radii: dict[Norm, tuple[float, ...]] = {}
     for norm, values in deltas.items():
-        values = [values] if isinstance(values, (int, float, str)) else list(values)
+        values = [values] if np.ndim(values) == 0 else list(values)
         radii[check_norm(norm)] = tuple(sorted({check_delta(v) for v in values}))
     if not any(radii.values()):
         raise InputError('`deltas` has no radius; pass at least one, such as deltas={"Linf": [8/255]}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import joblib
@@ -40,7 +41,7 @@ def uses_workers(n_jobs: int | None) -> bool:
     Raises:
         InputError: If the active backend cannot be used.
     """
-    if n_jobs is not None and (not isinstance(n_jobs, int) or isinstance(n_jobs, bool) or n_jobs == 0):
+    if n_jobs is not None and (not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
         raise InputError(f"`n_jobs` must be a whole number other than 0, or None, got {n_jobs!r}")
     backend, _ = get_active_backend()
     name = type(backend).__name__

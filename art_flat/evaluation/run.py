@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from .._arrays import to_numpy
-from .._checks import check_epsilon, check_inputs, check_labels, check_number
+from .._checks import check_count, check_epsilon, check_inputs, check_labels, check_number
 from .._errors import InputError
 from .._types import Norm
 from ..adapters import Adapter, adapt
@@ -168,8 +168,7 @@ def check_run(
         )
     nets = {str(name): adapt(model) for name, model in named.items()}
     found = load_attacks(attacks)
-    if not isinstance(shard_size, int) or shard_size < 1:
-        raise InputError(f"`shard_size` must be a whole number of at least 1, got {shard_size!r}")
+    shard_size = check_count(shard_size, "shard_size")
     data = _check_data(nets, x, y, samples, weight)
     threads = _check_threads(threads, out)
     if time_limit is not None:
@@ -238,9 +237,7 @@ def _check_threads(threads: Any, out: str | os.PathLike[str] | None) -> int:
         threads = Store(out).read_config().get("threads")
     if threads is None:
         threads = 1
-    if not isinstance(threads, int) or isinstance(threads, bool) or threads < 1:
-        raise InputError(f"`threads` must be a whole number of at least 1, got {threads!r}")
-    return threads
+    return check_count(threads, "threads")
 
 
 def _check_part(part: Any) -> tuple[int, int] | None:
@@ -248,10 +245,13 @@ def _check_part(part: Any) -> tuple[int, int] | None:
         return None
     if isinstance(part, str) and re.fullmatch(r"\d{1,9}/\d{1,9}", part):
         part = tuple(map(int, part.split("/")))
-    is_pair = isinstance(part, Sequence) and len(part) == 2 and all(isinstance(p, int) for p in part)
-    if not is_pair or not 1 <= part[0] <= part[1]:
+    try:
+        number, shares = (check_count(p, "part") for p in part)
+    except (TypeError, ValueError):  # InputError among them
+        number, shares = 1, 0
+    if number > shares:
         raise InputError(f"`part` must be such as '3/16', the third of 16 shares, got {part!r}")
-    return part[0], part[1]
+    return number, shares
 
 
 def _library(attack: Attack) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_delta, check_norm, check_number
+from .._checks import check_count, check_delta, check_norm, check_number
 from .._errors import InputError
 
 
@@ -47,8 +47,7 @@ class Adversary:
             raise InputError(f"an adversary in training moves in Linf or L2, got {checked['norm']!r}")
         if self.step is not None:
             checked["step"] = check_delta(self.step)
-        if isinstance(self.steps, bool) or int(self.steps) != self.steps or self.steps < 1:
-            raise InputError(f"`steps` must be a whole number of at least 1, got {self.steps!r}")
+        checked["steps"] = check_count(self.steps, "steps")
         low, high = (check_number(v, "clip_values", "value of an input") for v in self.clip_values)
         if low >= high:
             raise InputError(f"`clip_values` must be (low, high) with low < high, got {self.clip_values!r}")

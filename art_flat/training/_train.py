@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_inputs, check_labels, check_number
+from .._checks import check_count, check_inputs, check_labels, check_number
 from .._errors import InputError
 from ._adversary import Adversary
 from ._checkpoint import Checkpoint, fingerprint
@@ -81,14 +81,11 @@ def train(
         InputError: If data or settings cannot be used, nothing can be trained, the loss becomes infinite, or the
             checkpoint is of another training.
     """
-    for name, count in (("epochs", epochs), ("batch_size", batch_size)):
-        if int(count) != count or count < 1:
-            raise InputError(f"`{name}` must be a whole number of at least 1, got {count!r}")
+    epochs, batch_size = check_count(epochs, "epochs"), check_count(batch_size, "batch_size")
     lr = check_number(lr, "lr", "learning rate", above=0.0)
     weight_decay = check_number(weight_decay, "weight_decay", "factor of the penalty", at_least=0.0)
     momentum, warmup = _share(momentum, "momentum"), _share(warmup, "warmup")
-    if int(crop) != crop or crop < 0:
-        raise InputError(f"`crop` must be a whole number of pixels, at least 0, got {crop!r}")
+    crop = check_count(crop, "crop", at_least=0, of="pixels")
     if checkpoint is not None and Path(checkpoint).suffix != ".safetensors":
         raise InputError(f"`checkpoint` must end in .safetensors, got {Path(checkpoint).name!r}")
     parameters = [p for p in model.parameters() if p.requires_grad]

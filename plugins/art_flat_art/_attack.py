@@ -14,11 +14,12 @@ from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
 from art_flat.attacks.base import Steps
+from art_flat.attacks.view import Window
 
 from ._compat import installed
 from ._row import Call, Row
 from ._rules import scaled_step
-from ._view import SHARD, Scale, classifier, from_view, to_view
+from ._view import SHARD, classifier, from_view, to_view
 
 _ORDER: Mapping[Norm, float] = {"Linf": np.inf, "L2": 2, "L1": 1, "L0": 0}
 
@@ -83,6 +84,8 @@ class ArtAttack(Attack):
     def check(self, net: Adapter, norm: Norm) -> None:
         """Refuse what the library cannot do, before any forward pass; see `Attack.check`."""
         wrong = []
+        if self.row.step:
+            self.require_step(self.row.step[0], self._all_params[self.row.step[0]])
         if net.nb_classes < self.row.classes:
             wrong.append(f"needs at least {self.row.classes} classes, the classifier has {net.nb_classes}")
         if self.row.images and len(net.input_shape) != 3:
@@ -98,7 +101,7 @@ class ArtAttack(Attack):
         if self.row.step is None or self.row.step[1] is not scaled_step:
             return None
         given, params = self._all_params[self.row.step[0]], self._all_params
-        return Steps(scaled_step(delta, params) if given is None else float(given), int(params["max_iter"]))
+        return Steps(scaled_step(delta, params) if given is None else given, int(params["max_iter"]))
 
     def run(self, problem: Problem) -> torch.Tensor:
         """See `Attack.run`; points that are solved already are handed over only where more can be gained."""
@@ -111,8 +114,8 @@ class ArtAttack(Attack):
         radius = self._radius(problem)
         if not bool(todo.any()) or (radius is not None and radius <= 0):
             return points
-        scale = Scale.of(problem)
-        x = to_view(points[todo], scale, row.layout)
+        window = Window.from_problem(problem)
+        x = to_view(points[todo], window, row.layout)
         classes = _labels(row, problem, logits)[todo].cpu().numpy()
         call = Call(
             build=getattr(evasion, row.name),
@@ -122,7 +125,7 @@ class ArtAttack(Attack):
             y=np.eye(problem.net.nb_classes, dtype=np.float32)[classes],
             target=None if problem.target is None else problem.target[todo].cpu().numpy(),
             label=problem.y[todo].cpu().numpy(),
-            pool=to_view(problem.x, scale, row.layout),
+            pool=to_view(problem.x, window, row.layout),
             delta=radius,
             norm=_ORDER[problem.norm],
             params=self._all_params,
@@ -145,7 +148,7 @@ class ArtAttack(Attack):
             return None
         if self.row.radius_value is not None:
             return self.row.radius_value(problem)
-        return problem.delta / Scale.of(problem).size
+        return problem.delta / Window.from_problem(problem).size
 
     def _arguments(self, problem: Problem, radius: Any, n: int) -> dict[str, Any]:
         """The constructor's arguments after the classifier."""
@@ -154,8 +157,8 @@ class ArtAttack(Attack):
         if row.step and row.step[0] in arguments:
             name, default = row.step
             given = arguments[name]
-            unit = Scale.of(problem).size
-            arguments[name] = default(radius, arguments) if given is None else float(given) / unit
+            unit = Window.from_problem(problem).size
+            arguments[name] = default(radius, arguments) if given is None else given / unit
         if arguments.get("batch_size", 0) is None:
             arguments["batch_size"] = min(n, SHARD)
         if row.radius is not None:

@@ -9,9 +9,9 @@ from typing import Any
 from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Problem
+from art_flat.attacks.view import Window
 
 from ._compat import installed
-from ._view import Scale
 
 Params = Mapping[str, Any]
 Check = Callable[[Params, Adapter, Norm], str | None]
@@ -56,7 +56,7 @@ def pixels(problem: Problem) -> int:
 
 def grey_levels(problem: Problem) -> float:
     """δ in steps of 1/255 of the range, one less because ART cuts off fractions afterwards."""
-    return 255 * (problem.delta or 0) / Scale.of(problem).size - 1
+    return 255 * (problem.delta or 0) / Window.from_problem(problem).size - 1
 
 
 def needs_dlr(params: Params, net: Adapter, norm: Norm) -> str | None:

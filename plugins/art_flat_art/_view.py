@@ -18,6 +18,7 @@ from art.estimators.classification import PyTorchClassifier
 from torch import nn
 
 from art_flat.attacks import Problem
+from art_flat.attacks.view import Window
 
 Shape = tuple[int, ...]
 
@@ -61,50 +62,20 @@ COLUMN = Layout(
 """(n, d, 1, 1): for attacks that count features along the first axis."""
 
 
-@dataclass(frozen=True)
-class Scale:
-    """From clip units to [0, 1] and back; lengths are divided by `size`.
-
-    Attributes:
-        low: Smallest value of any input.
-        size: Largest less smallest value.
-    """
-
-    low: float
-    size: float
-
-    @classmethod
-    def of(cls, problem: Problem) -> Scale:
-        """The scale of a problem; where the range differs between inputs, the widest."""
-        low = float(problem.low.min())
-        return cls(low, float(problem.high.max()) - low)
-
-    def there(self, x: torch.Tensor) -> torch.Tensor:
-        """Clip units to [0, 1]."""
-        return (x - self.low) / self.size
-
-    def back(self, u: torch.Tensor) -> torch.Tensor:
-        """[0, 1] to clip units."""
-        return u * self.size + self.low
-
-
 class _Shell(nn.Module):
     """What ART sees of the model: no parameter of it, so that ART can neither move nor change it."""
 
-    def __init__(self, problem: Problem, scale: Scale, layout: Layout, probabilities: bool) -> None:
+    def __init__(self, problem: Problem, window: Window, layout: Layout, probabilities: bool) -> None:
         super().__init__()
         self.anchor = nn.Parameter(torch.zeros(()), requires_grad=False)  # some attacks look for a device
         self.output = nn.Softmax(dim=1) if probabilities else nn.Identity()
-        self._inside = (problem, scale, layout)  # in a tuple: not registered as a submodule
+        self._inside = (problem, window, layout)  # in a tuple: not registered as a submodule
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
         """Inputs as ART has them → logits or probabilities (n, k), float32, on the device of `u`."""
-        problem, scale, layout = self._inside
+        problem, window, layout = self._inside
         x = layout.back(u, problem.net.input_shape).to(problem.net.device, problem.net.dtype)
-        x = scale.back(x)
-        if problem.low.numel() > 1:  # another range for every feature: never query outside it
-            x = torch.minimum(torch.maximum(x, problem.low), problem.high)
-        result: torch.Tensor = self.output(problem.module(x).float())
+        result: torch.Tensor = self.output(problem.module(window.from_unit(x)).float())
         return result.to(u.device)
 
 
@@ -119,10 +90,10 @@ def classifier(problem: Problem, layout: Layout = CHANNELS_FIRST, *, probabiliti
     Returns:
         A `PyTorchClassifier` on inputs in [0, 1].
     """
-    scale, device = Scale.of(problem), problem.net.device
+    window, device = Window.from_problem(problem), problem.net.device
     with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
         return PyTorchClassifier(
-            model=_Shell(problem, scale, layout, probabilities),
+            model=_Shell(problem, window, layout, probabilities),
             loss=nn.CrossEntropyLoss(),
             input_shape=layout.shape(problem.net.input_shape),
             nb_classes=problem.net.nb_classes,
@@ -133,9 +104,9 @@ def classifier(problem: Problem, layout: Layout = CHANNELS_FIRST, *, probabiliti
         )
 
 
-def to_view(x: torch.Tensor, scale: Scale, layout: Layout) -> np.ndarray:
+def to_view(x: torch.Tensor, window: Window, layout: Layout) -> np.ndarray:
     """Our tensor in clip units → ART's float32 array in [0, 1]."""
-    return np.ascontiguousarray(layout.there(scale.there(x).clamp(0, 1)).float().cpu().numpy())
+    return np.ascontiguousarray(layout.there(window.to_unit(x)).float().cpu().numpy())
 
 
 def from_view(
@@ -153,12 +124,12 @@ def from_view(
     Returns:
         Points of the shape of `x`.
     """
-    scale = Scale.of(problem)
+    window = Window.from_problem(problem)
     tolerance = 1e-6 if problem.norm == "L0" else 0.0  # rescaling inside an attack is no change of a pixel
     same = torch.from_numpy(np.abs(u - clean) <= tolerance).to(x.device)
-    points = scale.back(torch.from_numpy(np.asarray(u, dtype=np.float64)).to(x.device, x.dtype))
+    points = torch.from_numpy(np.asarray(u, dtype=np.float64)).to(x.device, x.dtype)
     shape = tuple(x.shape[1:])
-    return torch.where(layout.back(same, shape), x, layout.back(points, shape))
+    return torch.where(layout.back(same, shape), x, window.from_unit(layout.back(points, shape)))
 
 
 __all__ = [
@@ -166,7 +137,6 @@ __all__ = [
     "CHANNELS_LAST",
     "COLUMN",
     "Layout",
-    "Scale",
     "classifier",
     "from_view",
     "to_view",

@@ -9,7 +9,7 @@ import foolbox
 import numpy as np
 import torch
 
-from art_flat._errors import AttackNotUsableError, InputError, ParameterError
+from art_flat._errors import AttackNotUsableError, ParameterError
 from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
@@ -58,9 +58,7 @@ class LibraryAttack(Attack):
         if not self.row.walks:
             return None
         count, size, share = (self.settings[k] for k in ("steps", STEP, "rel_stepsize"))
-        return Steps(
-            delta * (2.5 / count if share is None else share) if size is None else float(size), count
-        )
+        return Steps(delta * (2.5 / count if share is None else share) if size is None else size, count)
 
     def check(self, net: Adapter, norm: Norm) -> None:
         """Refuse what the library cannot deal with; see `Attack.check`.
@@ -79,25 +77,23 @@ class LibraryAttack(Attack):
                 f"{self.info.name} cannot be used: it needs images (channels, height, width), the classifier takes "
                 f"{net.input_shape}"
             )
-        steps = self.settings.get("steps", 1)
-        if not isinstance(steps, int) or steps < 1:
-            raise InputError(f"{self.info.name}: `steps` must be a whole number of at least 1, got {steps!r}")
+        self.require_count("steps", self.settings.get("steps", 1))
+        self.require_step(STEP, self.settings.get(STEP))
 
     def run(self, problem: Problem) -> torch.Tensor:
         """Return the library's points, in clip units; see `Attack.run`."""
-        low = float(problem.low)
-        span = float(problem.high) - low
         view = UnitView(problem).eval()
-        start = view.show((problem.x - low) / span)
+        window = view.window
+        start = view.show(window.to_unit(problem.x))
         todo = self._open(view, start, problem)
         if not bool(todo.any()):
             return problem.x
         model = foolbox.PyTorchModel(view, bounds=(0, 1), device=start.device)
         labels = problem.y if problem.target is None else problem.target
         points = start.clone()
-        points[todo] = self._points(model, start[todo], labels[todo], problem, span).to(points)
+        points[todo] = self._points(model, start[todo], labels[todo], problem, window.size).to(points)
         moved = (points != start).reshape(problem.x.shape)
-        back = points.reshape(problem.x.shape).to(problem.x.dtype) * span + low
+        back = window.from_unit(points.reshape(problem.x.shape).to(problem.x.dtype))
         return torch.where(moved, back, problem.x)
 
     @torch.no_grad()

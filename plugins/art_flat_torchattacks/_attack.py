@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from art_flat._errors import AttackNotUsableError, InputError, ParameterError
+from art_flat._errors import AttackNotUsableError, ParameterError
 from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
@@ -60,10 +60,10 @@ class LibraryAttack(Attack):
                 f"takes {net.input_shape}"
             )
         steps = self.row.step.steps if self.row.step is not None else None
-        if steps is not None and (not isinstance(case.params[steps], int) or case.params[steps] < 1):
-            raise InputError(
-                f"{case.name}: `{steps}` must be a whole number of at least 1, got {case.params[steps]!r}"
-            )
+        if steps is not None:
+            self.require_count(steps, case.params[steps])
+        if self.row.step is not None:
+            self.require_step(self.row.step.parameter, case.params[self.row.step.parameter])
         for check in self.row.checks:
             check(case)
 
@@ -74,16 +74,15 @@ class LibraryAttack(Attack):
             return None
         count = self.settings[step.steps] if step.steps else 1
         given = self.settings[step.parameter]
-        return Steps(step.factor * delta / count if given is None else float(given), count)
+        return Steps(step.factor * delta / count if given is None else given, count)
 
     def run(self, problem: Problem) -> torch.Tensor:
         """Return the library's points, in clip units; see `Attack.run`."""
-        low = float(problem.low)
-        span = float(problem.high) - low
         view = UnitView(problem, widen=self.row.three_channels, positive=self.row.positive_logits)
-        clean = view.show((problem.x - low) / span)
+        window = view.window
+        clean = view.show(window.to_unit(problem.x))
         start = clean if self.row.begin is None else self.row.begin(clean)
-        setup = Setup(problem, view, start, span, self.settings)
+        setup = Setup(problem, view, start, window.size, self.settings)
         attack = self.library_attack(setup)
         target = self.row.aim(setup)
         if target is not None:
@@ -92,7 +91,7 @@ class LibraryAttack(Attack):
         if self.row.finish is not None:
             points = self.row.finish(setup, points)
         moved = (view.narrow(points) != view.narrow(start)).reshape(problem.x.shape)
-        back = view.narrow(points).reshape(problem.x.shape).to(problem.x.dtype) * span + low
+        back = window.from_unit(view.narrow(points).reshape(problem.x.shape).to(problem.x.dtype))
         return torch.where(moved, back, problem.x)
 
     def library_attack(self, setup: Setup) -> Any:

@@ -70,7 +70,7 @@ class Setup:
         problem: The problem in clip units.
         view: The classifier as the library sees it: images in [0, 1].
         start: The clean images in [0, 1], shape (n, channels, height, width).
-        span: Length of the clip range.
+        span: Length of the window that is mapped to [0, 1], in clip units.
         params: The attack's parameters, defaults included.
     """
 

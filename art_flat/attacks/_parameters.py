@@ -1,0 +1,86 @@
+"""Parameters of attacks: from the text of a configuration or from NumPy to Python's own values."""
+
+from __future__ import annotations
+
+import ast
+import numbers
+import re
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from .._errors import ParameterError
+from ._parts import AttackInfo
+
+_FRACTION = re.compile(r"\s*[-+]?[\d.]+\s*/\s*[\d.]+\s*")
+
+
+def read_parameter(info: AttackInfo, key: str, value: Any) -> Any:
+    """The value of a parameter as Python's own; the text of a number, such as "2/255", as that number.
+
+    Args:
+        info: The attack.
+        key: The parameter.
+        value: What was given for it.
+
+    Returns:
+        The value.
+
+    Raises:
+        ParameterError: If the parameter is a number and the text is not.
+    """
+    if isinstance(value, np.generic):
+        return value.item()
+    default = info.defaults[key]
+    if not isinstance(value, str) or isinstance(default, (str, bool)):
+        return value
+    is_number = isinstance(default, numbers.Real)
+    if not is_number and not (default is None and _FRACTION.fullmatch(value)):
+        return value
+    try:
+        number = Fraction("".join(value.split())) if "/" not in value else _divide(*value.split("/"))
+    except (ValueError, ZeroDivisionError):
+        raise ParameterError(
+            f"{info.name}: `{key}` must be a number such as 0.01 or 2/255, got {value!r}"
+        ) from None
+    is_whole = isinstance(default, numbers.Integral) and number.denominator == 1
+    return int(number) if is_whole else float(number)
+
+
+def read_literal(node: ast.expr) -> Any:
+    """The value of a literal in the text of an attack, with fractions of numbers in it.
+
+    Args:
+        node: The parsed text.
+
+    Returns:
+        The value.
+
+    Raises:
+        ValueError: If it is anything but numbers, texts, None, truth values, and collections of them.
+
+    >>> read_literal(ast.parse("(2/255, 'dlr')", mode="eval").body)
+    (0.00784313725490196, 'dlr')
+    """
+    try:
+        return ast.literal_eval(_Fractions().visit(node))
+    except (TypeError, ValueError, ZeroDivisionError):
+        text = ast.unparse(node)
+        raise ValueError(
+            f"{text} is not a number, a fraction, a quoted text, None, True, False or a list"
+        ) from None
+
+
+class _Fractions(ast.NodeTransformer):
+    """Replace a division of two numbers by its value."""
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        if not isinstance(node.op, ast.Div):
+            return node
+        left, right = (ast.literal_eval(self.visit(side)) for side in (node.left, node.right))
+        return ast.copy_location(ast.Constant(left / right), node)
+
+
+def _divide(numerator: str, denominator: str) -> Fraction:
+    return Fraction(numerator.strip()) / Fraction(denominator.strip())
