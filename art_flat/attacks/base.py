@@ -37,7 +37,7 @@ from .._interrupt import interruptible
 from .._random import drawn, forked
 from .._types import Norm
 from ..adapters.base import Adapter, Outputs, Passes
-from ..functional import cross_entropy, distance, distances, project
+from ..functional import cross_entropy, snap_into_balls
 from ._parameters import read_parameter
 from ._parts import Access as Access
 from ._parts import AttackInfo as AttackInfo
@@ -49,10 +49,6 @@ from ._parts import Usability as Usability
 
 if TYPE_CHECKING:
     from .._types import Array
-
-_ROUNDING: dict[Norm, float] = {"Linf": 1e-3, "L2": 1e-3, "L1": 1e-2, "L0": 0.0}
-"""Relative excess over δ that float32 arithmetic inside the libraries explains; it is projected away."""
-
 
 class Attack(ABC):
     """An attack on an adapted classifier; a subclass writes `run`.
@@ -156,6 +152,7 @@ class Attack(ABC):
         seed: int = 0,
         clean: Outputs | None = None,
         estimate_gradients: bool = False,
+        radii: Mapping[Norm, Sequence[float]] | None = None,
     ) -> AttackResult:
         """Attack `x` and measure what came back.
 
@@ -170,6 +167,8 @@ class Attack(ABC):
             clean: Logits and features at `x`, where they are known already.
             estimate_gradients: Where a preprocessing defence has no gradient, go along the estimate that the
                 defence declares (often the identity) instead of refusing.
+            radii: Norm → further radii at which the points will be read: rounding errors do not put a point outside
+                any of these balls, nor outside that of `delta`; see `art_flat.functional.snap_into_balls`.
 
         Returns:
             The points and what was measured of them.
@@ -216,7 +215,7 @@ class Attack(ABC):
                 "the weights were put back"
             )
         points, finite = _repair(points, problem)
-        measured = distances(inputs, points)
+        points, measured = snap_into_balls(inputs, points, self._balls(problem, radii))
         inside = torch.ones_like(finite) if delta is None else measured[norm] <= delta
         outputs = net.outputs(points)
         success = _fooled(outputs.logits, problem) & inside & finite
@@ -238,6 +237,20 @@ class Attack(ABC):
             delta=delta,
             seed=problem.seed,
         )
+
+    def own_radius(self, problem: Problem) -> float | None:
+        """The radius, in clip units, that the attack keeps to whatever `delta` is; None if it has none."""
+        return None
+
+    def _balls(
+        self, problem: Problem, radii: Mapping[Norm, Sequence[float]] | None
+    ) -> Iterator[tuple[Norm, float]]:
+        """Every ball in which the points may count."""
+        for delta in (problem.delta, self.own_radius(problem)):
+            if delta is not None:
+                yield problem.norm, delta
+        for norm, deltas in (radii or {}).items():
+            yield from ((norm, delta) for delta in deltas)
 
     def _check_call(self, net: Adapter, norm: Norm, delta: float | None, target: Array | None) -> None:
         if not isinstance(net, Adapter):
@@ -295,36 +308,15 @@ def _quiet() -> Iterator[list[str]]:
 
 
 def _repair(points: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points clipped to the range and freed of rounding errors over δ; and which of them were finite."""
-    x, delta = problem.x, problem.delta
+    """Points clipped to the range, and which of them were finite."""
+    x = problem.x
     if not isinstance(points, torch.Tensor) or points.shape != x.shape:
         got = tuple(points.shape) if hasattr(points, "shape") else type(points).__name__
         raise BudgetError(f"the attack gave back {got} where points of shape {tuple(x.shape)} were expected")
     points = points.detach().to(x.device, x.dtype)
     finite = torch.isfinite(points).flatten(1).all(dim=1)
     points = torch.where(finite.view(-1, *[1] * (x.ndim - 1)), points, x)
-    points = torch.minimum(torch.maximum(points, problem.low), problem.high)
-    return points if delta is None else without_rounding(x, points, delta, problem.norm), finite
-
-
-def without_rounding(x: torch.Tensor, points: torch.Tensor, delta: float, norm: Norm) -> torch.Tensor:
-    """Points whose distance exceeds δ by no more than float32 arithmetic explains, pulled back into the ball.
-
-    Args:
-        x: Clean inputs, shape (n, ...).
-        points: Points of the same shape.
-        delta: Radius.
-        norm: Norm of the ball.
-
-    Returns:
-        The points; those inside, and those farther out, are as they were.
-    """
-    excess = distance(x, points, norm) / delta
-    rounded = (excess > 1) & (excess <= 1 + _ROUNDING[norm])
-    if bool(rounded.any()):
-        points = points.clone()
-        points[rounded] = project(x[rounded], points[rounded], delta, norm)
-    return points
+    return torch.minimum(torch.maximum(points, problem.low), problem.high), finite
 
 
 def _fooled(logits: torch.Tensor, problem: Problem) -> torch.Tensor:

@@ -15,7 +15,7 @@ from .._arrays import to_numpy
 from .._checks import check_norm
 from .._errors import AttackNotUsableError, InputError, UnknownNameError
 from .._types import NORMS, Norm
-from .base import Access, Attack, AttackInfo, Budget, Problem, without_rounding
+from .base import Access, Attack, AttackInfo, Budget, Problem
 
 _SILENT = {"verbose", "summary_writer", "device", "attack_mode"}
 """Settings of library objects that do not change what they find, or that are no settings."""
@@ -70,10 +70,13 @@ def as_attack(
     notes: tuple[str, ...] = ()
     targeted = False
     run: Callable[[Problem], Any]
+    radius: Callable[[Problem], float | None] = _no_radius
     if _is_instance(obj, "art.attacks.attack", "EvasionAttack"):
         settings, run = _plain({k: getattr(obj, k, None) for k in obj.attack_params}), _art(obj)
+        radius = _radius_of(obj, lambda problem: 1.0)
     elif _is_instance(obj, "torchattacks.attack", "Attack"):
         settings, run = _plain(vars(obj)), _torchattacks(obj)
+        radius = _radius_of(obj, lambda problem: float((problem.high - problem.low).max()))
     elif callable(obj) and not isinstance(obj, type):
         run = _function(obj, budget)
         version = _digest(obj) if version is None else version
@@ -93,7 +96,7 @@ def as_attack(
         norms = _own_norm(obj) if norms is None else norms
     info = AttackInfo(
         name=f"own:{_name(obj, name)}",
-        build=lambda **params: _Own(info, params, run, must_target=targeted),
+        build=lambda **params: _Own(info, params, run, radius, must_target=targeted),
         norms=_norms(norms),
         access=access,
         budget=budget,
@@ -114,11 +117,13 @@ class _Own(Attack):
         info: AttackInfo,
         params: Mapping[str, Any],
         run: Callable[[Problem], Any],
+        radius: Callable[[Problem], float | None],
         *,
         must_target: bool,
     ) -> None:
         super().__init__(info, params)
         self._run = run
+        self._radius = radius
         self._must_target = must_target
 
     def run(self, problem: Problem) -> torch.Tensor:
@@ -138,6 +143,11 @@ class _Own(Attack):
         return points  # type: ignore[no-any-return]
 
 
+    def own_radius(self, problem: Problem) -> float | None:
+        """The radius that the object was made with; see `Attack.own_radius`."""
+        return self._radius(problem)
+
+
 def _function(function: Callable[..., Any], budget: Budget) -> Callable[[Problem], Any]:
     def run(problem: Problem) -> Any:
         radius = {"delta": problem.delta, "norm": problem.norm} if budget == "fixed" else {}
@@ -152,8 +162,7 @@ def _art(attack: Any) -> Callable[[Problem], Any]:
     def run(problem: Problem) -> Any:
         labels = problem.y if problem.target is None else problem.target
         one_hot = np.eye(problem.net.nb_classes, dtype=np.float32)[to_numpy(labels)]
-        points = torch.from_numpy(attack.generate(to_numpy(problem.x).astype(np.float32), y=one_hot))
-        return _within_own_radius(attack, points.to(problem.x), problem)
+        return torch.from_numpy(attack.generate(to_numpy(problem.x).astype(np.float32), y=one_hot))
 
     return run
 
@@ -167,20 +176,26 @@ def _torchattacks(attack: Any) -> Callable[[Problem], Any]:
         unit = ((problem.x - problem.low) / span).float()
         points = attack(unit, labels).detach()
         back = points.to(problem.x.dtype) * span + problem.low
-        points = torch.where(points == unit, problem.x, back)
-        return _within_own_radius(attack, points, problem, float(span.max()))
+        return torch.where(points == unit, problem.x, back)
 
     return run
 
 
-def _within_own_radius(
-    attack: Any, points: torch.Tensor, problem: Problem, span: float = 1.0
-) -> torch.Tensor:
-    """Points freed of rounding errors over the radius the object was made with, so that they count at that δ."""
-    radius = getattr(attack, "eps", None)
-    if not isinstance(radius, (int, float, np.number)) or not radius > 0 or points.shape != problem.x.shape:
-        return points
-    return without_rounding(problem.x, points, float(radius) * span, problem.norm)
+def _no_radius(problem: Problem) -> None:
+    return None
+
+
+def _radius_of(attack: Any, unit: Callable[[Problem], float]) -> Callable[[Problem], float | None]:
+    """The largest radius of an object whose `eps` is a number or an array, in lengths of `unit` in clip units."""
+
+    def radius(problem: Problem) -> float | None:
+        try:
+            largest = float(np.max(attack.eps))
+        except (AttributeError, TypeError, ValueError):
+            return None
+        return largest * unit(problem) if 0 < largest < np.inf else None
+
+    return radius
 
 
 def _is_instance(obj: Any, module: str, cls: str) -> bool:

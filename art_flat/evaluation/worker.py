@@ -185,7 +185,7 @@ class Worker:
                 result = unit.attack(
                     nets[unit.model], x, labels, delta=unit.delta, norm=unit.norm,
                     seed=unit.own_seed, clean=before[unit.model],
-                    estimate_gradients=self.options.estimate_gradients,
+                    estimate_gradients=self.options.estimate_gradients, radii=self.options.deltas,
                 )  # fmt: skip
             after = {m: result.outputs if m == unit.model else nets[m].outputs(result.x) for m in keys}
             frames = [adversarial_rows(nets[m], labels, before[m], result, after[m], keys[m]) for m in keys]

@@ -19,6 +19,7 @@ from .loss_change import feature_gradient_norm as feature_gradient_norm
 from .loss_change import loss_change as loss_change
 from .loss_change import margin as margin
 from .loss_change import minimum_loss_increase_lower_bound as minimum_loss_increase_lower_bound
+from .rounding import snap_into_balls as snap_into_balls
 from .sharpness import gini_impurity as gini_impurity
 from .sharpness import hessian_max_eigenvalue as hessian_max_eigenvalue
 from .sharpness import hessian_trace as hessian_trace
@@ -46,6 +47,8 @@ __all__ = [  # noqa: RUF022 (grouped by file)
     "distance",
     "distances",
     "project",
+    # rounding
+    "snap_into_balls",
     # bounds
     "BOUND_KINDS",
     "SOUND_BOUND_KINDS",

@@ -16,8 +16,7 @@ from .._errors import BudgetError, InputError
 from .._types import Norm
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, load_attacks
-from ..attacks.base import without_rounding
-from ..functional import distance
+from ..functional import snap_into_balls
 from ..scores._points import Points, check_points
 from ..scores._reduce import Bools, loss_change_at
 
@@ -102,6 +101,7 @@ def make_case(
         )
     net = adapt(classifier)
     inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values).detach()
+    inputs = inputs.to(torch.promote_types(net.dtype, torch.float32))  # as attacks see them
     labels = check_labels(y, len(inputs), net.nb_classes).cpu()
     radius = None if delta is None else check_delta(delta)
     clean = net.outputs(inputs)
@@ -133,7 +133,7 @@ def _given(net: Adapter, x: torch.Tensor, x_adv: Any, delta: float | None, norm:
             raise InputError(
                 f"`{name}` has {len(points)} points for {len(x)} samples; pass one for each, in the order of `x`"
             )
-        points = _inside(x, points.detach().to(x.device), delta, norm, name)
+        points = _inside(x, points.detach().to(x), delta, norm, name)
         none = np.zeros(len(x), dtype=bool)
         yield Tried(net.outputs(points), ~none, none)
 
@@ -144,10 +144,8 @@ def _inside(
     """The points freed of rounding errors over δ."""
     if delta is None:
         return points
-    dtype = torch.promote_types(x.dtype, points.dtype)
-    x, points = x.to(dtype), points.to(dtype)
-    points = without_rounding(x, points, delta, norm)
-    length = distance(x, points, norm)
+    points, lengths = snap_into_balls(x, points, [(norm, delta)])
+    length = lengths[norm]
     outside = length > delta
     if bool(outside.any()):
         first = int(outside.nonzero()[0, 0])
@@ -185,8 +183,9 @@ def _attacked(
     seed: int,
 ) -> Tried:
     foreign = norm not in attack.info.norms and attack.info.budget != "fixed"
+    ball = {} if norm is None or delta is None else {norm: (delta,)}
     result = attack(
-        net, x, labels, clean=clean, seed=seed,
+        net, x, labels, clean=clean, seed=seed, radii=ball,
         norm=None if foreign else norm, delta=None if foreign else delta,
     )  # fmt: skip
     inside = to_numpy(result.within_budget)
