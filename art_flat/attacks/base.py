@@ -50,6 +50,7 @@ from ._parts import Usability as Usability
 if TYPE_CHECKING:
     from .._types import Array
 
+
 class Attack(ABC):
     """An attack on an adapted classifier; a subclass writes `run`.
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 import sys
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from types import MethodType
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from .._arrays import to_numpy
 from .._checks import check_norm
 from .._errors import AttackNotUsableError, InputError, UnknownNameError
 from .._types import NORMS, Norm
+from ._fingerprint import identity
 from .base import Access, Attack, AttackInfo, Budget, Problem
 
 _SILENT = {"verbose", "summary_writer", "device", "attack_mode"}
@@ -52,7 +53,9 @@ def as_attack(
         access: What it needs of the model.
         maximises_loss: Whether it looks for the largest cross-entropy in the ball.
         version: Anything that changes when its results would. Results folders are resumed by it: by default it is
-            made from the text of the function, not of what that calls.
+            made from the code of the function or class, its closure, arguments, attributes and what they hold, but not
+            from the code of other modules that it calls. Give one to an attack that counts or draws in its own
+            attributes, and would seem another attack after every run.
 
     Returns:
         The attack.
@@ -66,6 +69,21 @@ def as_attack(
     """
     if isinstance(obj, Attack):
         return obj
+
+    def again() -> OwnAttack:
+        made = as_attack(
+            obj,
+            name=name,
+            norms=asked,
+            budget=budget,
+            access=access,
+            maximises_loss=maximises_loss,
+            version=given,
+        )
+        assert isinstance(made, OwnAttack)
+        return made
+
+    asked, given = norms, version
     settings: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
     targeted = False
@@ -79,7 +97,6 @@ def as_attack(
         radius = _radius_of(obj, lambda problem: float((problem.high - problem.low).max()))
     elif callable(obj) and not isinstance(obj, type):
         run = _function(obj, budget)
-        version = _digest(obj) if version is None else version
     else:
         raise InputError(
             f"cannot attack with {obj!r}; pass a function (module, x, y) -> x_adv, an attack object of ART or "
@@ -96,20 +113,32 @@ def as_attack(
         norms = _own_norm(obj) if norms is None else norms
     info = AttackInfo(
         name=f"own:{_name(obj, name)}",
-        build=lambda **params: _Own(info, params, run, radius, must_target=targeted),
+        build=lambda **params: OwnAttack(
+            info, params, run, radius, Source(obj, name is not None, again), must_target=targeted
+        ),
         norms=_norms(norms),
         access=access,
         budget=budget,
         maximises_loss=maximises_loss,
         targeted=targeted,
         notes=notes,
-        version=version or "",
+        version=identity(obj) if version is None else version,
         defaults=settings or {},
     )
     return info.build(**info.defaults)
 
 
-class _Own(Attack):
+class Source(NamedTuple):
+    """What `as_attack` was given."""
+
+    obj: Any
+    is_named: bool
+    """Whether the user gave the name."""
+    again: Callable[[], OwnAttack]
+    """Makes the attack again from what the object holds now."""
+
+
+class OwnAttack(Attack):
     """Around what `as_attack` was given."""
 
     def __init__(
@@ -118,12 +147,14 @@ class _Own(Attack):
         params: Mapping[str, Any],
         run: Callable[[Problem], Any],
         radius: Callable[[Problem], float | None],
+        source: Source,
         *,
         must_target: bool,
     ) -> None:
         super().__init__(info, params)
         self._run = run
         self._radius = radius
+        self.source = source
         self._must_target = must_target
 
     def run(self, problem: Problem) -> torch.Tensor:
@@ -142,6 +173,21 @@ class _Own(Attack):
             points = torch.from_numpy(points)
         return points  # type: ignore[no-any-return]
 
+    def renamed(self, name: str) -> OwnAttack:
+        """The same attack under another name, with the library's prefix."""
+        info = replace(self.info, name=name)
+        return OwnAttack(
+            info, self.params, self._run, self._radius, self.source, must_target=self._must_target
+        )
+
+    def repeats(self, other: Attack) -> bool:
+        """Whether it is the same object as that of another attack, run in the same way, whatever it is called."""
+        if not isinstance(other, OwnAttack):
+            return False
+        mine, theirs = self.source.obj, other.source.obj
+        same = mine is theirs or (isinstance(mine, MethodType) and mine == theirs)
+        ours = (replace(a.info, name="", build=type(self)) for a in (self, other))
+        return same and self.params == other.params and len({repr(info) for info in ours}) == 1
 
     def own_radius(self, problem: Problem) -> float | None:
         """The radius that the object was made with; see `Attack.own_radius`."""
@@ -240,12 +286,3 @@ def _name(obj: Any, name: str | None) -> str:
     if not name or set(name) & set("()*:, "):
         raise InputError(f"`name` must be a word without spaces, brackets, colons or stars, got {name!r}")
     return name
-
-
-def _digest(obj: Any) -> str:
-    """Twelve hexadecimal digits of the text of a function or of an object's class; nothing where there is none."""
-    try:
-        text = inspect.getsource(obj if inspect.isroutine(obj) else type(obj))
-    except (OSError, TypeError):
-        return ""
-    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -7,13 +7,13 @@ import functools
 import importlib.metadata
 import importlib.util
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 from .._errors import ArtFlatError, AttackNotUsableError, InputError, UnknownNameError
 from ._parameters import read_literal
 from .base import Attack, AttackInfo
-from .own import as_attack
+from .own import OwnAttack, as_attack
 from .sequence import Stage, split_place
 
 GROUP = "art_flat.attacks"
@@ -128,6 +128,9 @@ def same_attack(attack: Attack) -> bool:
 def load_attacks(specs: Any) -> list[Attack]:
     """Attacks from one or several names, suites, attacks already built and your own, without repetition.
 
+    Your own functions and objects of one name are numbered, as `own:step` and `own:step-2`, unless `as_attack` was
+    given the name.
+
     Args:
         specs: One or several of: names as `load_attack` takes them, names or files of suites, attacks, and
             whatever `as_attack` takes.
@@ -151,13 +154,33 @@ def load_attacks(specs: Any) -> list[Attack]:
         else:
             found = [load_attack(spec)]
         for attack in found:
-            if attacks.setdefault(attack.name, attack).hash != attack.hash:
-                raise InputError(
-                    f"two different attacks are called {attack.name}; give each its own: as_attack(..., name=...)"
-                )
+            _include(attacks, attack)
     if not attacks:
         raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
     return list(attacks.values())
+
+
+def _include(attacks: dict[str, Attack], attack: Attack) -> None:
+    """Add an attack under a name of its own, unless it is there already."""
+    if isinstance(attack, OwnAttack):
+        attack = attack.source.again()
+        if any(attack.repeats(other) for other in attacks.values()):
+            return
+        attack = _numbered(attack, attacks)
+    before = attacks.setdefault(attack.name, attack)
+    if before is not attack and not (before.hash == attack.hash and same_attack(attack)):
+        raise InputError(
+            f"two different attacks are called {attack.name}; give each its own: as_attack(..., name=...)"
+        )
+
+
+def _numbered(attack: OwnAttack, taken: Container[str]) -> OwnAttack:
+    """The attack with the first free number after its name, if the name is taken and the user did not choose it."""
+    name, number = attack.info.name, 1
+    while attack.name in taken and not attack.source.is_named:
+        number += 1
+        attack = attack.renamed(f"{name}-{number}")
+    return attack
 
 
 def parse_spec(spec: str) -> tuple[str, Mapping[str, Any]]:

@@ -210,7 +210,16 @@ def make_grid(
                     for delta in deltas[norm] if own else [None]:
                         chain = (getattr(attack, "sequence", None), norm, delta)
                         after = chains.get(chain, ()) if isinstance(attack, Stage) else ()
-                        parts = [attack.hash, norm, delta, deltas, seed, scored, options, [u.key for u in after]]
+                        parts = [
+                            attack.hash,
+                            norm,
+                            delta,
+                            deltas,
+                            seed,
+                            scored,
+                            options,
+                            [u.key for u in after],
+                        ]
                         unit = Unit(model, attack, norm, delta, seed, rows, _key(*shared, *parts), after)
                         grid.attacked.append(unit)
                         if isinstance(attack, Stage):
