@@ -9,6 +9,7 @@ import torch
 from art.attacks.evasion import DeepFool, FastGradientMethod, ProjectedGradientDescent
 from art.estimators.classification import PyTorchClassifier
 from art.estimators.classification.scikitlearn import ScikitlearnLogisticRegression
+from tolerances import close, near
 from torch import nn
 
 import art_flat as af
@@ -93,11 +94,11 @@ def test_loss_increase_is_the_worst_of_all_points(digits, points, reference):
     each = metrics.loss_increase(net.estimator, x, y, x_adv=points, reduction="none")
     expected = np.maximum(reference["change"].max(axis=0), 0)
     assert each.dtype == np.float64
-    np.testing.assert_allclose(each, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(each, expected, **close("net"))
     assert expected.max() > 1
     single = metrics.loss_increase(net.estimator, x, y, x_adv=points[1])
     assert isinstance(single, float)
-    assert single == pytest.approx(np.maximum(reference["change"][1], 0).mean(), rel=1e-5)
+    assert single == near(np.maximum(reference["change"][1], 0).mean(), "net")
     low, high = (
         metrics.loss_increase(net, x, y, x_adv=points, reduction="quantile", quantile=q) for q in (0.0, 1.0)
     )
@@ -143,7 +144,7 @@ def test_minimum_loss_increase(digits, points, reference):
     change = np.where(reference["wrong"], reference["change"], math.inf).min(axis=0)
     expected = np.where(reference["right"], change, np.minimum(change, 0))
     each = metrics.minimum_loss_increase(net.estimator, x, y, x_adv=points, reduction="none")
-    np.testing.assert_allclose(each, expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(each, expected, **close("net"))
     assert np.isinf(expected).any()
     assert metrics.minimum_loss_increase(net, x, y, x_adv=points) == np.sort(each)[11]
     assert metrics.minimum_loss_increase(net, x, y, x_adv=points, quantile=1.0) == math.inf
@@ -156,7 +157,7 @@ def test_adversarial_flatness_is_read_where_the_loss_is_largest(digits, points, 
     adversarial = reference["right"] & reference["wrong"][worst, columns]
     ratio = np.exp(reference["log_kappa_adv"][worst, columns] - reference["log_kappa"])
     each = metrics.adversarial_flatness(net.estimator, x, y, x_adv=points, reduction="none")
-    np.testing.assert_allclose(each[adversarial], ratio[adversarial], rtol=1e-4)
+    np.testing.assert_allclose(each[adversarial], ratio[adversarial], **close("gradient"))
     assert np.isnan(each[~adversarial]).all()
     assert 3 < adversarial.sum() < len(x)
     kept = np.sort(each[adversarial])
@@ -180,11 +181,11 @@ def test_relative_sharpness_at_clean_points(digits, definition):
     z, phi = (torch.as_tensor(v) for v in (net.logits(x), net.features(x)))
     expected = references.log_relative_sharpness(z, phi, net.head.weight.detach(), definition).exp().numpy()
     each = metrics.relative_sharpness(net.estimator, x, definition=definition, reduction="none")
-    np.testing.assert_allclose(each, expected, rtol=1e-5)
+    np.testing.assert_allclose(each, expected, **close("head", scale=0))
     mean = metrics.relative_sharpness(net.estimator, x, definition=definition)
-    assert mean == pytest.approx(expected.mean(), rel=1e-5)
+    assert mean == near(expected.mean(), "head", scale=0)
     median = metrics.relative_sharpness(net, x, definition=definition, reduction="quantile")
-    assert median == pytest.approx(np.sort(expected)[11], rel=1e-5)
+    assert median == near(np.sort(expected)[11], "head", scale=0)
 
 
 def test_relative_sharpness_at_adversarial_points(digits, points, reference):
@@ -192,12 +193,12 @@ def test_relative_sharpness_at_adversarial_points(digits, points, reference):
     worst, columns = reference["change"].argmax(axis=0), np.arange(len(x))
     expected = np.exp(reference["log_kappa_adv"][worst, columns])
     each = metrics.relative_sharpness(net, x, y, x_adv=points, reduction="none")
-    np.testing.assert_allclose(each, expected, rtol=1e-4)
+    np.testing.assert_allclose(each, expected, **close("gradient"))
     assert (reference["change"].max(axis=0) > 0).any()
     np.testing.assert_allclose(
         metrics.relative_sharpness(net, x, y, x_adv=points[0], reduction="none"),
         net.relative_sharpness(points[0]),
-        rtol=1e-5,
+        **close("net"),
     )
     with pytest.raises(InputError, match="`y` is missing"):
         metrics.relative_sharpness(net, x, x_adv=points)
@@ -271,7 +272,7 @@ def test_raw_or_adapted_and_every_form_of_labels_and_arrays(digits, points, metr
         np.testing.assert_array_equal(plain, other)
     order = np.random.default_rng(0).permutation(len(x))
     mixed = call(metric, net, x[order], y[order], x_adv=[p[order] for p in points], reduction="none")
-    np.testing.assert_allclose(mixed, plain[order], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(mixed, plain[order], **close("net", scale=10))
     assert isinstance(call(metric, net.estimator, x, y, x_adv=points), float)
 
 
@@ -294,7 +295,7 @@ def test_attack_by_name_is_the_attack_itself(digits):
             net.estimator, x, y, attack=attack, delta=DELTA, norm=np.inf, seed=3, reduction="none"
         )
         expected = np.maximum(net.loss(adv.x, y) - net.loss(x, y), 0)
-        np.testing.assert_allclose(got, expected, rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(got, expected, **close("net"))
 
 
 def test_art_attack_instances(digits, points):
@@ -304,12 +305,12 @@ def test_art_attack_instances(digits, points):
     given = metrics.loss_increase(net, x, y, x_adv=points[1], reduction="none")
     for delta in (None, DELTA):
         got = metrics.loss_increase(net.estimator, x, y, attack=fgsm, delta=delta, reduction="none")
-        np.testing.assert_allclose(got, given, rtol=1e-3, atol=1e-5)
+        np.testing.assert_allclose(got, given, **close("net", scale=10))
     worst = metrics.loss_increase(
         net, x, y, attack=[fgsm, "art_flat:PGD(steps=5)"], delta=DELTA, reduction="none"
     )
     pgd = metrics.loss_increase(net, x, y, attack="art_flat:PGD(steps=5)", delta=DELTA, reduction="none")
-    np.testing.assert_allclose(worst, np.maximum(pgd, given), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(worst, np.maximum(pgd, given), **close("net", scale=10))
 
 
 def test_torchattacks_instances(digits):
@@ -319,7 +320,7 @@ def test_torchattacks_instances(digits):
     by_hand = fgsm(torch.tensor(x), torch.tensor(y)).detach().numpy()
     got = metrics.loss_increase(net.estimator, x, y, attack=fgsm, delta=DELTA, reduction="none")
     given = metrics.loss_increase(net, x, y, x_adv=by_hand, reduction="none")
-    np.testing.assert_allclose(got, given, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(got, given, **close("net", scale=10))
     assert given.max() > 0.5
 
 
@@ -331,7 +332,7 @@ def test_a_function_is_an_attack_too(digits):
 
     got = metrics.loss_increase(net, x, y, attack=darker, reduction="none")
     given = metrics.loss_increase(net, x, y, x_adv=x * np.float32(0.9), reduction="none")
-    np.testing.assert_allclose(got, given, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(got, given, **close("net", scale=10))
 
 
 def test_points_of_an_attack_outside_the_ball_count_as_clean(digits):
@@ -358,13 +359,13 @@ def test_minimum_norm_attack_in_another_norm(digits):
     assert 0 < inside.sum() < len(x)
     expected = np.where(inside, np.maximum(net.loss(adv.x, y) - net.loss(x, y), 0), 0)
     got = metrics.loss_increase(net, x, y, attack=deepfool, delta=0.2, norm="Linf", reduction="none")
-    np.testing.assert_allclose(got, expected, rtol=1e-5, atol=1e-8)
+    np.testing.assert_allclose(got, expected, **close("net"))
     instance = DeepFool(net.estimator, max_iter=20, verbose=False)
     same = metrics.minimum_loss_increase(net, x, y, attack=instance, reduction="none")
     by_name = metrics.minimum_loss_increase(net, x, y, attack=deepfool, reduction="none")
     found = np.isfinite(same) & np.isfinite(by_name)
     assert found.sum() >= 20
-    np.testing.assert_allclose(same[found], by_name[found], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(same[found], by_name[found], **close("steps"))
 
 
 def test_failed_points_are_left_out(digits):
@@ -409,7 +410,7 @@ def test_scikit_learn_classifier():
     x_adv = FastGradientMethod(classifier, eps=0.05).generate(x)
     got = metrics.loss_increase(classifier, x, y, x_adv=x_adv, delta=0.05, reduction="none")
     p, p_adv = (classifier.predict(v)[np.arange(len(y)), y] for v in (x, x_adv))
-    np.testing.assert_allclose(got, np.maximum(np.log(p) - np.log(p_adv), 0), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(got, np.maximum(np.log(p) - np.log(p_adv), 0), **close("net", scale=10))
     assert got.mean() > 0.05
     assert metrics.certified_loss_change_robustness(classifier, x, y, delta=1e-6, epsilon=0.1) == 1
 
@@ -477,7 +478,7 @@ def test_rounding_is_no_reason_to_refuse(digits):
     assert np.abs(x_adv.astype(float) - x).max() > 8 / 255
     got = metrics.loss_increase(net, x, y, x_adv=x_adv, delta=8 / 255, reduction="none")
     free = metrics.loss_increase(net, x, y, x_adv=x_adv, reduction="none")
-    np.testing.assert_allclose(got, free, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(got, free, **close("net", scale=10))
 
 
 def test_classifier_and_random_state_are_left_alone(digits):

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from tolerances import close
 from torch import nn
 
 from art_flat import models
@@ -127,7 +128,7 @@ def test_resnet18_is_torchvisions_but_for_the_stem() -> None:
     theirs.load_state_dict(ours.state_dict())
     x = torch.rand(2, 3, 32, 32)
     with torch.no_grad():
-        assert torch.allclose(ours(x), theirs.eval()(x), atol=1e-5)
+        assert torch.allclose(ours(x), theirs.eval()(x), **close("net"))
 
 
 @pytest.mark.parametrize("width", [0, -1.0, float("nan"), "wide"])
@@ -250,14 +251,16 @@ def test_as_classifier_is_the_network(preprocessing: object) -> None:
     standard = (x - np.reshape(mean, (-1, 1, 1))) / np.reshape(std, (-1, 1, 1))
     with torch.no_grad():
         expected = net(torch.from_numpy(standard)).numpy()
-    assert np.allclose(classifier.predict(x), expected, atol=1e-5)
+    assert np.allclose(classifier.predict(x), expected, **close("net"))
     assert tuple(classifier.clip_values) == (0.0, 2.0)
     assert (classifier.nb_classes, classifier.input_shape) == (10, (3, 8, 8))
     gradient = classifier.loss_gradient(x, np.eye(10)[:5])
     inputs = torch.from_numpy(x).requires_grad_()
     scaled = (inputs - torch.as_tensor(mean).reshape(-1, 1, 1)) / torch.as_tensor(std).reshape(-1, 1, 1)
     nn.functional.cross_entropy(net(scaled), torch.arange(5), reduction="sum").backward()
-    assert np.allclose(gradient / np.abs(gradient).max(), inputs.grad / inputs.grad.abs().max(), atol=1e-4)
+    assert np.allclose(
+        gradient / np.abs(gradient).max(), inputs.grad / inputs.grad.abs().max(), **close("gradient")
+    )
 
 
 class _Tuple(nn.Module):
@@ -350,7 +353,7 @@ def test_build_from_our_own(name: str, tmp_path: Path) -> None:
     assert same(expected, build(f"art_flat.models:{name}", seed=5, **DIGITS).model)
     x = np.random.default_rng(0).random((3, 1, 8, 8), dtype=np.float32)
     with torch.no_grad():
-        assert np.allclose(classifier.predict(x), expected.eval()(torch.from_numpy(x)), atol=1e-6)
+        assert np.allclose(classifier.predict(x), expected.eval()(torch.from_numpy(x)), **close("net"))
 
 
 def test_build_with_options() -> None:

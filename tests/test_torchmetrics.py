@@ -6,6 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from tolerances import close, near
 
 pytest.importorskip("torchmetrics", reason="the extra torchmetrics is not installed")
 
@@ -32,7 +33,7 @@ class TestRelativeSharpness:
         for rows in (slice(0, 7), slice(7, 30), slice(30, 40)):
             metric.update(z[rows], phi[rows], w)
         expected = F.relative_sharpness(z.double(), phi.double(), w.double(), definition=definition).mean()
-        torch.testing.assert_close(metric.compute(), expected, rtol=1e-5, atol=0)
+        torch.testing.assert_close(metric.compute(), expected, **close("head", scale=0))
         metric.reset()
         assert metric.n_evaluated == 0
 
@@ -73,7 +74,7 @@ class TestLossChangeRobustness:
                 mask = inside if inside is None else inside[..., rows]
                 metric.update(z[rows], z_adv[..., rows, :], y[rows], mask)
             expected = loss_change_robustness_score(y, z, z_adv, epsilon=epsilon, admissible=inside)
-            assert float(metric.compute()) == pytest.approx(expected, abs=1e-6)
+            assert float(metric.compute()) == near(expected, "value")
             assert 0 < expected < 1
             assert metric.n_evaluated == 38
 
@@ -125,7 +126,7 @@ class TestInTorchmetrics:
         whole, first, second = fed(both()), fed(both(), slice(0, 10)), fed(both(), slice(10, 40))
         for all_, one, two in zip(whole, first, second, strict=True):
             one.merge_state(two)
-            torch.testing.assert_close(one.compute(), all_.compute())
+            torch.testing.assert_close(one.compute(), all_.compute(), **close("head"))
 
     def test_processes_are_gathered(self):
         """What torchmetrics does with several processes, with their states handed over here."""
@@ -136,7 +137,7 @@ class TestInTorchmetrics:
             )
             metric = copy.deepcopy(parts[0][i])
             metric._sync_dist(dist_sync_fn=lambda value, group=None, states=states: next(states))
-            torch.testing.assert_close(metric.compute(), whole.compute())
+            torch.testing.assert_close(metric.compute(), whole.compute(), **close("head"))
 
     def test_collection(self):
         z, phi, w, z_adv, y = case()
@@ -157,7 +158,7 @@ class TestInTorchmetrics:
         torch.multiprocessing.spawn(_in_process, (str(tmp_path / "store"), str(tmp_path)), nprocs=2)
         expected = [float(m.compute()) for m in fed(both())]
         for rank in range(2):
-            np.testing.assert_allclose(np.load(tmp_path / f"{rank}.npy"), expected, rtol=1e-6)
+            np.testing.assert_allclose(np.load(tmp_path / f"{rank}.npy"), expected, **close("head"))
 
 
 def _in_process(rank, store, folder):

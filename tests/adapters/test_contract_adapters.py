@@ -13,6 +13,7 @@ from art import config
 from art.estimators.classification import PyTorchClassifier, SklearnClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.neural_network import MLPClassifier
+from tolerances import close, near
 from torch import nn
 
 import art_flat as af
@@ -107,18 +108,20 @@ class TestNumbers:
         z, phi = (t.double() for t in net.outputs(samples()))
         y = np.arange(N) % net.nb_classes
         losses = [references.cross_entropy(z[i], y[i]) for i in range(N)]
-        np.testing.assert_allclose(net.loss(samples(), y), losses, rtol=1e-6)
+        np.testing.assert_allclose(net.loss(samples(), y), losses, **close("net"))
         weight, bias = net.head.weight.double(), net.head.bias.double()
         for i in range(3):
             hessian = references.weight_hessian(phi[i], weight, bias, int(y[i])).reshape(weight.numel(), -1)
-            assert net.hessian_trace(samples())[i] == pytest.approx(float(hessian.trace()), rel=1e-5)
+            assert net.hessian_trace(samples())[i] == near(float(hessian.trace()), "head", scale=0)
         for definition in ("paper", "neuronwise", "unsquared"):
             expected = references.log_relative_sharpness(z, phi, weight, definition)
             np.testing.assert_allclose(
-                net.log_relative_sharpness(samples(), definition=definition), expected, atol=1e-5
+                net.log_relative_sharpness(samples(), definition=definition), expected, **close("head")
             )
             np.testing.assert_allclose(
-                net.relative_sharpness(samples(), definition=definition), expected.exp(), rtol=1e-5
+                net.relative_sharpness(samples(), definition=definition),
+                expected.exp(),
+                **close("head", scale=0),
             )
 
     def test_torch_in_torch_out(self, net):
@@ -133,10 +136,10 @@ class TestNumbers:
         expected = quantities(net, samples())
         order = np.random.default_rng(3).permutation(N)
         for name, value in quantities(net, samples(), batch_size=2).items():
-            np.testing.assert_allclose(value, expected[name], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(value, expected[name], **close("net"))
         for name in ("logits", "log", "trace"):
             shuffled = quantities(net, samples()[order])[name]
-            np.testing.assert_allclose(shuffled, expected[name][order], rtol=1e-5, atol=1e-6)
+            np.testing.assert_allclose(shuffled, expected[name][order], **close("net"))
 
     def test_label_forms(self, net):
         y = np.arange(N) % net.nb_classes
@@ -198,7 +201,7 @@ class TestBadInput:
             net.relative_sharpness(samples(), definition="papr")
 
     def test_single_sample(self, net):
-        np.testing.assert_allclose(net.logits(samples()[:1]), net.logits(samples())[:1], rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(net.logits(samples()[:1]), net.logits(samples())[:1], **close("net"))
 
 
 def state(net):
@@ -292,7 +295,7 @@ class TestLeavesThingsAlone:
         assert set(net.estimator._features) == {"2"}
         inside = net.estimator.get_activations(samples(), "0", 4)
         np.testing.assert_allclose(
-            inside, net.estimator.model[0](torch.as_tensor(samples())).detach(), rtol=1e-6
+            inside, net.estimator.model[0](torch.as_tensor(samples())).detach(), **close("layer")
         )
         assert set(net.estimator._features) == {"2", "0"}
 

@@ -5,6 +5,7 @@ import torch
 import torch.nn.functional as F
 import torchvision
 from art.estimators.classification import PyTorchClassifier
+from tolerances import close, near
 from torch import nn
 
 import art_flat as af
@@ -68,8 +69,8 @@ def test_torchvision_heads(family):
     assert net.head.name == name
     assert net.head.weight.data_ptr() == layer.weight.data_ptr()
     z, phi = net.outputs(x)
-    torch.testing.assert_close(z, torch.as_tensor(estimator.predict(x.numpy())))
-    torch.testing.assert_close(phi @ net.head.weight.T + net.head.bias, z, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(z, torch.as_tensor(estimator.predict(x.numpy())), **close("net"))
+    torch.testing.assert_close(phi @ net.head.weight.T + net.head.bias, z, **close("net", scale=10))
 
 
 def test_sequential_and_last_linear_called_rather_than_defined():
@@ -91,7 +92,7 @@ def test_head_without_bias_has_zeros():
     net = af.adapt(classifier(model))
     assert torch.equal(net.head.bias, torch.zeros(4))
     torch.testing.assert_close(
-        net.logits(inputs()), model.phi(inputs()).detach() @ model.fc.weight.T.detach()
+        net.logits(inputs()), model.phi(inputs()).detach() @ model.fc.weight.T.detach(), **close("net")
     )
 
 
@@ -101,7 +102,9 @@ def test_head_called_by_keyword():
             return self.fc(input=self.phi(x))
 
     model = Keyword()
-    torch.testing.assert_close(af.adapt(classifier(model)).features(inputs()), model.phi(inputs()).detach())
+    torch.testing.assert_close(
+        af.adapt(classifier(model)).features(inputs()), model.phi(inputs()).detach(), **close("net")
+    )
 
 
 @pytest.mark.parametrize(
@@ -118,24 +121,24 @@ def test_softmax_and_factor_are_followed(after, loss, factor):
     estimator = classifier(model, loss)
     net, x = af.adapt(estimator), inputs()
     expected = factor * model.fc(model.phi(x)).detach()
-    torch.testing.assert_close(net.logits(x), expected, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net.logits(x), expected, **close("net"))
     torch.testing.assert_close(
-        after(net.logits(x)), torch.as_tensor(estimator.predict(x.numpy())), rtol=1e-4, atol=1e-6
+        after(net.logits(x)), torch.as_tensor(estimator.predict(x.numpy())), **close("net")
     )
-    torch.testing.assert_close(net.head.weight, factor * model.fc.weight.detach(), rtol=1e-5, atol=0)
-    torch.testing.assert_close(net.head.bias, factor * model.fc.bias.detach(), rtol=1e-5, atol=0)
-    assert net.head.scale == pytest.approx(factor, rel=1e-5)
-    torch.testing.assert_close(net.as_module()(x), net.logits(x))
+    torch.testing.assert_close(net.head.weight, factor * model.fc.weight.detach(), **close("value", scale=0))
+    torch.testing.assert_close(net.head.bias, factor * model.fc.bias.detach(), **close("value", scale=0))
+    assert net.head.scale == near(factor, "value", scale=0)
+    torch.testing.assert_close(net.as_module()(x), net.logits(x), **close("net", scale=10))
 
 
 def test_factor_on_logits_belongs_to_the_head():
     model = Tail(lambda z: z / 0.07)
     net, x = af.adapt(classifier(model)), inputs()
-    torch.testing.assert_close(net.logits(x), model(x).detach())
+    torch.testing.assert_close(net.logits(x), model(x).detach(), **close("net", scale=10))
     torch.testing.assert_close(
-        net.features(x) @ net.head.weight.T + net.head.bias, net.logits(x), rtol=1e-4, atol=1e-4
+        net.features(x) @ net.head.weight.T + net.head.bias, net.logits(x), **close("net", scale=10)
     )
-    assert net.head.scale == pytest.approx(1 / 0.07, rel=1e-5)
+    assert net.head.scale == near(1 / 0.07, "value", scale=0)
 
 
 @pytest.mark.parametrize(
@@ -180,15 +183,13 @@ def test_binary_head_is_two_classes(after, loss, flat, factor):
     net, x = af.adapt(estimator), inputs()
     z = factor * model.fc(model.phi(x)).detach()
     assert net.nb_classes == net.head.nb_classes == 2
-    torch.testing.assert_close(net.logits(x), torch.cat([-z / 2, z / 2], dim=1), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(net.logits(x), torch.cat([-z / 2, z / 2], dim=1), **close("net"))
+    torch.testing.assert_close(net.head.weight[1], factor * model.fc.weight[0].detach() / 2, **close("net"))
     torch.testing.assert_close(
-        net.head.weight[1], factor * model.fc.weight[0].detach() / 2, rtol=1e-4, atol=1e-6
-    )
-    torch.testing.assert_close(
-        net.features(x) @ net.head.weight.T + net.head.bias, net.logits(x), rtol=1e-4, atol=1e-5
+        net.features(x) @ net.head.weight.T + net.head.bias, net.logits(x), **close("net")
     )
     seen = torch.as_tensor(estimator.predict(x.numpy()))[:, 0]
-    torch.testing.assert_close(net.logits(x).softmax(1)[:, 1], torch.sigmoid(z)[:, 0])
+    torch.testing.assert_close(net.logits(x).softmax(1)[:, 1], torch.sigmoid(z)[:, 0], **close("net"))
     assert torch.equal(net.predict(x), (seen > (0 if after is not torch.sigmoid else 0.5)).long())
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from art.estimators.classification import EnsembleClassifier, PyTorchClassifier
+from tolerances import close, rounding
 from torch import nn
 
 import art_flat as af
@@ -66,10 +67,10 @@ class TestWrapped:
         factor = 2 if "inside" in name else 1
         estimator = classifier(WRAPPED[name](network()))
         net, plain = af.adapt(estimator), af.adapt(classifier(network()))
-        np.testing.assert_allclose(net.logits(X), factor * plain.logits(X), rtol=1e-6)
+        np.testing.assert_allclose(net.logits(X), factor * plain.logits(X), **close("net"))
         np.testing.assert_array_equal(net.features(X), plain.features(X))
-        torch.testing.assert_close(net.head.weight, factor * plain.head.weight)
-        np.testing.assert_allclose(estimator.predict(X), net.logits(X), rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(net.head.weight, factor * plain.head.weight, **close("value", scale=0))
+        np.testing.assert_allclose(estimator.predict(X), net.logits(X), **close("net"))
         np.testing.assert_array_equal(net.features(X), plain.features(X))  # also after ART called it
 
     def test_gradients_and_attacks(self, name):
@@ -105,7 +106,7 @@ def test_devices_of_a_parallel_model_are_put_back():
 def test_really_compiled():
     estimator = classifier(torch.compile(network()))
     net = af.adapt(estimator)
-    np.testing.assert_allclose(estimator.predict(X), net.logits(X), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(estimator.predict(X), net.logits(X), **close("net"))
 
 
 class TestHalfPrecision:
@@ -113,7 +114,7 @@ class TestHalfPrecision:
     def test_flatness_and_attacks(self, dtype):
         net, single = af.adapt(classifier(network().to(dtype))), af.adapt(classifier(network()))
         np.testing.assert_allclose(
-            net.relative_sharpness(X), single.relative_sharpness(X), rtol=40 * torch.finfo(dtype).eps
+            net.relative_sharpness(X), single.relative_sharpness(X), rtol=5 * rounding("value", dtype)
         )
         found = af.load_attack("art_flat:PGD(steps=5)")(net, X, Y, delta=0.25)
         assert (net.loss(found.x, Y) > net.loss(X, Y)).mean() > 0.5
@@ -142,7 +143,7 @@ class TestEnsembles:
         estimator = classifier(Average(joined=True))
         net = af.adapt(estimator)
         assert net.head.weight.shape == (3, 18)
-        np.testing.assert_allclose(net.logits(X), estimator.predict(X), rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(net.logits(X), estimator.predict(X), **close("net"))
 
     def test_several_heads_are_no_head(self):
         with pytest.raises(HeadNotFoundError, match=r"something after the layer changes it"):

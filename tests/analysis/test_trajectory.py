@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from tolerances import close
 from torch import nn
 
 import art_flat as af
@@ -81,10 +82,10 @@ def test_equals_a_loop_over_stored_iterates(wide, name):
         rows = frame[frame["step"] == step].sort_values("sample")
         np.testing.assert_array_equal(rows["sample"], range(12))
         for column, values in asked_again(net, points, y).items():
-            np.testing.assert_allclose(rows[column], values, rtol=1e-6, atol=1e-12, err_msg=column)
+            np.testing.assert_allclose(rows[column], values, err_msg=column, **close("net"))
         np.testing.assert_allclose(rows["log_kappa"], np.log(rows["kappa"]), rtol=1e-9, atol=1e-9)
         length = np.abs(np.asarray(points) - x).reshape(12, -1).max(1)
-        np.testing.assert_allclose(rows["distance"], length, rtol=1e-5, atol=1e-7)
+        np.testing.assert_allclose(rows["distance"], length, **close("value"))
     assert frame["step"].max() == len(iterates) + 1
 
 
@@ -115,7 +116,7 @@ def test_attacks_of_both_libraries(digits, library, attack):
     assert (frame.groupby("sample")["step"].max() + 1 == samples["n_steps"].to_numpy()).all()
     end = frame.groupby("sample").last()
     for column, values in asked_again(net, plain.x, y).items():
-        np.testing.assert_allclose(end[column], values, rtol=2e-4, atol=1e-7, err_msg=column)
+        np.testing.assert_allclose(end[column], values, err_msg=column, **close("net", scale=10))
     np.testing.assert_allclose(end["distance"], plain.distance, rtol=1e-12)
     np.testing.assert_array_equal(samples["success"], plain.success)
     if attack.info.budget == "fixed":
@@ -156,7 +157,7 @@ def test_rows_are_found_where_they_are_dropped_reordered_and_repeated(wide):
             expected[row].append(float(loss))
     for sample, part in traced.frame().groupby("sample"):
         np.testing.assert_array_equal(part["step"], range(len(part)))
-        np.testing.assert_allclose(part["loss"].iloc[1:-1], expected[sample], rtol=1e-6, atol=1e-9)
+        np.testing.assert_allclose(part["loss"].iloc[1:-1], expected[sample], **close("net"))
 
 
 def test_matching_that_cannot_be_exact_says_so(wide):
@@ -205,16 +206,22 @@ def test_valley_of_a_path_known_in_advance(linear):
     np.testing.assert_array_equal(samples["flip_step"], [2, 2])
     np.testing.assert_array_equal(samples["peak_step"], [2, 2])
     wanted = 32 * (0.5**2 + np.array([0.5, 0.25]) ** 2) / 2  # two classes: the bound is attained
-    np.testing.assert_allclose(samples["ridge_bound"], wanted, rtol=1e-5)
-    np.testing.assert_allclose(samples["ridge_height"], wanted, rtol=1e-5)
+    np.testing.assert_allclose(samples["ridge_bound"], wanted, **close("net", scale=0))
+    np.testing.assert_allclose(samples["ridge_height"], wanted, **close("net", scale=0))
 
     def kappa(x0, x1):
         p = 1 / (1 + math.exp(8 * x0 - 4))
         return 32 * (x0**2 + x1**2) * 2 * p * (1 - p)
 
-    np.testing.assert_allclose(samples["kappa_clean"], [kappa(0.25, 0.5), kappa(0.375, 0.25)], rtol=1e-5)
-    np.testing.assert_allclose(samples["kappa_peak"], [kappa(0.6, 0.5), kappa(0.6, 0.25)], rtol=1e-5)
-    np.testing.assert_allclose(samples["kappa_end"], [kappa(1.0, 0.5), kappa(0.55, 0.25)], rtol=1e-5)
+    np.testing.assert_allclose(
+        samples["kappa_clean"], [kappa(0.25, 0.5), kappa(0.375, 0.25)], **close("net", scale=0)
+    )
+    np.testing.assert_allclose(
+        samples["kappa_peak"], [kappa(0.6, 0.5), kappa(0.6, 0.25)], **close("net", scale=0)
+    )
+    np.testing.assert_allclose(
+        samples["kappa_end"], [kappa(1.0, 0.5), kappa(0.55, 0.25)], **close("net", scale=0)
+    )
     np.testing.assert_allclose(samples["end_over_clean"], samples["kappa_end"] / samples["kappa_clean"])
     confident = [1 / (1 + math.exp(-8 * s + 4)) for s in stops]
     flat = [[kappa(s, x1) < kappa(*x0) for s in stops] for x0, x1 in ((x[0], 0.5), (x[1], 0.25))]
@@ -227,7 +234,7 @@ def test_valley_of_a_path_known_in_advance(linear):
     assert traced.success == 1
     p = 1 / (1 + math.exp(2))  # two classes: log(1 − p + p exp(8t)) = ε
     np.testing.assert_allclose(
-        samples["flat_radius_clean"].iloc[0], math.log((math.exp(0.2) - 1 + p) / p) / 8, rtol=1e-5
+        samples["flat_radius_clean"].iloc[0], math.log((math.exp(0.2) - 1 + p) / p) / 8, **close("net")
     )
     summary = traced.summary((0.5,)).set_index("measure")
     assert summary.loc["kappa_clean", "q50"] == pytest.approx(samples["kappa_clean"].median())
@@ -254,7 +261,7 @@ def test_definitions(wide, definition):
     frame = traced.frame()
     ends = frame.groupby("sample").last()["kappa"]
     np.testing.assert_allclose(
-        ends, net.relative_sharpness(traced.result.x, definition=definition), rtol=1e-9, atol=1e-300
+        ends, net.relative_sharpness(traced.result.x, definition=definition), **close("net", scale=0)
     )
 
 
@@ -273,7 +280,7 @@ def test_norms_and_ranges_are_in_clip_units(digits):
     for name in ("art:ProjectedGradientDescent(max_iter=3)", "art_flat:PGD(steps=3)"):
         small = trace_attack(net, name, x[:6], y[:6], delta=0.2).frame()
         large = trace_attack(big, name, 255 * x[:6], y[:6], delta=51.0).frame()
-        np.testing.assert_allclose(large["distance"], 255 * small["distance"], rtol=1e-3, atol=1e-2)
+        np.testing.assert_allclose(large["distance"], 255 * small["distance"], **close("steps", scale=10))
         assert large["distance"].max() > 40
     l2 = trace_attack(net, "art_flat:PGD(steps=3)", x[:6], y[:6], delta=0.5, norm=2)
     assert l2.result.norm == "L2"

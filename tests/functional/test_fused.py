@@ -2,10 +2,11 @@
 
 import pytest
 import torch
+from tolerances import rounding
 
 from art_flat.functional import _fused, hessian_trace, relative_sharpness
 
-FLOAT32 = 1e-5
+FLOAT32 = rounding("head")
 
 
 def case(n=500, k=100, d=32, scale=1.0, dtype=torch.float32):
