@@ -9,7 +9,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
-from ._wording import attack_title, column_titles, row_cells
+from ._wording import attack_title, column_titles, is_targeted, row_cells
 from .attacks import AttackInfo
 from .attacks.registry import OPTIONAL, absent_libraries
 from .evaluation import ALL_ATTACKS, Plan
@@ -26,10 +26,11 @@ def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
         The tables.
     """
     levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
+    targeted = is_targeted(frame)
     for (model, norm), part in frame.groupby(["model", "norm"], sort=False):
         table = Table(title=f"{escape(str(model))}, {norm}", title_justify="left", title_style="bold")
         table.add_column("attack", overflow="fold")
-        headers = column_titles(levels)
+        headers = column_titles(levels, targeted)
         for header in headers:
             table.add_column(header, justify="right", no_wrap=True)
         previous = None
@@ -37,7 +38,7 @@ def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
             if previous is not None and row["attack"] != previous:
                 table.add_section()
             name = escape(attack_title(row))
-            cells = row_cells(row, levels)
+            cells = row_cells(row, levels, targeted)
             style = "bold" if row["attack"] == ALL_ATTACKS else None
             table.add_row(name if row["attack"] != previous else "", *cells, style=style)
             previous = row["attack"]

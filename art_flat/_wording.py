@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from .evaluation import ALL_ATTACKS, Results
+from .evaluation.targets import TARGET_TEXTS
 
 _MARK = "†"
 _CONSTANTS = {
@@ -17,27 +18,35 @@ _CONSTANTS = {
 }
 
 
-def column_titles(levels: Sequence[str]) -> list[str]:
+def is_targeted(frame: pd.DataFrame) -> bool:
+    """Whether a summary has points that were pushed towards a target class."""
+    return bool(frame["target_success"].notna().any())
+
+
+def column_titles(levels: Sequence[str], targeted: bool = False) -> list[str]:
     """Titles of the cells of `row_cells`, with line breaks where they may be broken.
 
     Args:
         levels: The columns `loss_change_robustness@ε` of a summary.
+        targeted: Whether to show how often targets are reached.
 
     Returns:
         One title per cell.
     """
     changes = [f"Δℓ ≤ {c.split('@')[1]}\nnats" for c in levels]
     flatness = ["κ clean", "κ adv.", "flatter", "confidently\nwrong"]
-    return ["δ", "n", "accuracy", "robust\naccuracy", *changes, *flatness, "s"]
+    reached = ["target\nreached"] if targeted else []
+    return ["δ", "n", "accuracy", "robust\naccuracy", *reached, *changes, *flatness, "s"]
 
 
-def row_cells(row: Mapping[Any, Any], levels: Sequence[str]) -> list[str]:
-    """One row of a summary as text, without the attack."""
+def row_cells(row: Mapping[Any, Any], levels: Sequence[str], targeted: bool = False) -> list[str]:
+    """One row of a summary as text, without the attack; see `column_titles`."""
     return [
         f"{row['delta']:.4g}",
         str(row["n_evaluated"]),
         _percent(row["accuracy"]),
         _percent(row["robust_accuracy"]),
+        *([_percent(row["target_success"])] if targeted else []),
         *(_bracket(row, c) for c in levels),
         _number(row["kappa_clean"]),
         _number(row["kappa_adv"]),
@@ -74,6 +83,19 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
     if not frame["maximises_loss"].all():
         notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
     return notes
+
+
+def target_lines(results: Results) -> list[str]:
+    """What a targeted run aimed at and how its numbers are to be read; empty if the run is untargeted."""
+    rule = results.facts.get("target")
+    if rule is None:
+        return []
+    return [
+        f"targeted run: attacks push each sample towards {TARGET_TEXTS.get(rule, rule)}. Target reached: share with "
+        "a point within δ that is predicted as the target. Robust accuracy counts every wrong prediction found, and "
+        "Δℓ is the change of the loss at the true label; targeted attacks seek neither, so both are weaker upper "
+        "estimates than those of an untargeted run."
+    ]
 
 
 def missing_lines(results: Results) -> list[str]:

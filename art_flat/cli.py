@@ -34,6 +34,12 @@ Config = Annotated[Path, typer.Argument(help="Configuration in TOML; see the REA
 Trust = Annotated[
     bool, typer.Option("--trust", help="Read pickled weights, which can run any code when opened.")
 ]
+Target = Annotated[
+    str | None,
+    typer.Option(
+        "--target", help="Target every attack, in place of the configuration: least-likely or next."
+    ),
+]
 Epsilons = Annotated[
     list[float] | None, typer.Option("--epsilon", help="Tolerated loss change in nats; may be repeated.")
 ]
@@ -62,12 +68,13 @@ def run(
     part: Annotated[
         str | None, typer.Option("--part", help="Compute a share of the units only, such as 3/16; see merge.")
     ] = None,
+    target: Target = None,
     trust: Trust = False,
 ) -> None:
     """Evaluate your own models and data, as a configuration file says; resumes by itself."""
     from .config import read_config
 
-    parsed, folder = read_config(config)
+    parsed, folder = read_config(config, target=target)
     _carry_out(parsed, folder, out, _console(), n_jobs=n_jobs, part=part, trust=trust)
 
 
@@ -80,6 +87,7 @@ def plan(
     probe_seconds: Annotated[
         float, typer.Option("--probe-seconds", help="How long each measurement takes.")
     ] = 0.3,
+    target: Target = None,
     trust: Trust = False,
 ) -> None:
     """Say what a run will cost before it starts: measures each attack on a few samples."""
@@ -89,7 +97,7 @@ def plan(
     from .evaluation import plan as make_plan
 
     console = _console()
-    parsed, folder = read_config(config)
+    parsed, folder = read_config(config, target=target)
     data, models, options = prepare(parsed, folder, console.print, trust=trust)
     made = make_plan(
         models, data.x, data.y, **options, probe_seconds=probe_seconds,
@@ -212,7 +220,7 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **o
 
 def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
     from ._tables import summary_table
-    from ._wording import failure_lines, finding_lines, summary_notes
+    from ._wording import failure_lines, finding_lines, summary_notes, target_lines
 
     if results.missing_units:
         console.print(
@@ -224,7 +232,8 @@ def _show(results: Results, console: Console, epsilons: list[float] | None, defi
     frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
     for table in summary_table(frame, definition):
         console.print(table)
-    for line in [*summary_notes(frame), *failure_lines(results), *finding_lines(results)]:
+    notes = [*target_lines(results), *summary_notes(frame), *failure_lines(results), *finding_lines(results)]
+    for line in notes:
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
 

@@ -84,14 +84,17 @@ class RunConfig(Section):
     n_jobs: int | None = None
     threads: int | None = Field(default=None, ge=1)
     time_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    target: Literal["least-likely", "next"] | list[int] | None = None
+    """Makes every attack targeted; see `evaluate`."""
     analyses: AnalysesConfig | None = None
 
 
-def read_config(path: str | Path) -> tuple[RunConfig, Path]:
+def read_config(path: str | Path, **changes: Any) -> tuple[RunConfig, Path]:
     """Read and check a configuration file.
 
     Args:
         path: A TOML file.
+        **changes: Keys that replace the file's, where they are not None.
 
     Returns:
         The configuration, and the folder its relative paths start from.
@@ -99,7 +102,8 @@ def read_config(path: str | Path) -> tuple[RunConfig, Path]:
     Raises:
         ConfigError: If the file cannot be read or says something that cannot be carried out; every fault is named.
     """
-    return parse_config(read_toml(path), str(path)), Path(path).resolve().parent
+    raw = {**read_toml(path), **{key: value for key, value in changes.items() if value is not None}}
+    return parse_config(raw, str(path)), Path(path).resolve().parent
 
 
 def parse_config(raw: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
@@ -154,7 +158,11 @@ def validated(kind: type[C], raw: Mapping[str, Any], where: str) -> C:
 
 
 def _fault(kind: type[BaseModel], error: Any) -> str:
-    place = [str(p) for p in error["loc"] if not str(p).startswith(("list[", "dict[", "float", "function-"))]
+    place = [
+        str(p)
+        for p in error["loc"]
+        if not str(p).startswith(("list[", "dict[", "literal[", "float", "function-"))
+    ]
     key = ".".join(place)
     if error["type"] == "extra_forbidden":
         known = _section(kind, place[:-1]).model_fields
@@ -261,6 +269,7 @@ def prepare(
         "estimate_gradients",
         "threads",
         "time_limit",
+        "target",
     )
     return data, models, {"samples": data.sample_ids, **{key: getattr(config, key) for key in shared}}
 

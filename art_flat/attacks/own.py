@@ -30,14 +30,15 @@ def as_attack(
     budget: Budget = "none",
     access: Access = "white-box",
     maximises_loss: bool = False,
+    targeted: bool = False,
     version: str | None = None,
 ) -> Attack:
     """An attack of your own, kept to the same contract as every other: measured, clipped, seeded, put back.
 
     A function is called as `obj(module, x, y)` with the differentiable model (inputs in clip units → logits),
     the inputs and the labels, and returns points of the shape of `x`; with `budget="fixed"` it also gets
-    `delta=` and `norm=`. Without a fixed budget it runs once, and its points are read at every δ: inside the ball
-    or not.
+    `delta=` and `norm=`, with `targeted=True` also `target=`, which is None in an untargeted run. Without a fixed
+    budget it runs once, and its points are read at every δ: inside the ball or not.
 
     An attack object of ART or torchattacks keeps the classifier, the radius and the other settings it was made
     with, and δ does not change them: it too runs once and is read at every δ. Made for another classifier, its
@@ -52,6 +53,7 @@ def as_attack(
         budget: `"fixed"` for a function that takes δ, `"minimum-norm"` for one that seeks the nearest point.
         access: What it needs of the model.
         maximises_loss: Whether it looks for the largest cross-entropy in the ball.
+        targeted: Whether a function takes target classes; objects know it themselves.
         version: Anything that changes when its results would. Results folders are resumed by it: by default it is
             made from the code of the function or class, its closure, arguments, attributes and what they hold, but not
             from the code of other modules that it calls. Give one to an attack that counts or draws in its own
@@ -78,6 +80,7 @@ def as_attack(
             budget=budget,
             access=access,
             maximises_loss=maximises_loss,
+            targeted=targeted,
             version=given,
         )
         assert isinstance(made, OwnAttack)
@@ -86,7 +89,7 @@ def as_attack(
     asked, given = norms, version
     settings: Mapping[str, Any] | None = None
     notes: tuple[str, ...] = ()
-    targeted = False
+    must_target = False
     run: Callable[[Problem], Any]
     radius: Callable[[Problem], float | None] = _no_radius
     if _is_instance(obj, "art.attacks.attack", "EvasionAttack"):
@@ -96,7 +99,7 @@ def as_attack(
         settings, run = _plain(vars(obj)), _torchattacks(obj)
         radius = _radius_of(obj, lambda problem: float((problem.high - problem.low).max()))
     elif callable(obj) and not isinstance(obj, type):
-        run = _function(obj, budget)
+        run = _function(obj, budget, targeted)
     else:
         raise InputError(
             f"cannot attack with {obj!r}; pass a function (module, x, y) -> x_adv, an attack object of ART or "
@@ -108,13 +111,13 @@ def as_attack(
                 f"{type(obj).__name__} got its radius when it was made, so its budget cannot be fixed by δ; "
                 'leave `budget` out, or use load_attack("library:Name")'
             )
-        targeted = _wants_target(obj)
+        targeted = must_target = _wants_target(obj)
         notes = ("an object with its own classifier and settings; delta does not change what it does",)
         norms = _own_norm(obj) if norms is None else norms
     info = AttackInfo(
         name=f"own:{_name(obj, name)}",
         build=lambda **params: OwnAttack(
-            info, params, run, radius, Source(obj, name is not None, again), must_target=targeted
+            info, params, run, radius, Source(obj, name is not None, again), must_target=must_target
         ),
         norms=_norms(norms),
         access=access,
@@ -167,7 +170,9 @@ class OwnAttack(Attack):
             AttackNotUsableError: If the object was made for target classes and there are none.
         """
         if self._must_target and problem.target is None:
-            raise AttackNotUsableError(f"{self.info.name} was made targeted; give target classes: `target=`")
+            raise AttackNotUsableError(
+                f"{self.info.name} was made targeted and needs target classes: pass `target`"
+            )
         points = self._run(problem)
         if isinstance(points, np.ndarray):
             points = torch.from_numpy(points)
@@ -194,10 +199,11 @@ class OwnAttack(Attack):
         return self._radius(problem)
 
 
-def _function(function: Callable[..., Any], budget: Budget) -> Callable[[Problem], Any]:
+def _function(function: Callable[..., Any], budget: Budget, targeted: bool) -> Callable[[Problem], Any]:
     def run(problem: Problem) -> Any:
         radius = {"delta": problem.delta, "norm": problem.norm} if budget == "fixed" else {}
-        return function(problem.module, problem.x.clone(), problem.y.clone(), **radius)
+        aim = {"target": None if problem.target is None else problem.target.clone()} if targeted else {}
+        return function(problem.module, problem.x.clone(), problem.y.clone(), **radius, **aim)
 
     return run
 

@@ -59,17 +59,18 @@ def cells(
         δ, and the columns of the summary from `n_evaluated` on.
     """
     grid, n = np.array(sorted(radii), dtype=np.float64), rows.label.size
-    fooled, moved = ~rows.right, np.zeros(n, bool)
+    fooled, moved, reached = ~rows.right, np.zeros(n, bool), np.zeros(n, bool)
     worst, least = np.zeros(n), np.where(rows.right, np.inf, 0.0)
     for delta, (own, new) in zip(grid.tolist(), by_radius(rows, chosen, norm, grid), strict=True):
         at, change = rows.position[new], rows.change[new]
         np.maximum.at(worst, at, change)
         moved[at[rows.pred[new] != rows.clean_pred[at]]] = True
+        reached[at[rows.on_target[new]]] = True
         wrong = rows.wrong[new]
         fooled[at[wrong]] = True
         np.minimum.at(least, at[wrong], change[wrong])
         if own.size:
-            yield delta, _cell(rows, own, norm, delta, epsilons, (worst, least, fooled, moved))
+            yield delta, _cell(rows, own, norm, delta, epsilons, (worst, least, fooled, moved, reached))
 
 
 def _buckets(rows: np.ndarray, place: np.ndarray, size: int) -> list[np.ndarray]:
@@ -84,12 +85,12 @@ def _cell(
     norm: Norm,
     delta: float,
     epsilons: Sequence[float],
-    found: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray],
+    found: tuple[np.ndarray, ...],
 ) -> dict[str, Any]:
     measured = own[~np.isnan(rows.change[own])]
     evaluated = np.zeros(rows.label.size, bool)
     evaluated[rows.position[measured]] = True
-    worst, least, fooled, moved = found
+    worst, least, fooled, moved, reached = found
     worst, least = (np.where(evaluated, values, np.nan) for values in (worst, least))
     lower = np.where(evaluated, np.log(2) - rows.clean_loss, np.nan)
     status = rows.status[own]
@@ -108,6 +109,7 @@ def _cell(
         "robust_accuracy": share(~fooled),
         "robust_accuracy_on_correct": share(~fooled, evaluated & rows.right),
         "prediction_robustness": share(~moved),
+        "target_success": share(reached) if np.isfinite(rows.target[own]).any() else np.nan,
         **{f"loss_change_robustness@{e:g}": float(r) for e, r in zip(epsilons, robust, strict=True)},
         **_certified(rows, norm, delta, epsilons, evaluated),
         "minimum_loss_increase": _reduce.weighted_quantile(least, 0.5, w),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -10,27 +11,41 @@ import pandas as pd
 from .grid import Unit
 
 
+class Goal(NamedTuple):
+    """What an attack is after: a wrong prediction, or the target where there is one."""
+
+    label: np.ndarray
+    """True labels (m,)."""
+    target: np.ndarray | None
+    """Target classes (m,); None if untargeted."""
+
+    def is_reached(self, at: np.ndarray | slice, pred: np.ndarray) -> np.ndarray:
+        """Whether predictions for the samples at some positions are what the attack is after."""
+        reached: np.ndarray = pred != self.label[at] if self.target is None else pred == self.target[at]
+        return reached
+
+
 def left_over(
-    unit: Unit, earlier: Iterable[pd.DataFrame], samples: np.ndarray, label: np.ndarray, right: np.ndarray
+    unit: Unit, earlier: Iterable[pd.DataFrame], samples: np.ndarray, goal: Goal, clean_pred: np.ndarray
 ) -> np.ndarray:
-    """The samples of a unit that are right when clean and that no earlier place turned wrong inside its ball.
+    """The samples of a unit on which neither the clean point nor an earlier place reached the goal inside the ball.
 
     Args:
         unit: A unit with a place in a sequence.
         earlier: The adversarial rows of the units in `unit.after`; what failed or was skipped broke nothing.
         samples: Ids of the unit's m samples.
-        label: Their labels (m,).
-        right: Whether the model is right on them (m,).
+        goal: What the attacks are after on these samples.
+        clean_pred: The model's predictions at their clean points (m,).
 
     Returns:
         Positions among these m.
     """
-    left, order = right.copy(), np.argsort(samples)
+    left, order = ~goal.is_reached(slice(None), clean_pred), np.argsort(samples)
     for frame in earlier:
         own = frame[(frame["model"] == unit.model) & (frame["source_model"] == unit.model)]
         at = order[np.searchsorted(samples, own["sample"].to_numpy(np.int64), sorter=order)]
         pred = own["pred"].to_numpy(dtype=np.int64, na_value=-1)
         with np.errstate(invalid="ignore"):
             inside = own[unit.norm.lower()].to_numpy(float) <= (np.inf if unit.delta is None else unit.delta)
-        left[at[inside & (pred != label[at])]] = False
+        left[at[inside & goal.is_reached(at, pred)]] = False
     return np.flatnonzero(left)

@@ -85,6 +85,7 @@ class ModelRows:
         self.delta = adv["delta"].to_numpy(float)
         self.loss, self.confidence = adv["loss"].to_numpy(float), adv["confidence"].to_numpy(float)
         self.pred = adv["pred"].to_numpy(np.int64)
+        self.target = adv["target"].to_numpy(dtype=float, na_value=np.nan)
         self.bound = adv["bound_at_shift"].to_numpy(float)
         self.shift = adv["feature_shift"].to_numpy(float)
         self.feature_norm_adv = adv["feature_norm"].to_numpy(float)
@@ -95,6 +96,7 @@ class ModelRows:
         with np.errstate(invalid="ignore"):
             self.change = self.loss - self.clean_loss[self.position]
             self.wrong = self.pred != self.label[self.position]
+            self.on_target = self.pred == self.target
 
     def _log_kappa(self, table: pd.DataFrame, definition: Definition) -> Any:
         trace, own = (table[c].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise"))

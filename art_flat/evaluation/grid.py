@@ -17,6 +17,7 @@ from .._types import NORMS, Norm
 from ..attacks import Attack
 from ..attacks.sequence import Stage
 from .records import SCHEMA_VERSION, content_hash
+from .targets import Targets
 
 Deltas = Mapping[Norm, tuple[float, ...]]
 
@@ -170,6 +171,7 @@ def make_grid(
     scored_on: Sequence[str] = (),
     options: Sequence[Any] = (),
     certificates: Any = None,
+    targets: Targets | None = None,
 ) -> Grid:
     """Every unit of the grid of (model, attack, norm, δ, seed, shard).
 
@@ -190,6 +192,7 @@ def make_grid(
         scored_on: Names of other models that score what is found, where points are transferred.
         options: Whatever else determines the adversarial records.
         certificates: What determines the certified records.
+        targets: Which class each sample is pushed towards; None for an untargeted run.
 
     Returns:
         The units, model by model and shard by shard; attacks that support none of the norms have none.
@@ -220,6 +223,7 @@ def make_grid(
                             options,
                             [u.key for u in after],
                         ]
+                        parts += [] if targets is None else ["target", targets.key(rows)]
                         unit = Unit(model, attack, norm, delta, seed, rows, _key(*shared, *parts), after)
                         grid.attacked.append(unit)
                         if isinstance(attack, Stage):

@@ -51,6 +51,8 @@ class Manifest(_Part):
     run: Key | None = None
     """Hash of all that determines the records; every file of the run states it."""
     seed: int
+    target: str | None = None
+    """What samples are pushed towards, see `Targets.rule`; None for an untargeted run."""
     threads: int = Field(ge=1)
     n_samples: int = Field(ge=1)
     clean_units: list[Key] = []

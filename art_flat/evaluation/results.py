@@ -165,6 +165,7 @@ class Results:
 
             - `n_evaluated`, `n_failed`, `n_skipped`; `fallback`, the share of points no better than the clean one
             - `accuracy`, `robust_accuracy`, `robust_accuracy_on_correct`, `prediction_robustness`: shares
+            - `target_success`: share with a point within δ that is predicted as the sample's target; NaN if untargeted
             - `loss_change_robustness@ε` and `certified@ε`: upper and lower end of the (δ, ε)-robust share, over the
               same samples; NaN where nothing is certified; `certified_accuracy`; what certifies: `bound_kind`, and
               `lipschitz_kind` (`"spectral"`, or `"given"`: the user's constant, taken at its word)

@@ -23,6 +23,7 @@ from ..functional import LipschitzBound, LipschitzKind
 from .grid import Deltas, Grid, check_deltas, make_grid
 from .records import content_hash
 from .store import FREE_OPTIONS, Store
+from .targets import Targets, check_targets
 from .worker import Data, Options
 
 DEFAULT_EPSILONS = (0.01, 0.1, 1.0)
@@ -52,6 +53,7 @@ class Run:
     threads: int
     time_limit: float | None
     part: tuple[int, int] | None
+    targets: Targets | None
     config: Mapping[str, Any]
     grid: Grid
 
@@ -64,8 +66,9 @@ class Run:
     def options(self, constants: Mapping[str, Mapping[Norm, LipschitzBound]]) -> Options:
         """What a worker is told."""
         return Options(
-            self.deltas, constants, self.transfer, self.estimate_gradients, self.threads, self.time_limit
-        )
+            self.deltas, constants, self.transfer, self.estimate_gradients, self.threads, self.time_limit,
+            self.targets,
+        )  # fmt: skip
 
     def known_constants(self, said: Any) -> dict[Norm, LipschitzBound] | None:
         """Lipschitz constants of a model as a manifest of this run has them, so that none is derived twice."""
@@ -81,6 +84,7 @@ class Run:
             "run": self.id,
             "seed": self.seed,
             "threads": self.threads,
+            "target": None if self.targets is None else self.targets.rule,
             "n_samples": len(self.data.x),
             "clean_units": [unit.key for unit in self.grid.clean],
             "n_units": len(self.grid.attacked),
@@ -95,7 +99,7 @@ class Run:
                     "norms": list(a.info.norms),
                     "budget": a.info.budget,
                     "access": a.info.access,
-                    "maximises_loss": a.info.maximises_loss,
+                    "maximises_loss": a.info.maximises_loss and self.targets is None,
                     "usability": a.info.usability,
                     "notes": list(a.info.notes),
                     "run_in": [n for n in self.deltas if n in a.info.norms],
@@ -130,6 +134,7 @@ def check_run(
     threads: int | None = None,
     time_limit: float | None = None,
     part: str | tuple[int, int] | None = None,
+    target: Any = None,
     out: str | os.PathLike[str] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Run:
@@ -152,6 +157,7 @@ def check_run(
         threads: Threads of each worker.
         time_limit: Seconds per unit.
         part: Which share of the units.
+        target: Which class samples are pushed towards.
         out: Results folder.
         config: What the user wrote.
 
@@ -170,6 +176,7 @@ def check_run(
     found = load_attacks(attacks)
     shard_size = check_count(shard_size, "shard_size")
     data = _check_data(nets, x, y, samples, weight)
+    targets = check_targets(target, data.y, min(net.nb_classes for net in nets.values()))
     threads = _check_threads(threads, out)
     if time_limit is not None:
         time_limit = check_number(time_limit, "time_limit", "seconds", above=0.0)
@@ -179,7 +186,7 @@ def check_run(
     grid = make_grid(
         identities, found, radii, seed=int(seed), x=data.x, y=data.y, samples=data.samples, weight=data.weight,
         shard_size=shard_size, threads=threads, scored_on=list(nets) if transfer else [],
-        options=[estimate_gradients], certificates=given,
+        options=[estimate_gradients], certificates=given, targets=targets,
     )  # fmt: skip
     if not grid.attacked:
         raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(radii)})")
@@ -198,10 +205,11 @@ def check_run(
         "attacks": [a.name for a in found],
         "versions": {_library(a): a.info.version for a in found},
         "lipschitz": "none" if given is None else given,
+        **({} if targets is None else {"target": targets.as_config()}),
     }
     return Run(
         nets=nets, identities=identities, data=data, attacks=found, deltas=radii, epsilons=levels, lipschitz=given,
-        time_limit=time_limit, part=_check_part(part), grid=grid,
+        time_limit=time_limit, part=_check_part(part), targets=targets, grid=grid,
         config=_resolved(decided, identities, data, config or {}),
         **options,  # type: ignore[arg-type]
     )  # fmt: skip

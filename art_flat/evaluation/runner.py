@@ -65,6 +65,7 @@ def evaluate(
     threads: int | None = None,
     time_limit: float | None = None,
     part: str | tuple[int, int] | None = None,
+    target: Any = None,
     progress: Callable[[Progress], None] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Results:
@@ -96,6 +97,10 @@ def evaluate(
             results folder was begun with, else 1: more workers make better use of cores than more threads.
         time_limit: Seconds that an attack may take for one unit, after which the unit has failed; None for no limit.
         part: `"3/16"`, or (3, 16), to compute the third of 16 shares of the units; `merge` puts them together.
+        target: Makes every attack targeted: `"least-likely"` (the wrong class with the smallest logit at the clean
+            point of the model attacked), `"next"` (the class after the label), or classes, (n,) or one-hot (n, k).
+            An attack succeeds where the target is predicted; attacks that take no target are skipped with the reason.
+            Loss changes stay those of the loss at the true label, which no targeted attack maximises.
         progress: Called before the first unit, and when one begins or is done.
         config: What to keep in `config.toml` beside what is resolved here.
 
@@ -111,7 +116,8 @@ def evaluate(
     run = check_run(
         models, x, y, deltas=deltas, attacks=attacks, out=out, seed=seed, epsilons=epsilons, samples=samples,
         weight=weight, shard_size=shard_size, transfer=transfer, estimate_gradients=estimate_gradients,
-        lipschitz=lipschitz, threads=threads, time_limit=time_limit, part=part, config=given,
+        lipschitz=lipschitz, threads=threads, time_limit=time_limit, part=part, target=target,
+        config=given,
     )  # fmt: skip
     remote = uses_workers(n_jobs)
     if out is None and not remote:

@@ -42,6 +42,10 @@ FREE_OPTIONS = ("epsilons", "save_adversarial", "time_limit", "n_jobs")
 """What may change between two runs in one folder, since it decides no record."""
 
 
+_LONGEST_VALUE = 300
+"""Characters of a value in a message on what differs."""
+
+
 class DamagedFileWarning(UserWarning):
     """A file of a results folder could not be used and was set aside."""
 
@@ -290,7 +294,12 @@ def differences(
             for k in keys
             for d in differences(before.get(k), now.get(k), f"{where}.{k}" if where else str(k), words)
         ]
-    return [] if before == now else [f"{where}: {before!r} {words[0]}, {now!r} {words[1]}"]
+    return [] if before == now else [f"{where}: {_short(before)} {words[0]}, {_short(now)} {words[1]}"]
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
 
 
 def _checked(key: str) -> str:

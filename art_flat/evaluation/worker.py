@@ -23,11 +23,12 @@ from ..adapters import Adapter
 from ..adapters._batches import ran_out_of_memory
 from ..adapters.base import Outputs
 from ..functional import LipschitzBound
-from ._chain import left_over
+from ._chain import Goal, left_over
 from .certificates import certified_rows
 from .grid import CleanUnit, Deltas, Unit
 from .points import Saved
 from .records import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows
+from .targets import Targets
 
 _CACHED_BYTES = 256 * 2**20
 """Clean logits and features that a worker keeps, so that a shard attacked again is not passed forward again."""
@@ -62,6 +63,7 @@ class Options:
     estimate_gradients: bool
     threads: int
     time_limit: float | None
+    targets: Targets | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +146,7 @@ class Worker:
         Returns:
             The rows.
         """
-        keys = self._keys(unit, left).values()
+        keys = self._keys(unit, left, self._known_targets(unit)).values()
         rows = [missing_rows(status, error, k, len(k["sample"]), seconds) for k in keys]
         return Computed({"adversarial": pd.concat(rows, ignore_index=True)})
 
@@ -169,15 +171,16 @@ class Worker:
         """Which of its samples a unit attacks: all, unless it comes after others."""
         if not unit.after:
             return _EVERY
-        label = self.data.y[unit.rows]
-        right = to_numpy(self._outputs(unit.model, unit.rows).logits.argmax(dim=1)) == label
-        return left_over(unit, earlier, self.data.samples[unit.rows], label, right)
+        pred = to_numpy(self._outputs(unit.model, unit.rows).logits.argmax(dim=1))
+        goal = Goal(self.data.y[unit.rows], self._targets(unit))
+        return left_over(unit, earlier, self.data.samples[unit.rows], goal, pred)
 
     def _attacked_unit(self, unit: Unit, left: np.ndarray | slice) -> Computed:
         nets, labels, x = self.nets, self._labels(unit.rows)[left], self._inputs(unit.rows)[left]
         if not len(labels):
             return Computed({"adversarial": make_frame("adversarial", {}, 0)}, to_numpy(x))
-        keys = self._keys(unit, left)
+        target = self._targets(unit)
+        keys = self._keys(unit, left, target)
         before = {m: Outputs(*(t[left] for t in self._outputs(m, unit.rows))) for m in keys}
         started = time.perf_counter()
         try:
@@ -186,6 +189,7 @@ class Worker:
                     nets[unit.model], x, labels, delta=unit.delta, norm=unit.norm,
                     seed=unit.own_seed, clean=before[unit.model],
                     estimate_gradients=self.options.estimate_gradients, radii=self.options.deltas,
+                    target=None if target is None else torch.from_numpy(target[left]),
                 )  # fmt: skip
             after = {m: result.outputs if m == unit.model else nets[m].outputs(result.x) for m in keys}
             frames = [adversarial_rows(nets[m], labels, before[m], result, after[m], keys[m]) for m in keys]
@@ -205,11 +209,27 @@ class Worker:
             )
         return str(error) if isinstance(error, ArtFlatError) else f"{type(error).__name__}: {error}"
 
-    def _keys(self, unit: Unit, left: np.ndarray | slice) -> dict[str, dict[str, Any]]:
+    def _keys(
+        self, unit: Unit, left: np.ndarray | slice, target: np.ndarray | None
+    ) -> dict[str, dict[str, Any]]:
         """Key columns of a unit's rows, by the model that scores them."""
-        targets = list(self.nets) if self.options.transfer else [unit.model]
-        samples = self.data.samples[unit.rows][left]
-        return {m: {**unit.columns(), "model": m, "sample": samples} for m in targets}
+        models = list(self.nets) if self.options.transfer else [unit.model]
+        columns = {**unit.columns(), "sample": self.data.samples[unit.rows][left]}
+        if target is not None:
+            columns["target"] = target[left]
+        return {m: {**columns, "model": m} for m in models}
+
+    def _targets(self, unit: Unit) -> np.ndarray | None:
+        """Target classes of a unit's samples, (m,); None if the run is untargeted."""
+        if self.options.targets is None:
+            return None
+        logits = self._outputs(unit.model, unit.rows).logits
+        return to_numpy(self.options.targets.of(unit.rows, self._labels(unit.rows), logits))
+
+    def _known_targets(self, unit: Unit) -> np.ndarray | None:
+        """As `_targets`, without running a model: it may be the model that does not survive this unit."""
+        is_known = (unit.model, unit.rows.start, unit.rows.stop) in self._clean
+        return self._targets(unit) if is_known else None
 
     def _inputs(self, rows: slice) -> torch.Tensor:
         # a copy at an address of torch's choice, so that arithmetic does not depend on where the data lie

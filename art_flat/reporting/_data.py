@@ -15,6 +15,7 @@ from ._numbers import short, shorts
 
 COLUMNS = {
     "robust_accuracy": ("robust accuracy", "share"),
+    "target_success": ("target reached", "share"),
     "loss_robust": ("Δℓ ≤ ε", "share"),
     "minimum_loss_increase": ("min. loss increase", "nats"),
     "minimum_loss_increase_bound": ("its lower bound", "nats"),
@@ -39,6 +40,7 @@ def page_data(results: Results, definition: Any, summary: pd.DataFrame) -> dict[
         Valid JSON: NaN is null, ±∞ are ±1e300.
     """
     clouds = Clouds(results, definition)
+    untargeted = {"target_success"} if results.facts.get("target") is None else set()
     cells = [{**cell._asdict(), **clouds.cell(cell)} for cell in clouds.cells]
     images = embed(results, clouds, cells)
     epsilon = _middle(results.facts["epsilons"])
@@ -56,7 +58,7 @@ def page_data(results: Results, definition: Any, summary: pd.DataFrame) -> dict[
         "images": images,
         "surfaces": _surfaces(results.surface()),
         "epsilon": epsilon,
-        "columns": [[name, *words] for name, words in COLUMNS.items()],
+        "columns": [[name, *words] for name, words in COLUMNS.items() if name not in untargeted],
         "table": _table(summary, epsilon),
         "curves": _curves(summary),
         "analyses": read_analyses(results.folder),

@@ -11,9 +11,11 @@ from .._wording import (
     column_titles,
     failure_lines,
     finding_lines,
+    is_targeted,
     missing_lines,
     row_cells,
     summary_notes,
+    target_lines,
 )
 from ..evaluation import ALL_ATTACKS, Results
 
@@ -27,15 +29,20 @@ def to_markdown(
     if frame.empty:
         return "\n\n".join([*missing, "No attack was recorded."]) + "\n"
     levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
-    titles = ["attack", *(" ".join(t.split()) for t in column_titles(levels))]
+    targeted = is_targeted(frame)
+    titles = ["attack", *(" ".join(t.split()) for t in column_titles(levels, targeted))]
     parts = missing
     for (model, norm), part in frame.groupby(["model", "norm"], sort=False):
         rows = []
         for row in part.to_dict("records"):
-            cells = [_escaped(attack_title(row)), *map(_escaped, row_cells(row, levels))]
+            cells = [_escaped(attack_title(row)), *map(_escaped, row_cells(row, levels, targeted))]
             rows.append([f"**{c}**" for c in cells] if row["attack"] == ALL_ATTACKS else cells)
         parts += [f"**{_escaped(str(model))}, {norm}**", _table(titles, rows)]
-    notes = [*summary_notes(frame), f"κ: median relative sharpness ({definition}, nats)."]
+    notes = [
+        *target_lines(results),
+        *summary_notes(frame),
+        f"κ: median relative sharpness ({definition}, nats).",
+    ]
     parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
     for head, *lines in filter(None, (failure_lines(results), finding_lines(results))):
         parts.append("\n".join([f"- {_escaped(head)}", *(f"  - {_escaped(line.strip())}" for line in lines)]))

@@ -12,6 +12,7 @@ from typing import Any
 
 from .._checks import check_definition
 from .._types import Definition
+from .._wording import target_lines
 from ..evaluation import Results
 from ..evaluation._findings import SEVERITIES
 from ._analyses import read_findings
@@ -74,6 +75,7 @@ def render(results: Results, definition: Definition = "paper") -> str:
         scripts=[Markup(s) for s in scripts],
         data=Markup(as_json(data)),
         verdicts=verdicts(summary),
+        target_notes=target_lines(results),
         units=_units(results),
         failures=results.failures().to_dict("records"),
         findings=_findings(results),

@@ -27,6 +27,8 @@ AUTOATTACK = (
 )
 """AutoAttack's standard version as the suite `standard` records it."""
 
+_TARGETED = "the run is targeted, and RobustBench ranks untargeted robust accuracy"
+
 _ABOUT = (
     "link",
     "name",
@@ -94,8 +96,9 @@ def _entry(
         "clean_acc": _percent((weight * right).sum() / weight.sum()),
     }
     missing = {"autoattack_acc": reason} if autoattack is None else {}
-    if math.isnan(row["robust_accuracy"]) and "reported" not in about:
-        missing["reported"] = "no attack gave a result here"
+    reason = _TARGETED if results.facts.get("target") is not None else "no attack gave a result here"
+    if "reported" not in about and (reason == _TARGETED or math.isnan(row["robust_accuracy"])):
+        missing["reported"] = reason
     else:
         entry["reported"] = about.get("reported", _percent(row["robust_accuracy"]))
     if autoattack is not None:
@@ -123,6 +126,8 @@ def _entry(
 
 def _autoattack(results: Results, model: str, norm: Norm, delta: float) -> tuple[float | None, str]:
     """Robust accuracy under AutoAttack's four attacks at this radius, or None and why there is none."""
+    if results.facts.get("target") is not None:
+        return None, _TARGETED
     facts = [a for a in results.facts["attacks"] if a["name"] in AUTOATTACK]
     if len(facts) < len(AUTOATTACK) or not all(norm in a["norms"] for a in facts):
         return None, "AutoAttack's four attacks (the suite `standard`) were not all run in this norm"

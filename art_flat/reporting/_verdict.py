@@ -56,6 +56,7 @@ def _row(row: dict[str, Any], summary: pd.DataFrame, levels: list[str]) -> dict[
         "accuracy": percent(row["accuracy"]),
         "certified_accuracy": percent(row["certified_accuracy"]),
         "robust_accuracy": percent(row["robust_accuracy"]),
+        "target_success": percent(row["target_success"]),
         "strongest": None if strongest is None else origin(strongest),
         "strongest_leaves": "–" if strongest is None else percent(strongest["robust_accuracy"]),
         "brackets": [_bracket(row, level) for level in levels],
@@ -94,6 +95,8 @@ def _sentences(rows: list[dict[str, Any]], sign: str) -> Iterator[str]:
             else f"Within {sign} δ = {row['delta']}, the attacks bring accuracy from {row['accuracy']} down to "
             f"{row['robust_accuracy']}{by}; nothing is certified."
         )
+    if last["target_success"] != "–":
+        yield f"Within {sign} δ = {last['delta']}, {last['target_success']} of the samples reach their target class."
     if first["brackets"]:
         middle = first["brackets"][len(first["brackets"]) // 2]
         yield (

@@ -166,7 +166,7 @@ def test_a_targeted_art_object_needs_targets(digits):
         net.estimator, eps=0.5, eps_step=0.05, max_iter=20, targeted=True, verbose=False
     )
     attack = as_attack(theirs)
-    with pytest.raises(AttackNotUsableError, match="give target classes"):
+    with pytest.raises(AttackNotUsableError, match="needs target classes: pass `target`"):
         attack(net, x, y)
     target = (y + 1) % 10
     adv = attack(net, x, y, target=target)
@@ -206,7 +206,7 @@ def test_a_targeted_torchattacks_object(digits):
     theirs = torchattacks.PGD(net.estimator.model, eps=0.5, alpha=0.05, steps=20)
     theirs.set_mode_targeted_by_label(quiet=True)
     target = (y + 1) % 10
-    with pytest.raises(AttackNotUsableError, match="give target classes"):
+    with pytest.raises(AttackNotUsableError, match="needs target classes: pass `target`"):
         as_attack(theirs)(net, x, y)
     assert as_attack(theirs)(net, x, y, target=target, delta=0.51, norm="Linf").success.mean() > 0.5
     theirs.set_mode_targeted_least_likely(quiet=True)

@@ -1,0 +1,110 @@
+"""Which class each sample is pushed towards in a targeted evaluation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import numpy as np
+import torch
+
+from .._checks import check_labels
+from .._errors import InputError, UnknownNameError
+from .records import content_hash
+
+TargetRule = Literal["least-likely", "next"]
+"""How targets follow from the labels and the model."""
+TARGET_RULES: tuple[TargetRule, ...] = get_args(TargetRule)
+
+TARGET_TEXTS = {
+    "least-likely": "the wrong class with the smallest logit at the clean point",
+    "next": "the class after the true one",
+    "given": "the class given for it",
+}
+"""What a sample's target is, by `Targets.rule`."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The target class of every sample of a run.
+
+    Attributes:
+        rule: One of `TARGET_RULES`, or `"given"`.
+        classes: Target classes, int64 (n,), where they were given; else None.
+    """
+
+    rule: str
+    classes: np.ndarray | None = None
+
+    def of(self, rows: slice, labels: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        """The targets of some samples.
+
+        Args:
+            rows: The samples, as positions in the data.
+            labels: Their true labels, int64 (m,).
+            logits: Of the model attacked, at the clean points, shape (m, k).
+
+        Returns:
+            Classes, int64 (m,), on the device of `labels`; never the label itself.
+        """
+        if self.classes is not None:
+            return torch.from_numpy(np.array(self.classes[rows])).to(labels.device)
+        if self.rule == "next":
+            return (labels + 1) % logits.shape[1]
+        return least_likely(logits, labels)
+
+    def key(self, rows: slice) -> str:
+        """What determines the targets of some samples, beside the model and the data."""
+        return self.rule if self.classes is None else content_hash(self.classes[rows])
+
+    def as_config(self) -> str | list[int]:
+        """The targets as `config.toml` holds them."""
+        return self.rule if self.classes is None else [int(c) for c in self.classes]
+
+
+def least_likely(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """The class with the smallest logit among all but the label; the first of them on a tie.
+
+    Args:
+        logits: Shape (n, k), k ≥ 2; NaN is never the smallest.
+        labels: True labels, int64 (n,).
+
+    Returns:
+        Classes, int64 (n,), on the device of `labels`.
+
+    >>> least_likely(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([1]))
+    tensor([2])
+    """
+    others = logits.detach().double().nan_to_num(nan=torch.inf, posinf=torch.finfo(torch.float64).max)
+    return others.scatter(1, labels.to(logits.device)[:, None], torch.inf).argmin(dim=1).to(labels.device)
+
+
+def check_targets(target: Any, labels: np.ndarray, nb_classes: int) -> Targets | None:
+    """The targets that `evaluate` is asked for.
+
+    Args:
+        target: None, one of `TARGET_RULES`, or classes, indices (n,) or one-hot (n, k).
+        labels: True labels, int64 (n,).
+        nb_classes: k, the smallest of the models'.
+
+    Returns:
+        The targets; None for an untargeted run.
+
+    Raises:
+        UnknownNameError: If it is a text, but not a rule.
+        InputError: If classes are out of range, of another number, or a sample's own label.
+    """
+    if target is None:
+        return None
+    if isinstance(target, str):
+        if target not in TARGET_RULES:
+            raise UnknownNameError("target", target, TARGET_RULES)
+        return Targets(target)
+    classes = check_labels(target, len(labels), nb_classes, "target").cpu().numpy()
+    same = np.flatnonzero(classes == labels)
+    if same.size:
+        raise InputError(
+            f"`target` is the true label of {same.size} of {len(labels)} samples (the first at position {same[0]}); "
+            "a target must be another class. Leave those samples out"
+        )
+    return Targets("given", classes)
