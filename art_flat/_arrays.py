@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ._errors import InputError
+from ._foreign_arrays import as_numbers, dense_real, torch_dtype_safe
 
 if TYPE_CHECKING:
     from ._types import Array
@@ -28,6 +28,7 @@ def to_tensor(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     read_only: bool = False,
+    name: str = "",
 ) -> torch.Tensor:
     """Any array, tensor, series or list as a tensor; a copy only where it must be one.
 
@@ -37,35 +38,25 @@ def to_tensor(
         dtype: Of which type.
         read_only: Nothing will be written into the tensor, so that an array that may not be written to (a file mapped
             into memory) need not be copied.
+        name: The argument that the numbers were passed as, for errors.
 
     Returns:
         The tensor, on `device` and in `dtype` where they are given.
 
     Raises:
-        InputError: If the values are no numbers.
+        InputError: If the values are not real numbers.
     """
     if not isinstance(value, torch.Tensor):
-        try:
-            array = np.asarray(value)
-        except ValueError as error:
-            raise InputError(f"cannot make an array: {error}; all samples must have one shape") from None
-        if array.dtype == object or array.dtype.kind not in "biuf":
-            raise InputError(
-                f"expected an array of numbers, got {array.dtype} with shape {array.shape}; "
-                "all samples must have one shape"
-            )
+        array = as_numbers(value, name)
         if (
             not (array.flags.writeable or read_only)
             or any(s < 0 for s in array.strides)
             or not array.dtype.isnative
         ):
             array = np.array(array, dtype=array.dtype.newbyteorder("="))
-        if array.dtype in {np.dtype("uint16"), np.dtype("uint32"), np.dtype("uint64")}:
-            array = array.astype(np.int64)
-        if array.dtype == np.longdouble and array.dtype != np.float64:
-            array = array.astype(np.float64)
+        array = torch_dtype_safe(array)
         value = torch.from_numpy(array) if array.flags.writeable else _not_to_be_written(array)
-    tensor: torch.Tensor = value
+    tensor = dense_real(value, name)
     return tensor.to(device=device, dtype=dtype)
 
 
@@ -73,6 +64,11 @@ def _not_to_be_written(array: np.ndarray) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
+
+
+def n_samples(value: Any) -> int:
+    """The number of rows of any array, sparse matrix or list."""
+    return int(value.shape[0]) if hasattr(value, "shape") else len(value)
 
 
 def like(result: torch.Tensor, source: Any) -> Array:

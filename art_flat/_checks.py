@@ -164,7 +164,8 @@ def check_labels(
     Raises:
         InputError: If labels are soft, out of range, of another number, or no labels.
     """
-    labels = to_tensor(y)
+    labels = to_tensor(y, name=name)
+    labels = labels.to(torch.int64) if labels.dtype == torch.bool else labels
     if labels.ndim == 0:
         raise InputError(f"`{name}` is a single number; pass one label per sample, shape (n,) or (n, k)")
     if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
@@ -207,6 +208,8 @@ def check_inputs(
     clip_values: tuple[Any, Any] | None = None,
     name: str = "x",
     read_only: bool = False,
+    first_index: int = 0,
+    feature_names: Sequence[str] | None = None,
 ) -> torch.Tensor:
     """Inputs as a floating tensor with at least one sample, finite, of the shape and in the range expected.
 
@@ -216,6 +219,8 @@ def check_inputs(
         clip_values: Smallest and largest value, numbers or arrays; not checked if None.
         name: What to call the inputs in an error.
         read_only: Nothing will be written into the result; see `to_tensor`.
+        first_index: Index of the first sample, where `x` is a piece of the inputs.
+        feature_names: Columns that a data frame must have, in this order; not checked if None.
 
     Returns:
         The samples; float32 if they were no floats.
@@ -223,29 +228,17 @@ def check_inputs(
     Raises:
         InputError: If there is no sample, or one has another shape, NaN, or lies outside the range.
     """
-    inputs = to_tensor(x, read_only=read_only)
+    check_columns(x, feature_names, name)
+    inputs = to_tensor(x, read_only=read_only, name=name)
     if not inputs.is_floating_point():
         inputs = inputs.to(torch.float32)
-    if input_shape is not None:
-        shape = tuple(input_shape)
-        if tuple(inputs.shape) == shape:
-            raise InputError(f"`{name}` is one sample of shape {shape}; pass a batch: {name}[None]")
-        if inputs.ndim != len(shape) + 1 or tuple(inputs.shape[1:]) != shape:
-            raise InputError(
-                f"`{name}` must have shape (n, {', '.join(map(str, shape))}), got {tuple(inputs.shape)}"
-            )
-    elif inputs.ndim < 2:
-        raise InputError(f"`{name}` must have shape (n, ...), got {tuple(inputs.shape)}")
-    if inputs.shape[0] == 0:
-        raise InputError(f"`{name}` has no samples; pass at least one")
-    if inputs.numel() == 0:
-        raise InputError(f"`{name}` has samples without features, shape {tuple(inputs.shape)}")
+    check_input_shape(tuple(inputs.shape), input_shape, name)
     # one pass over the inputs and one copy to the host, which would wait for the device
     low, high = torch.stack(inputs.detach().aminmax()).tolist()
     if not (math.isfinite(low) and math.isfinite(high)):
-        bad = (~torch.isfinite(inputs)).flatten(1).any(dim=1).nonzero()[:, 0].tolist()
+        bad = (~torch.isfinite(inputs)).flatten(1).any(dim=1).nonzero()[:, 0] + first_index
         raise InputError(
-            f"`{name}` has NaN or infinite values in sample(s) {_some(bad)}; remove or repair them"
+            f"`{name}` has NaN or infinite values in sample(s) {_some(bad.tolist())}; remove or repair them"
         )
     if clip_values is not None:
         lo, hi = (torch.as_tensor(np.asarray(v), dtype=torch.float64) for v in clip_values)
@@ -262,6 +255,54 @@ def check_inputs(
                 f"{_span(lo)} to {_span(hi)}; rescale the inputs, or give the classifier the range of your data"
             )
     return inputs
+
+
+def check_input_shape(shape: tuple[int, ...], input_shape: Sequence[int] | None, name: str = "x") -> None:
+    """Check the shape of inputs: at least one sample, of the shape expected.
+
+    Args:
+        shape: Shape of the inputs, (n, ...).
+        input_shape: Shape of one sample; not checked if None.
+        name: What to call the inputs in an error.
+
+    Raises:
+        InputError: If there is no sample, or samples have another shape or no features.
+    """
+    if input_shape is not None:
+        expected = tuple(input_shape)
+        if shape == expected:
+            raise InputError(f"`{name}` is one sample of shape {shape}; pass a batch: {name}[None]")
+        if shape[1:] != expected or len(shape) != len(expected) + 1:
+            raise InputError(f"`{name}` must have shape (n, {', '.join(map(str, expected))}), got {shape}")
+    elif len(shape) < 2:
+        raise InputError(f"`{name}` must have shape (n, ...), got {shape}")
+    if shape[0] == 0:
+        raise InputError(f"`{name}` has no samples; pass at least one")
+    if math.prod(shape) == 0:
+        raise InputError(f"`{name}` has samples without features, shape {shape}")
+
+
+def check_columns(x: Any, feature_names: Sequence[str] | None, name: str = "x") -> None:
+    """Check that a data frame has the columns that the model was fitted on, in their order.
+
+    Args:
+        x: Inputs; only data frames with named columns are checked, as in scikit-learn.
+        feature_names: The columns; not checked if None.
+        name: What to call the inputs in an error.
+
+    Raises:
+        InputError: If columns differ, or their order does.
+    """
+    columns = list(getattr(x, "columns", []))
+    if feature_names is None or not columns or not all(isinstance(c, str) for c in columns):
+        return
+    expected = list(feature_names)
+    if columns != expected:
+        kind = "the columns in another order" if sorted(columns) == sorted(expected) else "other columns"
+        raise InputError(
+            f"`{name}` has {kind} than the data that the model was fitted on; "
+            f"pass {name}[list(model.feature_names_in_)]"
+        )
 
 
 def _some(indices: list[int], n: int = 5) -> str:

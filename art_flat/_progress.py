@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from ._errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -102,6 +104,32 @@ def run_progress(console: Console) -> Iterator[tuple[Callable[[Progress], None],
     """
     with shown(console, "attacking", "units", FOUND_WITHIN) as (update, say):
         yield lambda state: update(state.done, state.total, _remark(state)), say
+
+
+@contextlib.contextmanager
+def progress_callback(progress: Any) -> Iterator[Callable[[Progress], None] | None]:
+    """The `progress` argument of `evaluate` as a callback.
+
+    Args:
+        progress: A callback; True for a display on standard error; False or None for nothing.
+
+    Yields:
+        The callback, or None.
+
+    Raises:
+        InputError: If `progress` is something else.
+    """
+    if progress is True:
+        from rich.console import Console
+
+        with run_progress(Console(stderr=True)) as (notify, _):
+            yield notify
+    elif progress is None or progress is False:
+        yield None
+    elif callable(progress):
+        yield progress
+    else:
+        raise InputError(f"`progress` must be a function, True or False, got {progress!r}")
 
 
 def _remark(state: Progress) -> str:

@@ -150,7 +150,9 @@ def _adapted(estimator: Any, clip_values: tuple[Any, Any]) -> Adapter:
 
 
 def _array(X: Any) -> Any:
-    return X if isinstance(X, torch.Tensor) else np.asarray(X)
+    return (
+        X if isinstance(X, torch.Tensor) or hasattr(X, "columns") or hasattr(X, "toarray") else np.asarray(X)
+    )
 
 
 def _indices(estimator: Any, y: Any) -> Any:

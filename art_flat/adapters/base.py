@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import functional
-from .._arrays import like
+from .._arrays import like, n_samples
 from .._checks import check_definition, check_inputs, check_labels
 from .._errors import UnsupportedEstimatorError
 from .._types import DEFINITIONS
@@ -51,7 +51,10 @@ class Adapter(ABC):
         device: Where the model computes.
         dtype: The floating type in which the model computes.
         made_by: The recipe it was made by, if there was one.
+        feature_names: Names of the input columns, if the model was fitted on a data frame.
     """
+
+    feature_names: Sequence[str] | None = None
 
     def __init__(
         self,
@@ -318,7 +321,7 @@ class Adapter(ABC):
             InputError: If an argument cannot be used.
         """
         head, names = self.head, ["logits", "features"]
-        labels = None if y is None else check_labels(y, len(x), self.nb_classes).to(self.device)
+        labels = None if y is None else check_labels(y, n_samples(x), self.nb_classes).to(self.device)
         kinds = [check_definition(definition) for definition in definitions]
         known = _known(kinds, head.weight)
         names += [] if labels is None else ["loss"]
@@ -380,7 +383,10 @@ class Adapter(ABC):
         return results.columns()
 
     def _checked(self, x: Array) -> Tensor:
-        checked = check_inputs(x, input_shape=self.input_shape, clip_values=self.clip_values, read_only=True)
+        checked = check_inputs(
+            x, input_shape=self.input_shape, clip_values=self.clip_values, read_only=True,
+            feature_names=self.feature_names,
+        )  # fmt: skip
         return checked.detach()
 
     def __repr__(self) -> str:

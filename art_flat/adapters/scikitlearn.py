@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,6 +42,12 @@ class _ScikitlearnAdapter(ArtAdapter):
             dtype=torch.float64,
         )
         self._check_probabilities()
+
+    @property
+    def feature_names(self) -> Sequence[str] | None:  # type: ignore[override]
+        """The columns that the model was fitted on, if it was fitted on a data frame."""
+        names = getattr(self.estimator.model, "feature_names_in_", None)
+        return None if names is None else [str(name) for name in names]
 
     @abstractmethod
     def _layers(self) -> Layers:

@@ -27,7 +27,9 @@ def prepared(net: Adapter, x: Array) -> torch.Tensor:
     Raises:
         InputError: If `x` has another shape, NaN, or lies outside `clip_values`.
     """
-    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+    inputs = check_inputs(
+        x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
+    )
     inputs = inputs.detach().to(net.device, net.dtype)
     if net.clip_values is None:
         return inputs

@@ -183,7 +183,9 @@ class Attack(ABC):
         """
         norm = self.info.norms[0] if norm is None else check_norm(norm)
         self._check_call(net, norm, delta, target)
-        inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+        inputs = check_inputs(
+            x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
+        )
         dtype = torch.promote_types(
             net.dtype, torch.float32
         )  # in half precision points would round out of the ball

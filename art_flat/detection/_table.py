@@ -98,7 +98,9 @@ def detection_table(
         raise InputError(f"`attack` names {len(found)} attacks; pass one, and call once for each")
     folds = check_count(folds, "folds", at_least=2)
     check_definition(definition)
-    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+    inputs = check_inputs(
+        x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
+    )
     labels = check_labels(y, len(inputs), net.nb_classes)
     chosen = default_detectors() if detectors is None else detectors
     clean = net.outputs(inputs)

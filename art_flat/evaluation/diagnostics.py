@@ -138,7 +138,9 @@ def _masked_by_scale(name: str, table: pd.DataFrame) -> Iterator[Finding]:
 
 
 def _ask(name: str, net: Adapter, x: Any, y: Any, samples: np.ndarray) -> Iterator[Finding]:
-    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+    inputs = check_inputs(
+        x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
+    )
     inputs = inputs.detach().to(net.device, net.dtype)
     labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
     zero = zero_gradients(net, inputs, labels)

@@ -162,11 +162,8 @@ def make_grid(
     deltas: Deltas,
     *,
     seed: int,
-    x: np.ndarray,
-    y: np.ndarray,
-    samples: np.ndarray,
+    shards: Sequence[tuple[slice, str]],
     weight: np.ndarray,
-    shard_size: int,
     threads: int,
     scored_on: Sequence[str] = (),
     options: Sequence[Any] = (),
@@ -183,11 +180,8 @@ def make_grid(
         attacks: The attacks.
         deltas: Norm → radii.
         seed: Seed of the run.
-        x: Inputs, shape (n, ...).
-        y: Labels, shape (n,).
-        samples: Sample ids, shape (n,).
+        shards: Samples that are attacked together, as positions, and the hash of their inputs, labels and ids.
         weight: Sample weights, shape (n,).
-        shard_size: Samples that are attacked together.
         threads: Threads of each worker, which decide the order of sums.
         scored_on: Names of other models that score what is found, where points are transferred.
         options: Whatever else determines the adversarial records.
@@ -197,13 +191,11 @@ def make_grid(
     Returns:
         The units, model by model and shard by shard; attacks that support none of the norms have none.
     """
-    shards = [slice(i, min(i + shard_size, len(x))) for i in range(0, len(x), shard_size)]
-    data = {s.start: content_hash(x[s], y[s], samples[s]) for s in shards}
     scored = [[m, identities[m]] for m in scored_on]
     grid = Grid([], [])
     for model, identity in identities.items():
-        for rows in shards:
-            shared = [SCHEMA_VERSION, model, identity, data[rows.start], threads]
+        for rows, content in shards:
+            shared = [SCHEMA_VERSION, model, identity, content, threads]
             key = _key("clean", *shared, content_hash(weight[rows]), deltas, certificates)
             grid.clean.append(CleanUnit(model, rows, key))
             chains: dict[tuple[Any, ...], tuple[Unit, ...]] = {}

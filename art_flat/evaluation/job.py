@@ -32,11 +32,12 @@ from ..adapters.recipe import Recipe, dumps, loads
 from ._files import write_whole
 from ._lease import lease_device
 from ._malloc import freed_memory_kept
+from ._streaming import InputRows
 from .grid import CleanUnit, Unit
 from .store import Store
 from .worker import Data, Options, Worker, finish
 
-_ARRAYS = ("x", "y", "samples", "weight")
+_ARRAYS = ("y", "samples", "weight")
 _GRACE = 5.0
 """Seconds, or half the time limit if that is more, that a unit may go on before its worker is ended."""
 
@@ -118,6 +119,7 @@ def posted(
             folder, store.run, work, {name: net.recipe(work) for name, net in nets.items()}, options, keep_points,
             any(net.device.type == "cuda" for net in nets.values()), tuple(map(os.path.abspath, sys.path)),
         )  # fmt: skip
+        data.x.save(work / "x.npy")
         for name in _ARRAYS:
             np.save(work / f"{name}.npy", getattr(data, name), allow_pickle=False)
         content = dumps(job)
@@ -151,7 +153,7 @@ def work(post: Posted, unit: bytes) -> Outcome:
             asked: Unit | CleanUnit = loads(unit)
             store = Store(job.folder, job.run)
             mark = job.started / asked.key
-            mark.write_text(str(os.getpid()))
+            mark.write_text(str(os.getpid()), encoding="utf-8")
             with freed_memory_kept(), _ended_if_stuck(worker, asked, store):
                 failed = finish(worker, asked, store, job.keep_points)
             mark.unlink(missing_ok=True)
@@ -198,9 +200,10 @@ def _open(post: Posted) -> tuple[Job, Worker]:
             raise StoreError(f"{post.path} is not the file that this run wrote")
         job: Job = loads(content)
         sys.path += [p for p in job.path if p not in sys.path]
-        data = Data(
-            *(np.load(job.work / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in _ARRAYS)
+        x, *others = (
+            np.load(job.work / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("x", *_ARRAYS)
         )
+        data = Data(InputRows(x), *others)
         kept = len(job.recipes) if job.options.transfer else _KEPT_MODELS
         nets = _Nets(job.recipes, lease_device() if job.on_gpu else "cpu", kept)
         _opened.clear()

@@ -98,7 +98,7 @@ class Plan:
 def plan(
     models: Mapping[str, Any] | Any,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     deltas: Any,
     attacks: str | Attack | Iterable[str | Attack] = "fast",

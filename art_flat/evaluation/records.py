@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from .._types import NORMS
 from ..adapters import Adapter
 from ..adapters.base import Head, Outputs
 from ..attacks import AttackResult
+from ._streaming import ContentHash
 
 SCHEMA_VERSION = 2
 """Raised whenever a column changes its name, unit or meaning; part of every unit's key."""
@@ -290,8 +290,7 @@ def missing_rows(
 
 def content_hash(*arrays: Any) -> str:
     """Sixteen hexadecimal digits of the values, shapes and types of some arrays."""
-    digest = hashlib.sha256()
-    for array in map(to_numpy, arrays):
-        digest.update(f"{array.dtype}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
+    digest = ContentHash()
+    for array in arrays:
+        digest.array(array)
+    return str(digest)

@@ -11,17 +11,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .._arrays import to_numpy
-from .._checks import check_count, check_epsilon, check_inputs, check_labels, check_number
+from .._checks import check_count, check_epsilon, check_number
 from .._errors import InputError
 from .._types import Norm
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
 from ..functional import LipschitzBound, LipschitzKind
+from ._data import check_data, inputs_and_labels, read_through
 from .grid import Deltas, Grid, check_deltas, make_grid
-from .records import content_hash
 from .store import FREE_OPTIONS, Store
 from .targets import Targets, check_targets
 from .worker import Data, Options
@@ -119,7 +116,7 @@ def _steps(attack: Attack, deltas: Deltas) -> list[dict[str, Any]]:
 def check_run(
     models: Mapping[str, Any] | Any,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     deltas: Any,
     attacks: str | Attack | Iterable[str | Attack],
@@ -175,7 +172,8 @@ def check_run(
     nets = {str(name): adapt(model) for name, model in named.items()}
     found = load_attacks(attacks)
     shard_size = check_count(shard_size, "shard_size")
-    data = _check_data(nets, x, y, samples, weight)
+    data = check_data(nets, *inputs_and_labels(x, y), samples, weight)
+    shards, content = read_through(nets, data, shard_size)
     targets = check_targets(target, data.y, min(net.nb_classes for net in nets.values()))
     threads = _check_threads(threads, out)
     if time_limit is not None:
@@ -184,9 +182,9 @@ def check_run(
     given = _check_lipschitz(lipschitz, nets)
     identities = {name: net.identity() for name, net in nets.items()}
     grid = make_grid(
-        identities, found, radii, seed=int(seed), x=data.x, y=data.y, samples=data.samples, weight=data.weight,
-        shard_size=shard_size, threads=threads, scored_on=list(nets) if transfer else [],
-        options=[estimate_gradients], certificates=given, targets=targets,
+        identities, found, radii, seed=int(seed), shards=shards, weight=data.weight, threads=threads,
+        scored_on=list(nets) if transfer else [], options=[estimate_gradients], certificates=given,
+        targets=targets,
     )  # fmt: skip
     if not grid.attacked:
         raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(radii)})")
@@ -210,23 +208,9 @@ def check_run(
     return Run(
         nets=nets, identities=identities, data=data, attacks=found, deltas=radii, epsilons=levels, lipschitz=given,
         time_limit=time_limit, part=_check_part(part), targets=targets, grid=grid,
-        config=_resolved(decided, identities, data, config or {}),
+        config=_resolved(decided, identities, len(data.x), content, config or {}),
         **options,  # type: ignore[arg-type]
     )  # fmt: skip
-
-
-def _check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight: Any) -> Data:
-    for net in nets.values():
-        inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
-        labels = check_labels(y, len(inputs), net.nb_classes).cpu()
-    n = len(inputs)
-    ids = np.arange(n) if samples is None else to_numpy(samples)
-    if ids.shape != (n,) or ids.dtype.kind not in "iu" or len(np.unique(ids)) != n:
-        raise InputError(f"`samples` must be {n} different whole numbers, one id per sample")
-    w = np.ones(n) if weight is None else to_numpy(weight).astype(np.float64)
-    if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
-        raise InputError(f"`weight` must be {n} finite numbers of at least 0, not all 0")
-    return Data(to_numpy(inputs), to_numpy(labels), ids.astype(np.int64), w)
 
 
 def _check_lipschitz(given: Any, nets: Mapping[str, Adapter]) -> str | Mapping[str, float] | None:
@@ -270,7 +254,8 @@ def _library(attack: Attack) -> str:
 def _resolved(
     decided: Mapping[str, Any],
     identities: Mapping[str, Mapping[str, str]],
-    data: Data,
+    n: int,
+    content: str,
     given: Mapping[str, Any],
 ) -> dict[str, Any]:
     """What `config.toml` says: everything that determines the records, beside what the user wrote."""
@@ -282,8 +267,8 @@ def _resolved(
         },
         "data": {
             **given.get("data", {}),
-            "n": len(data.x),
-            "hash": content_hash(data.x, data.y, data.samples, data.weight),
+            "n": n,
+            "hash": content,
         },
     }
     return {**{k: v for k, v in given.items() if k not in resolved}, **resolved}

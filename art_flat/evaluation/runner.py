@@ -9,9 +9,11 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from .._checks import radius_words
+from .._progress import progress_callback
 from ..attacks import Attack
 from .certificates import lipschitz_constants
 from .grid import CleanUnit, Grid, Unit
@@ -47,7 +49,7 @@ class EnvironmentWarning(UserWarning):
 def evaluate(
     models: Mapping[str, Any] | Any,
     x: Any,
-    y: Any,
+    y: Any = None,
     *,
     deltas: Any,
     attacks: str | Attack | Iterable[str | Attack] = "fast",
@@ -66,7 +68,7 @@ def evaluate(
     time_limit: float | None = None,
     part: str | tuple[int, int] | None = None,
     target: Any = None,
-    progress: Callable[[Progress], None] | None = None,
+    progress: Callable[[Progress], None] | bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Results:
     """Attack every model with every attack at every radius and record each sample.
@@ -75,8 +77,10 @@ def evaluate(
 
     Args:
         models: An ART estimator, an adapted one, or a mapping name → either.
-        x: Clean inputs, shape (n, ...), inside every model's clip range.
-        y: True labels, indices (n,) or one-hot (n, k).
+        x: Clean inputs, shape (n, ...), inside every model's clip range. Memory holds a shard at a time of what is
+            not in memory yet: a file mapped by NumPy, an image folder, an HDF5 or Zarr array. A `DataLoader` that
+            gives pairs (x, y) is read once and held in memory.
+        y: True labels, indices (n,) or one-hot (n, k); left out where `x` is a loader.
         deltas: Radii in clip units, `{norm: [δ, ...]}`; a plain list where all attacks have the same one norm.
         attacks: Suites, names and attacks; see `art_flat.attacks.load_attacks`.
         out: Results folder. Units found in it are not computed again; without it everything stays in memory.
@@ -101,7 +105,7 @@ def evaluate(
             point of the model attacked), `"next"` (the class after the label), or classes, (n,) or one-hot (n, k).
             An attack succeeds where the target is predicted; attacks that take no target are skipped with the reason.
             Loss changes stay those of the loss at the true label, which no targeted attack maximises.
-        progress: Called before the first unit, and when one begins or is done.
+        progress: Called before the first unit, and when one begins or is done; True shows a bar on standard error.
         config: What to keep in `config.toml` beside what is resolved here.
 
     Returns:
@@ -119,14 +123,25 @@ def evaluate(
         lipschitz=lipschitz, threads=threads, time_limit=time_limit, part=part, target=target,
         config=given,
     )  # fmt: skip
+    with progress_callback(progress) as notify:
+        return _evaluate_in(out, run, n_jobs, save_adversarial, notify)
+
+
+def _evaluate_in(
+    out: str | os.PathLike[str] | None,
+    run: Run,
+    n_jobs: int | None,
+    keep: bool,
+    progress: Callable[[Progress], None] | None,
+) -> Results:
+    """Evaluate into a results folder, or in memory where there is none."""
     remote = uses_workers(n_jobs)
     if out is None and not remote:
-        return _evaluate(run, MemoryStore(), None, save_adversarial, progress)
+        return _evaluate(run, MemoryStore(), None, keep, progress)
     if out is None:
         with tempfile.TemporaryDirectory(prefix="art_flat-") as folder:
-            store = Store(folder, run.id)
-            return _evaluate(run, store, _Jobs(n_jobs), save_adversarial, progress).detached()
-    return _evaluate(run, Store(out, run.id), _Jobs(n_jobs) if remote else None, save_adversarial, progress)
+            return _evaluate(run, Store(folder, run.id), _Jobs(n_jobs), keep, progress).detached()
+    return _evaluate(run, Store(out, run.id), _Jobs(n_jobs) if remote else None, keep, progress)
 
 
 class _Jobs(NamedTuple):
@@ -150,7 +165,7 @@ def _evaluate(
             store.write_manifest(facts)
             store.write_models(models)
         if keep and not store.finished_points(CLEAN_POINTS):
-            store.write_points(CLEAN_POINTS, (run.data.x, run.data.samples))
+            store.write_points(CLEAN_POINTS, (np.asarray(run.data.x), run.data.samples))
         grid = run.grid.part(run.part)
         with _computing(run, store, options, jobs, keep) as compute:
             compute(_missing(grid.clean, store, False), lambda unit, failed: None, lambda unit: None)

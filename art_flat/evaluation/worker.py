@@ -24,6 +24,7 @@ from ..adapters._batches import ran_out_of_memory
 from ..adapters.base import Outputs
 from ..functional import LipschitzBound
 from ._chain import Goal, left_over
+from ._streaming import InputRows
 from .certificates import certified_rows
 from .grid import CleanUnit, Deltas, Unit
 from .points import Saved
@@ -38,16 +39,16 @@ _EVERY = slice(None)
 
 @dataclass(frozen=True)
 class Data:
-    """What is attacked; arrays may be mapped from files.
+    """What is attacked.
 
     Attributes:
-        x: Inputs, shape (n, ...).
+        x: Inputs, shape (n, ...), read by rows.
         y: Labels, int64 (n,).
         samples: Sample ids, int64 (n,).
         weight: Sample weights, float64 (n,).
     """
 
-    x: np.ndarray
+    x: InputRows
     y: np.ndarray
     samples: np.ndarray
     weight: np.ndarray
@@ -233,7 +234,7 @@ class Worker:
 
     def _inputs(self, rows: slice) -> torch.Tensor:
         # a copy at an address of torch's choice, so that arithmetic does not depend on where the data lie
-        return torch.from_numpy(np.array(self.data.x[rows])).clone()
+        return torch.from_numpy(self.data.x[rows]).clone()
 
     def _labels(self, rows: slice) -> torch.Tensor:
         return torch.from_numpy(np.array(self.data.y[rows]))

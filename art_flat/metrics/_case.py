@@ -100,7 +100,9 @@ def make_case(
             'makes them as attack=, such as attack="art_flat:APGD"'
         )
     net = adapt(classifier)
-    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values).detach()
+    inputs = check_inputs(
+        x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
+    ).detach()
     inputs = inputs.to(torch.promote_types(net.dtype, torch.float32))  # as attacks see them
     labels = check_labels(y, len(inputs), net.nb_classes).cpu()
     radius = None if delta is None else check_delta(delta)

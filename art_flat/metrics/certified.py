@@ -239,7 +239,9 @@ def _prepare(
     elif lipschitz is not None:
         lipschitz = check_number(lipschitz, "lipschitz", "feature units per clip unit", above=0.0)
     net = adapt(classifier)
-    inputs = check_inputs(x, input_shape=net.input_shape, clip_values=net.clip_values)
+    inputs = check_inputs(
+        x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
+    )
     labels = check_labels(y, len(inputs), net.nb_classes).cpu()
     if isinstance(lipschitz, LipschitzBound):
         constant = lipschitz
