@@ -1,9 +1,10 @@
-"""Memory that a unit frees stays with the worker process until the unit ends."""
+"""When the memory that a unit frees returns to the system."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import platform
 from collections.abc import Iterator
 
@@ -19,12 +20,23 @@ def freed_memory_kept() -> Iterator[None]:
     each time; zeroing the new pages took up to a third of the time of a small CNN on 500 images. The settings hold for
     the rest of the process, so this is for workers. Without effect on other C libraries.
     """
-    libc = ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
+    libc = _glibc()
     if libc is not None:
         libc.mallopt(_TRIM_THRESHOLD, _KEPT)
         libc.mallopt(_MMAP_THRESHOLD, _LARGEST)
     try:
         yield
     finally:
-        if libc is not None:
-            libc.malloc_trim(0)
+        return_freed_memory()
+
+
+def return_freed_memory() -> None:
+    """Return freed memory to the system, which glibc keeps otherwise in pieces between what is still used."""
+    libc = _glibc()
+    if libc is not None:
+        libc.malloc_trim(0)
+
+
+@functools.cache
+def _glibc() -> ctypes.CDLL | None:
+    return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ import torch
 from .._arrays import to_numpy, to_tensor
 from .._foreign_arrays import torch_dtype_safe
 
-_CHUNK_BYTES = 1 << 24
+_CHUNK_BYTES = 1 << 22
 """How much is read at once where every sample is looked at."""
 
 
@@ -47,6 +48,11 @@ class InputRows:
     def __len__(self) -> int:
         return self.shape[0]
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that all rows would take in memory."""
+        return self.dtype.itemsize * math.prod(self.shape)
+
     def __getitem__(self, rows: slice) -> np.ndarray:
         """Some rows, in memory; pages of a mapped file that were read for them are released.
 
@@ -66,8 +72,7 @@ class InputRows:
 
     def pieces(self, rows: slice) -> Iterator[np.ndarray]:
         """Some rows, a few megabytes at a time."""
-        row_bytes = self.dtype.itemsize * int(np.prod(self.shape[1:], dtype=np.int64))
-        step = max(1, _CHUNK_BYTES // max(1, row_bytes))
+        step = max(1, _CHUNK_BYTES * len(self) // max(1, self.nbytes))
         for start in range(rows.start, rows.stop, step):
             yield self[start : min(start + step, rows.stop)]
 

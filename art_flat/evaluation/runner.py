@@ -15,6 +15,7 @@ import pandas as pd
 from .._checks import radius_words
 from .._progress import progress_callback
 from ..attacks import Attack
+from ._malloc import return_freed_memory
 from .certificates import lipschitz_constants
 from .grid import CleanUnit, Grid, Unit
 from .manifest import environment
@@ -27,6 +28,9 @@ from .run import DEFAULT_EPSILONS as DEFAULT_EPSILONS
 from .run import Run, check_run
 from .store import Store
 from .worker import Options, Worker, finish, has_failed, threads
+
+_LARGE = 2**25
+"""Bytes of inputs from which memory is returned to the system after every unit."""
 
 
 class Progress(NamedTuple):
@@ -234,7 +238,10 @@ def _computing(
         def compute(units: Iterable[Unit | CleanUnit], report: Report, began: Began) -> None:
             for unit in units:
                 began(unit)
-                report(unit, finish(worker, unit, store, keep))
+                failed = finish(worker, unit, store, keep)
+                if run.data.x.nbytes > _LARGE:
+                    return_freed_memory()
+                report(unit, failed)
 
         yield compute
     else:

