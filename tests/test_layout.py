@@ -126,6 +126,12 @@ def run_python(code: str) -> str:
     ).stdout.strip()
 
 
+def test_names_of_test_files_are_unique():
+    """pytest imports them without packages, so that two of one name cannot both be collected."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
+
+
 def test_import_loads_nothing_heavy():
     code = "import sys, art_flat; print([m for m in ('torch', 'art', 'pandas', 'numpy') if m in sys.modules])"
     assert run_python(code) == "[]"

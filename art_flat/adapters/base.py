@@ -307,6 +307,8 @@ class Adapter(ABC):
     ) -> dict[str, Array]:
         """Everything above at once, with one forward pass per batch.
 
+        Inputs and labels are checked once; after that no batch waits for the device of the one before.
+
         Args:
             x: Samples, shape (n, *input_shape).
             y: Labels, class indices (n,) or one-hot rows (n, k); without them there is no `"loss"`.

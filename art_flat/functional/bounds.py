@@ -85,6 +85,8 @@ def loss_increase_bound(
 ) -> torch.Tensor:
     """Bound on F(t), the largest loss increase while the features move by at most t; formulas above.
 
+    It checks the values of labels and radii and branches on those of the logits, so that it waits for the device.
+
     Args:
         logits: Shape (n, k).
         features: Input φ of the last layer, shape (n, d); its values count for `"paper"` alone.
@@ -131,6 +133,8 @@ def feature_radius(
     kind: BoundKind = "best",
 ) -> torch.Tensor:
     """The largest t at which `loss_increase_bound` is at most ε: the features may move so far.
+
+    It checks the values of labels and ε and searches until all samples are done, so that it waits for the device.
 
     Args:
         logits: Shape (n, k).

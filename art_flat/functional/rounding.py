@@ -32,6 +32,7 @@ def snap_into_balls(
     8 u max(|xᵢ|, |x′ᵢ|) in every element i; u = 2⁻²³ is the spacing of float32 at 1, in which attack libraries compute
     whatever the model's dtype is. In L0 these are the elements that were changed by rounding only. Points farther out
     are unchanged. Projecting into one ball takes a point out of no other, so the order of the balls does not matter.
+    It selects the points near a ball's edge by their values, so that it waits for the device.
 
     Args:
         x: Centres, shape (n, ...).

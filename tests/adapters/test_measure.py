@@ -6,10 +6,12 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from tolerances import close
 from torch import nn
+from torch._subclasses import FakeTensorMode
 
 import art_flat as af
 from art_flat._errors import InputError
-from art_flat.adapters import _batches
+from art_flat.adapters import _batches, base
+from art_flat.adapters.base import Adapter, Head, Outputs
 
 rng = np.random.default_rng(0)
 X, Y = rng.random((7, 1, 4, 4), dtype=np.float32), np.array([0, 1, 2, 0, 1, 2, 0])
@@ -109,3 +111,38 @@ def test_a_model_that_writes_into_its_input_changes_nothing_of_the_users():
     x.flags.writeable = False
     net.predict(x)
     np.testing.assert_array_equal(x, before)
+
+
+class OnDevice(Adapter):
+    """A linear classifier of tensors without values on a device that need not exist."""
+
+    def __init__(self, k, d):
+        place = torch.device("cuda", 0)
+        super().__init__(
+            None, nb_classes=k, input_shape=(d,), clip_values=None, device=place, dtype=torch.float32
+        )
+        self._head = Head.of(torch.empty(k, d, device=place), torch.empty(k, device=place), "")
+
+    @property
+    def head(self):
+        return self._head
+
+    def forward(self, x):
+        return Outputs(x @ self.head.weight.T + self.head.bias, x)
+
+    def as_module(self, *, unit_range=False, estimate_gradients=False):
+        return nn.Identity()
+
+    def identity(self):
+        return {"sha256": "0"}
+
+
+@pytest.mark.parametrize("k", [2, 100])
+def test_batches_stay_on_the_device_and_do_not_wait(k, monkeypatch):
+    """Inputs and labels are looked at once, before the first batch; what is done with batches looks at nothing."""
+    monkeypatch.setattr(base, "check_inputs", lambda x, **options: x)
+    monkeypatch.setattr(base, "check_labels", lambda y, n, k: y)
+    with FakeTensorMode():
+        x, y = torch.empty(7, 5, device="cuda"), torch.empty(7, dtype=torch.int64, device="cuda")
+        seen = OnDevice(k, 5).measure(x, y, batch_size=3)
+    assert {(len(column), column.device.type) for column in seen.values()} == {(7, "cuda")}
