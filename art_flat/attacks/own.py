@@ -1,8 +1,7 @@
-"""Your own attack without a plugin: a function, or an attack object of ART or torchattacks, as an `Attack`."""
+"""Your own attack without a plugin: a function, or an attack object of another library, as an `Attack`."""
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from types import MethodType
@@ -11,15 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .._arrays import to_numpy
 from .._checks import check_norm
-from .._errors import AttackNotUsableError, InputError, UnknownNameError
+from .._errors import AttackNotUsableError, InputError
 from .._types import NORMS, Norm
 from ._fingerprint import identity
+from ._objects import LibraryObject, read_object
 from .base import Access, Attack, AttackInfo, Budget, Problem
-
-_SILENT = {"verbose", "summary_writer", "device", "attack_mode"}
-"""Settings of library objects that do not change what they find, or that are no settings."""
 
 
 def as_attack(
@@ -28,8 +24,8 @@ def as_attack(
     name: str | None = None,
     norms: Any = None,
     budget: Budget = "none",
-    access: Access = "white-box",
-    maximises_loss: bool = False,
+    access: Access | None = None,
+    maximises_loss: bool | None = None,
     targeted: bool = False,
     version: str | None = None,
 ) -> Attack:
@@ -43,16 +39,19 @@ def as_attack(
     An attack object of ART or torchattacks keeps the classifier, the radius and the other settings it was made
     with, and δ does not change them: it too runs once and is read at every δ. Made for another classifier, its
     points are transferred to the one attacked. `load_attack("art:…")` follows δ instead, and knows what is
-    peculiar to each attack.
+    peculiar to each attack. An object of foolbox has neither classifier nor radius and gets both from the call.
+    The range and normalisation of an object's inputs and the meaning of its labels are converted to the
+    classifier's; where they cannot be, it is refused.
 
     Args:
-        obj: A function, an `art.attacks.EvasionAttack`, an attack of torchattacks, or an `Attack`, which is given
-            back as it is.
+        obj: A function, an `art.attacks.EvasionAttack`, an attack of torchattacks or foolbox, or an `Attack`, which
+            is returned unchanged.
         name: What to call it in the records, as `own:name`; by default the name of the function or class.
         norms: Norm or norms it is to be run in; by default the object's own norm if it has one, else all four.
         budget: `"fixed"` for a function that takes δ, `"minimum-norm"` for one that seeks the nearest point.
-        access: What it needs of the model.
-        maximises_loss: Whether it looks for the largest cross-entropy in the ball.
+        access: What it needs of the model; by default what is known of the object's class, else gradients.
+        maximises_loss: Whether it looks for the largest cross-entropy in the ball; by default what is known of the
+            object's class, else False.
         targeted: Whether a function takes target classes; objects know it themselves.
         version: Anything that changes when its results would. Results folders are resumed by it: by default it is
             made from the code of the function or class, its closure, arguments, attributes and what they hold, but not
@@ -76,57 +75,47 @@ def as_attack(
         made = as_attack(
             obj,
             name=name,
-            norms=asked,
+            norms=norms,
             budget=budget,
             access=access,
             maximises_loss=maximises_loss,
             targeted=targeted,
-            version=given,
+            version=version,
         )
         assert isinstance(made, OwnAttack)
         return made
 
-    asked, given = norms, version
-    settings: Mapping[str, Any] | None = None
-    notes: tuple[str, ...] = ()
-    must_target = False
+    library = read_object(obj)
     run: Callable[[Problem], Any]
-    radius: Callable[[Problem], float | None] = _no_radius
-    if _is_instance(obj, "art.attacks.attack", "EvasionAttack"):
-        settings, run = _plain({k: getattr(obj, k, None) for k in obj.attack_params}), _art(obj)
-        radius = _radius_of(obj, lambda problem: 1.0)
-    elif _is_instance(obj, "torchattacks.attack", "Attack"):
-        settings, run = _plain(vars(obj)), _torchattacks(obj)
-        radius = _radius_of(obj, lambda problem: float((problem.high - problem.low).max()))
+    if library is not None:
+        _check_budget(obj, budget, library)
+        run, radius = library.run, _radius_of(obj, library)
     elif callable(obj) and not isinstance(obj, type):
-        run = _function(obj, budget, targeted)
+        run, radius = _function(obj, budget, targeted), _no_radius
     else:
         raise InputError(
-            f"cannot attack with {obj!r}; pass a function (module, x, y) -> x_adv, an attack object of ART or "
-            "torchattacks (an instance, not its class), or a name to load_attack"
+            f"cannot attack with {obj!r}; pass a function (module, x, y) -> x_adv, an attack object of ART, "
+            "torchattacks or foolbox (an instance, not its class), or a name to load_attack"
         )
-    if settings is not None:
-        if budget == "fixed":
-            raise InputError(
-                f"{type(obj).__name__} got its radius when it was made, so its budget cannot be fixed by δ; "
-                'leave `budget` out, or use load_attack("library:Name")'
-            )
-        targeted = must_target = _wants_target(obj)
-        notes = ("an object with its own classifier and settings; delta does not change what it does",)
-        norms = _own_norm(obj) if norms is None else norms
+    known = _Known() if library is None else _known(library)
     info = AttackInfo(
         name=f"own:{_name(obj, name)}",
         build=lambda **params: OwnAttack(
-            info, params, run, radius, Source(obj, name is not None, again), must_target=must_target
+            info,
+            params,
+            run,
+            radius,
+            Source(obj, name is not None, again),
+            must_target=library is not None and library.must_target,
         ),
-        norms=_norms(norms),
-        access=access,
-        budget=budget,
-        maximises_loss=maximises_loss,
-        targeted=targeted,
-        notes=notes,
+        norms=_norms(known.norms if norms is None else norms),
+        access=access or known.access,
+        budget=known.budget if budget == "none" else budget,
+        maximises_loss=known.maximises_loss if maximises_loss is None else maximises_loss,
+        targeted=targeted if library is None else library.targeted,
+        notes=known.notes,
         version=identity(obj) if version is None else version,
-        defaults=settings or {},
+        defaults={} if library is None else library.settings,
     )
     return info.build(**info.defaults)
 
@@ -208,74 +197,50 @@ def _function(function: Callable[..., Any], budget: Budget, targeted: bool) -> C
     return run
 
 
-def _art(attack: Any) -> Callable[[Problem], Any]:
-    """ART takes arrays in clip units and one-hot labels: the true ones, or the targets of a targeted attack."""
-
-    def run(problem: Problem) -> Any:
-        labels = problem.y if problem.target is None else problem.target
-        one_hot = np.eye(problem.net.nb_classes, dtype=np.float32)[to_numpy(labels)]
-        return torch.from_numpy(attack.generate(to_numpy(problem.x).astype(np.float32), y=one_hot))
-
-    return run
-
-
-def _torchattacks(attack: Any) -> Callable[[Problem], Any]:
-    """torchattacks takes float32 tensors in [0, 1] and class indices."""
-
-    def run(problem: Problem) -> Any:
-        labels = problem.y if problem.target is None else problem.target
-        span = problem.high - problem.low
-        unit = ((problem.x - problem.low) / span).float()
-        points = attack(unit, labels).detach()
-        back = points.to(problem.x.dtype) * span + problem.low
-        return torch.where(points == unit, problem.x, back)
-
-    return run
-
-
 def _no_radius(problem: Problem) -> None:
     return None
 
 
-def _radius_of(attack: Any, unit: Callable[[Problem], float]) -> Callable[[Problem], float | None]:
-    """The largest radius of an object whose `eps` is a number or an array, in lengths of `unit` in clip units."""
+def _radius_of(attack: Any, library: LibraryObject) -> Callable[[Problem], float | None]:
+    """The largest radius of an object whose `eps` is a number or an array, in clip units."""
 
     def radius(problem: Problem) -> float | None:
         try:
             largest = float(np.max(attack.eps))
         except (AttributeError, TypeError, ValueError):
             return None
-        return largest * unit(problem) if 0 < largest < np.inf else None
+        return largest * library.unit(problem) if 0 < largest < np.inf else None
 
     return radius
 
 
-def _is_instance(obj: Any, module: str, cls: str) -> bool:
-    """Whether `obj` is of a library's class; the library is not imported, since who has an object has done so."""
-    found = getattr(sys.modules.get(module), cls, None)
-    return found is not None and isinstance(obj, found)
+class _Known(NamedTuple):
+    """What holds of an attack where the user does not state it."""
+
+    norms: tuple[Norm, ...] | None = None
+    access: Access = "white-box"
+    budget: Budget = "none"
+    maximises_loss: bool = False
+    notes: tuple[str, ...] = ()
 
 
-def _wants_target(attack: Any) -> bool:
-    """Whether the labels it is given are to be targets; torchattacks can also choose targets by itself."""
-    return bool(attack.targeted) if not hasattr(attack, "attack_mode") else "label" in attack.attack_mode
+def _known(library: LibraryObject) -> _Known:
+    keeps_radius = ("an object with its own settings; delta does not change what it does",)
+    return _Known(
+        norms=library.norms,
+        access="white-box" if library.info is None else library.info.access,
+        budget=library.budget,
+        maximises_loss=library.maximises_loss,
+        notes=keeps_radius if library.budget == "none" else (),
+    )
 
 
-def _plain(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that can be part of a name; numbers of NumPy as Python's."""
-    values = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
-    return {
-        k: v
-        for k, v in sorted(values.items())
-        if isinstance(v, (bool, int, float, str)) and not k.startswith("_") and k not in _SILENT | {"attack"}
-    }
-
-
-def _own_norm(attack: Any) -> tuple[Norm, ...] | None:
-    try:
-        return (check_norm(getattr(attack, "norm", None)),)
-    except UnknownNameError:
-        return None
+def _check_budget(obj: Any, budget: Budget, library: LibraryObject) -> None:
+    if budget == "fixed" != library.budget:
+        raise InputError(
+            f"{type(obj).__name__} got its radius when it was made, so its budget cannot be fixed by δ; "
+            'leave `budget` out, or use load_attack("library:Name")'
+        )
 
 
 def _norms(norms: Any) -> tuple[Norm, ...]:

@@ -1,0 +1,133 @@
+"""Attack objects of torchattacks: images in [0, 1], class indices, a normalisation and a model of their own."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import torch
+from torch import nn
+
+from .._errors import AttackNotUsableError
+from ._objects import LibraryObject, own_norm, plain_settings, registered, same_weights
+from ._parts import Problem
+
+_WIDE = 1e4
+"""A clip range so many times wider than the data are large is not what [0, 1] stands for."""
+
+
+class _Pixels(NamedTuple):
+    """From images in [0, 1] to clip units: u · size + low."""
+
+    low: torch.Tensor
+    size: torch.Tensor
+
+
+def read(attack: Any) -> LibraryObject:
+    """How a torchattacks object is run; see `read_object`.
+
+    Returns:
+        Its description.
+    """
+    info = registered(attack, "torchattacks")
+    is_targeted = "targeted" in attack.attack_mode
+    must_target = "label" in attack.attack_mode
+    mode = {} if attack.attack_mode == "default" else {"mode": attack.attack_mode}
+    given = {k: v for k, v in vars(attack).items() if k not in {"attack_mode", "model_name", "targeted"}}
+    return LibraryObject(
+        settings=plain_settings({**given, **mode}),
+        run=lambda problem: _run(attack, problem),
+        unit=lambda problem: float(_pixels(attack, problem).size.max()),
+        norms=own_norm(getattr(attack, "norm", None)),
+        info=info,
+        maximises_loss=info is not None and info.maximises_loss and not is_targeted,
+        targeted=must_target,
+        must_target=must_target,
+    )
+
+
+def _run(attack: Any, problem: Problem) -> torch.Tensor:
+    if attack._model_training:
+        raise AttackNotUsableError(
+            f"{type(attack).__name__} runs its model in training mode, where it computes another function; call "
+            "set_model_training_mode(False) on it"
+        )
+    labels = problem.y if problem.target is None else problem.target
+    pixels = _pixels(attack, problem)
+    dtype = next((p.dtype for p in attack.model.parameters() if p.is_floating_point()), torch.float32)
+    unit = ((problem.x - pixels.low) / pixels.size).clamp(0, 1).to(dtype)
+    with _prepared(attack, problem, pixels):
+        points = attack(unit.clone(), labels).detach().to(unit)
+    back = points.to(problem.x.dtype) * pixels.size + pixels.low
+    return torch.where(points == unit, problem.x, back)
+
+
+def _pixels(attack: Any, problem: Problem) -> _Pixels:
+    """What the object's [0, 1] stands for: inverted normalisation where the inputs are normalised, else the range.
+
+    Returns:
+        The map.
+
+    Raises:
+        AttackNotUsableError: If nothing says what 0 and 1 are.
+    """
+    x, low, high = problem.x, problem.low, problem.high
+    zero, one = torch.zeros_like(low.sum()), torch.ones_like(low.sum())
+    bounded = bool(torch.isfinite(low).all() and torch.isfinite(high).all())
+    in_unit = bool((x >= 0).all() and (x <= 1).all())
+    if bool((low == 0).all() and (high == 1).all()) or (in_unit and not bounded):
+        return _Pixels(zero, one)
+    used = attack.normalization_used
+    if used and x.ndim == 4 and used["mean"].shape[1] == x.shape[1]:
+        mean, std = (used[k].to(x) for k in ("mean", "std"))
+        pixels = x * std + mean
+        if bool((pixels >= -1e-3).all() and (pixels <= 1 + 1e-3).all()):
+            return _Pixels(-mean / std, 1 / std)
+    largest = float(x.abs().max())
+    if not bounded or (largest > 0 and float((high - low).max()) > _WIDE * largest):
+        raise AttackNotUsableError(
+            f"{type(attack).__name__} of torchattacks works on images in [0, 1], but the classifier's clip_values do "
+            "not say which inputs 0 and 1 stand for; give it the range of the data, or use "
+            f'load_attack("torchattacks:{type(attack).__name__}"), which follows delta'
+        )
+    return _Pixels(low, high - low)
+
+
+@contextlib.contextmanager
+def _prepared(attack: Any, problem: Problem, pixels: _Pixels) -> Iterator[None]:
+    """Let the object see images in [0, 1], and the classifier attacked where its model is the same one."""
+    settings: dict[str, Any] = {"_normalization_applied": False if attack.normalization_used else None}
+    if same_weights(attack.model, problem):
+        settings = {"model": _InPixels(problem, pixels), "_normalization_applied": None}
+    family = list(_with_inner(attack))
+    before = [{k: vars(a).get(k) for k in settings} for a in family]
+    try:
+        for member in family:
+            vars(member).update(settings)
+        yield
+    finally:
+        for member, values in zip(family, before, strict=True):
+            vars(member).update(values)
+
+
+def _with_inner(attack: Any) -> Iterator[Any]:
+    """An attack and those it is made of."""
+    yield attack
+    for inner in vars(attack).get("_attacks", {}).values():
+        yield from _with_inner(inner)
+
+
+class _InPixels(nn.Module):
+    """Images in [0, 1] ↦ logits of the classifier attacked, whose mode is its own affair."""
+
+    def __init__(self, problem: Problem, pixels: _Pixels) -> None:
+        super().__init__()
+        self._inside = (problem, pixels)  # in a tuple: not registered as a submodule
+
+    def forward(self, u: torch.Tensor) -> torch.Tensor:
+        """Return the logits (n, k) in the dtype of the images."""
+        problem, pixels = self._inside
+        x = u.to(problem.x.dtype) * pixels.size + pixels.low
+        logits: torch.Tensor = problem.module(x.to(problem.net.dtype))
+        return logits.to(u.dtype)
