@@ -108,6 +108,16 @@ def missing_lines(results: Results) -> list[str]:
     ]
 
 
+def not_run_lines(results: Results) -> list[str]:
+    """What was asked for and did not run, one line per reason; empty if everything ran."""
+    lines = []
+    for row in results.not_run().to_dict("records"):
+        radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
+        attack = "" if row["attack"] is None else f", {row['attack']}"
+        lines.append(f"not run: {row['model']}{attack}, {row['norm']}{radius}: {row['reason']}")
+    return lines
+
+
 def failure_lines(results: Results) -> list[str]:
     """What failed or was skipped, one line per reason; says how many."""
     failures = results.failures()

@@ -220,7 +220,7 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **o
 
 def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
     from ._tables import summary_table
-    from ._wording import failure_lines, finding_lines, summary_notes, target_lines
+    from ._wording import failure_lines, finding_lines, not_run_lines, summary_notes, target_lines
 
     if results.missing_units:
         console.print(
@@ -229,6 +229,8 @@ def _show(results: Results, console: Console, epsilons: list[float] | None, defi
             soft_wrap=True, highlight=False,
         )  # fmt: skip
         return
+    for line in not_run_lines(results):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
     for table in summary_table(frame, definition):
         console.print(table)

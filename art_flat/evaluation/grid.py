@@ -189,7 +189,8 @@ def make_grid(
         targets: Which class each sample is pushed towards; None for an untargeted run.
 
     Returns:
-        The units, model by model and shard by shard; attacks that support none of the norms have none.
+        The units, model by model and shard by shard; an attack that supports none of the norms has units
+        that will be skipped with that reason.
     """
     scored = [[m, identities[m]] for m in scored_on]
     grid = Grid([], [])
@@ -200,11 +201,12 @@ def make_grid(
             grid.clean.append(CleanUnit(model, rows, key))
             chains: dict[tuple[Any, ...], tuple[Unit, ...]] = {}
             for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, Stage) else 0):
-                for norm in (n for n in deltas if n in attack.info.norms):
-                    own = attack.info.budget == "fixed" or isinstance(attack, Stage)
+                supported = [n for n in deltas if n in attack.info.norms]
+                for norm in supported or deltas:  # where it supports none, its records say so
+                    own = supported and (attack.info.budget == "fixed" or isinstance(attack, Stage))
                     for delta in deltas[norm] if own else [None]:
                         chain = (getattr(attack, "sequence", None), norm, delta)
-                        after = chains.get(chain, ()) if isinstance(attack, Stage) else ()
+                        after = chains.get(chain, ()) if own and isinstance(attack, Stage) else ()
                         parts = [
                             attack.hash,
                             norm,
@@ -218,7 +220,7 @@ def make_grid(
                         parts += [] if targets is None else ["target", targets.key(rows)]
                         unit = Unit(model, attack, norm, delta, seed, rows, _key(*shared, *parts), after)
                         grid.attacked.append(unit)
-                        if isinstance(attack, Stage):
+                        if own and isinstance(attack, Stage):
                             chains[chain] = (*after, unit)
     return grid
 

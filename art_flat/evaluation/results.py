@@ -13,6 +13,7 @@ import pandas as pd
 from .._checks import check_definition, check_epsilon, radius_words
 from .._errors import InputError, StoreError, UnknownNameError
 from .._types import Definition
+from ._not_run import not_run
 from .diagnostics import Finding, diagnose
 from .optimality import optimality
 from .points import ADVICE, Points, Saved
@@ -74,7 +75,8 @@ class Results:
     @property
     def total_units(self) -> int:
         """How many units of attacks the whole run has, the missing ones among them."""
-        return self.missing_units + int(self.adversarial["unit"].nunique())
+        n_units: int = self.facts.get("total_units", self.facts.get("n_units", 0))
+        return max(n_units, self.missing_units + int(self.adversarial["unit"].nunique()))
 
     @property
     def has_points(self) -> bool:
@@ -255,6 +257,17 @@ class Results:
         keys = ["model", "attack", "norm", "delta", "status", "error"]
         return bad.groupby(keys, dropna=False, sort=False).size().rename("n").reset_index()
 
+    def not_run(self) -> pd.DataFrame:
+        """What was asked for and did not run, and why; `failures` counts single samples.
+
+        Returns:
+            Columns `model, attack, norm, delta, reason`, a row per attack and norm of which no point was measured, per
+            radius at which a place of a sequence was left no sample (`delta`, else NaN), and per norm that no attack
+            supports (`attack` is None). Empty if everything ran, and while units are missing.
+        """
+        models = [] if self.missing_units else [str(m) for m in self.models["model"]]
+        return not_run(self.adversarial, models, self.facts["attacks"], self.facts["deltas"])
+
     def findings(self) -> list[Finding]:
         """What a reader should know before believing the numbers, the most severe first; from the records alone.
 
@@ -343,7 +356,8 @@ class Results:
         """
         store = Store(folder)
         store.begin({k: self.facts[k] for k in ("seed", "deltas", "epsilons", "models")})
-        store.write_manifest({**self.facts, "run": None, "clean_units": [_SAVED], "n_units": 1})
+        facts = {**self.facts, "total_units": self.total_units}
+        store.write_manifest({**facts, "run": None, "clean_units": [_SAVED], "n_units": 1})
         store.write_models(self.models)
         for table in IN_UNITS:
             store.write_unit(table, _SAVED, getattr(self, table))

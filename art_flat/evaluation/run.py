@@ -186,7 +186,7 @@ def check_run(
         scored_on=list(nets) if transfer else [], options=[estimate_gradients], certificates=given,
         targets=targets,
     )  # fmt: skip
-    if not grid.attacked:
+    if not any(n in a.info.norms for a in found for n in radii):
         raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(radii)})")
     levels = sorted({check_epsilon(e) for e in epsilons})
     options = {

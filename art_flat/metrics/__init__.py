@@ -3,15 +3,17 @@
 All metrics share these rules. Adversarial points are given by `x_adv` (an array of the shape of `x`, or a list of
 such arrays) or made by `attack` (a name, a suite, an attack of art_flat, of ART or of torchattacks, a function, or
 a list of these). With several, the worst point of each sample counts; attacks of a fixed budget that do not know
-`norm` are left out. The clean point lies in the ball too. Points of an attack that lie outside the ball stand for
-the clean point; given points outside it are an error. Where an attack failed, the sample is NaN and left out. What
-attacks find are upper estimates of robustness; `certified_loss_change_robustness` is the lower one;
+`norm` are left out with an `AttackNotRunWarning`. The clean point lies in the ball too. Points of an attack that lie
+outside the ball stand for the clean point; given points outside it are an error; what lies outside by the rounding of
+float32 alone is projected into it. Where an attack failed, the sample is NaN and left out. What attacks find are upper
+estimates of robustness; `certified_loss_change_robustness` is the lower one;
 `loss_change_robustness_bracket` gives both.
 
 `reduction` is `"mean"`, `"quantile"` (an order statistic, never a mean of two values), or `"none"` for one number
 per sample, in the kind of array that `x` is.
 """
 
+from ._case import AttackNotRunWarning as AttackNotRunWarning
 from ._case import OutsideBallWarning as OutsideBallWarning
 from .certified import RobustnessBracket as RobustnessBracket
 from .certified import certified_loss_change_robustness as certified_loss_change_robustness
@@ -25,6 +27,7 @@ from .robustness import minimum_loss_increase as minimum_loss_increase
 from .robustness import prediction_change_robustness as prediction_change_robustness
 
 __all__ = [
+    "AttackNotRunWarning",
     "OutsideBallWarning",
     "RobustnessBracket",
     "adversarial_flatness",

@@ -28,6 +28,10 @@ class OutsideBallWarning(UserWarning):
     """Points of an attack lie outside the ball and stand for the clean point."""
 
 
+class AttackNotRunWarning(UserWarning):
+    """Attacks were left out because they do not support the norm of the ball."""
+
+
 class Tried(NamedTuple):
     """One set of adversarial points, one per sample."""
 
@@ -171,6 +175,13 @@ def _chosen(attacks: list[Attack], delta: float | None, norm: Any) -> tuple[list
         return attacks, firsts[0] if len(firsts) == 1 else None
     ball = check_norm(norm)
     usable = [a for a in attacks if a.info.budget != "fixed" or ball in a.info.norms]
+    left_out = [f"{a.name} (supports {', '.join(a.info.norms)})" for a in attacks if a not in usable]
+    if usable and left_out:
+        warnings.warn(
+            f"left out, since they do not support {ball}: {'; '.join(left_out)}",
+            AttackNotRunWarning,
+            stacklevel=4,
+        )
     return usable or attacks, ball
 
 

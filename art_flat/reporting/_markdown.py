@@ -13,6 +13,7 @@ from .._wording import (
     finding_lines,
     is_targeted,
     missing_lines,
+    not_run_lines,
     row_cells,
     summary_notes,
     target_lines,
@@ -25,7 +26,7 @@ def to_markdown(
 ) -> str:
     """See `Results.to_markdown`."""
     frame = results.summary(epsilons, definition)
-    missing = [f"**{_escaped(line)}**" for line in missing_lines(results)]
+    missing = [f"**{_escaped(line)}**" for line in [*missing_lines(results), *not_run_lines(results)]]
     if frame.empty:
         return "\n\n".join([*missing, "No attack was recorded."]) + "\n"
     levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]

@@ -12,7 +12,7 @@ from typing import Any
 
 from .._checks import check_definition
 from .._types import Definition
-from .._wording import target_lines
+from .._wording import not_run_lines, target_lines
 from ..evaluation import Results
 from ..evaluation._findings import SEVERITIES
 from ._analyses import read_findings
@@ -77,6 +77,7 @@ def render(results: Results, definition: Definition = "paper") -> str:
         verdicts=verdicts(summary),
         target_notes=target_lines(results),
         units=_units(results),
+        not_run=not_run_lines(results),
         failures=results.failures().to_dict("records"),
         findings=_findings(results),
         models=results.models.to_dict("records"),
