@@ -15,6 +15,7 @@ import typer
 from rich.console import Console
 
 from ._errors import ArtFlatError
+from ._terminal import use_safe_streams
 
 if TYPE_CHECKING:
     from .config import RunConfig
@@ -252,6 +253,7 @@ def _plain_warning(message: Any, category: type[Warning], *_: Any, **__: Any) ->
 def main() -> None:
     """Run the command line: errors of ours are one message without a traceback, and exit code 2."""
     warnings.showwarning = _plain_warning
+    use_safe_streams()
     try:
         app()
     except ArtFlatError as error:

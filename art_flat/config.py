@@ -53,6 +53,8 @@ class DataConfig(Section):
     download: bool = False
     size: int | list[int] | None = None
     channels_last: bool = False
+    classes: list[str] | None = None
+    """Folders of an imagefolder, in the order of the model's outputs."""
 
 
 class AnalysesConfig(Section):
@@ -133,7 +135,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """
     path = Path(path)
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the configuration {path}: {reason}") from None
@@ -222,6 +224,7 @@ def carry_out(
 
     data, models, options = prepare(config, folder, say, trust=trust)
     given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
+    given["data"]["classes"] = list(data.class_names)
     results = evaluate(
         models, data.x, data.y, **options, out=out, epsilons=config.epsilons,
         save_adversarial=config.save_adversarial, n_jobs=config.n_jobs if n_jobs is None else n_jobs, part=part,

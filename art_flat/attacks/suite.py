@@ -42,7 +42,7 @@ def load_suite(name: str) -> list[Attack]:
         text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     elif name.endswith(".toml"):
         try:
-            text = Path(name).read_text(encoding="utf-8")
+            text = Path(name).read_text(encoding="utf-8-sig")
         except OSError as error:
             raise ConfigError(f"cannot read the suite {name}: {error.strerror}") from None
     else:

@@ -15,7 +15,8 @@ class Dataset:
 
     Attributes:
         name: Name it was loaded by.
-        x: Inputs, float32, shape (n, c, h, w) or (n, d), within `clip_values`.
+        x: Inputs, float32, shape (n, c, h, w) or (n, d), within `clip_values`; an array, or `ImageFiles` that
+            read the images they are indexed for.
         y: Class indices, int64, shape (n,).
         class_names: Name of each class, in the order of the indices.
         sample_ids: Place of each sample in the stored order (digits: of all 1,797; else of the split), int64,

@@ -1,83 +1,127 @@
-"""A folder of images per class, as torchvision's `ImageFolder` finds them."""
+"""A folder of images per class, in the order of torchvision's `ImageFolder`, without hidden files and folders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .._checks import check_count
 from .._errors import InputError, UnknownNameError
 from ._dataset import Dataset, count
+from ._image_files import ImageFiles
 
-_SPLIT_FOLDERS = frozenset({"train", "training", "val", "valid", "validation", "test"})
+_TRAINING_FOLDERS = ("train", "training")
+_SPLIT_FOLDERS = frozenset({*_TRAINING_FOLDERS, "val", "valid", "validation", "test"})
+_DECODED_BYTES = 2**25
+"""Up to which size the images are decoded at once."""
 
 
-def load_imagefolder(root: Path, split: str, n: int | None, size: int | Sequence[int] | None) -> Dataset:
+def load_imagefolder(
+    root: Path,
+    split: str,
+    n: int | None,
+    size: int | Sequence[int] | None,
+    classes: Sequence[str] | None = None,
+) -> Dataset:
     """RGB images (n, 3, h, w) in [0, 1] from `root`/`split`, or from `root` if that is no folder of classes.
 
+    Args:
+        root: The folder.
+        split: Name of the folder of the split.
+        n: How many samples, spread evenly over all; None for all.
+        size: Height and width to cut and resize to.
+        classes: Names of the classes, in the order of the labels; None for the folders of the training split, or
+            of this one where there is none.
+
     Returns:
-        All samples, or `n` spread evenly over them.
+        The samples.
 
     Raises:
-        InputError: If there is no such folder, an image cannot be read, or images differ in size.
+        InputError: If there is no such folder, an image cannot be read, images differ in size, or a class is unknown.
     """
-    from PIL import ImageOps
-    from torchvision.datasets import ImageFolder
-
     shape = _shape(size)
     folder = _split_folder(root, split)
-    try:
-        found = ImageFolder(folder)
-    except FileNotFoundError as error:
+    here = _visible_folders(folder)
+    names = _class_names(root, folder, here) if classes is None else _checked_classes(classes)
+    unknown = [name for name in here if name not in names]
+    if unknown:
+        source = "`classes`" if classes is not None else "the training split"
         raise InputError(
-            f"{folder} is no folder of images: {str(error).strip('. ')}. It must hold one folder per class, "
+            f"{folder} has folders that are not classes of {source}: {', '.join(map(repr, unknown))}; move them "
+            "away, or list every class in `classes`, in the order of the model's outputs"
+        )
+    found = [(file, names.index(name)) for name in names if name in here for file in _images(folder / name)]
+    _check_found(folder, here, found, names)
+    taken = count(n, len(found), str(folder))
+    ids = np.arange(taken) * len(found) // taken
+    images = ImageFiles([found[i][0] for i in ids], shape)
+    y = np.array([found[i][1] for i in ids], dtype=np.int64)
+    x: Any = np.asarray(images) if images.nbytes <= _DECODED_BYTES else images
+    return Dataset(name="imagefolder", x=x, y=y, class_names=tuple(names), sample_ids=ids)
+
+
+def _class_names(root: Path, folder: Path, here: list[str]) -> list[str]:
+    """The classes of the training split beside a split; those of the folder itself where there is none."""
+    if folder != root:
+        for name in _TRAINING_FOLDERS:
+            if (root / name).is_dir() and (found := _visible_folders(root / name)):
+                return found
+    return here
+
+
+def _checked_classes(classes: Sequence[str]) -> list[str]:
+    names = [] if isinstance(classes, str) else list(classes)
+    if not names or len(set(names)) != len(names) or not all(isinstance(name, str) for name in names):
+        raise InputError(f"`classes` must be a list of different names of folders, got {classes!r}")
+    return names
+
+
+def _check_found(folder: Path, here: list[str], found: list[tuple[Path, int]], names: Sequence[str]) -> None:
+    filled = {names[label] for _, label in found}
+    empty = [name for name in here if name not in filled]
+    if not here or empty:
+        reason = (
+            f"Found no valid file for the classes {', '.join(empty)}" if empty else "Found no class folder"
+        )
+        raise InputError(
+            f"{folder} is no folder of images: {reason}. It must hold one folder per class, "
             "with the images of the class in it"
-        ) from error
-    total = len(found.samples)
-    taken = count(n, total, str(folder))
-    ids = np.arange(taken) * total // taken
-    images = np.empty((0, 0))
-    for row, i in enumerate(ids):
-        file = found.samples[i][0]
-        try:
-            image = found.loader(file)
-        except Exception as error:
-            raise InputError(f"cannot read the image {file}: {error}; repair or remove it") from error
-        if shape is not None:
-            image = ImageOps.fit(image, (shape[1], shape[0]))
-        pixels = np.asarray(image, dtype=np.float32).transpose(2, 0, 1) / np.float32(255)
-        if row == 0:
-            images = np.empty((taken, *pixels.shape), dtype=np.float32)
-        if pixels.shape != images.shape[1:]:
-            here, before = (f"{height}×{width}" for _, height, width in (pixels.shape, images.shape[1:]))
-            raise InputError(
-                f"the images in {folder} differ in size: {file} has {here} pixels, those before it {before}; "
-                "pass `size`, such as 32 or [32, 32], to bring all to one"
-            )
-        images[row] = pixels
-    y = np.asarray(found.targets, dtype=np.int64)[ids]
-    return Dataset(name="imagefolder", x=images, y=y, class_names=tuple(found.classes), sample_ids=ids)
+        )
+
+
+def _images(folder: Path) -> Iterator[Path]:
+    """Images below a folder, in torchvision's order; hidden files and folders are left out."""
+    from torchvision.datasets.folder import IMG_EXTENSIONS
+
+    for place, _, files in sorted(os.walk(folder, followlinks=True)):
+        if any(part.startswith(".") for part in Path(place).relative_to(folder).parts):
+            continue
+        for name in sorted(files):
+            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith("."):
+                yield Path(place, name)
+
+
+def _visible_folders(folder: Path) -> list[str]:
+    return sorted(e.name for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
 
 
 def _shape(size: int | Sequence[int] | None) -> tuple[int, int] | None:
     if size is None:
         return None
-    pair: Any = (size, size) if np.ndim(size) == 0 else size
-    try:
-        height, width = (check_count(s, "size") for s in pair)
-    except (TypeError, ValueError):  # InputError among them
-        raise InputError(f"`size` must be a number of pixels or (height, width), got {size!r}") from None
-    return height, width
+    pair = (size, size) if isinstance(size, int) else tuple(size)
+    if len(pair) != 2 or not all(isinstance(s, int) and s > 0 for s in pair):
+        raise InputError(f"`size` must be a number of pixels or (height, width), got {size!r}")
+    return pair[0], pair[1]
 
 
 def _split_folder(root: Path, split: str) -> Path:
     if not root.is_dir():
         raise InputError(f"there is no folder {root}; `root` must hold one folder of images per class")
-    inside = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
-    if split in inside and any(entry.is_dir() for entry in (root / split).iterdir()):
+    inside = _visible_folders(root)
+    if split in inside and _visible_folders(root / split):
         return root / split
     if inside and _SPLIT_FOLDERS.issuperset(inside):  # not classes called "train" and "val"
         raise UnknownNameError(f"split in {root}", split, inside)

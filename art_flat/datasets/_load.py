@@ -16,7 +16,7 @@ _OPTIONS = {
     "digits": {"seed"},
     "mnist": {"root", "download"},
     "cifar10": {"root", "download"},
-    "imagefolder": {"root", "size"},
+    "imagefolder": {"root", "size", "classes"},
     "npz": {"path", "channels_last"},
 }
 NAMES = tuple(_OPTIONS)
@@ -34,8 +34,9 @@ def load_dataset(
     path: str | Path | None = None,
     size: int | Sequence[int] | None = None,
     channels_last: bool = False,
+    classes: Sequence[str] | None = None,
 ) -> Dataset:
-    """Load one split of a data set into memory.
+    """Load one split of a data set.
 
     | name | what | needs |
     |---|---|---|
@@ -60,10 +61,13 @@ def load_dataset(
         path: File of npz.
         size: Height and width of imagefolder's images, one number or two: each image is cut to that shape
             around its centre and resized. None leaves them as they are; they must then have one size.
+        classes: Names of imagefolder's classes, in the order of the model's outputs. None takes the folders of the
+            training split beside the split, so that labels mean the same in both. Hidden folders are not classes.
         channels_last: Whether the images of an npz have shape (n, h, w, c); they become (n, c, h, w).
 
     Returns:
-        The samples, in [0, 1] unless an .npz says otherwise.
+        The samples, in [0, 1] unless an .npz says otherwise. Image folders above 32 MB are not read into memory:
+        `x` then reads the files that it is indexed for, and `evaluate` a shard at a time.
 
     Raises:
         UnknownNameError: If there is no data set of this name, or no such split.
@@ -78,7 +82,14 @@ def load_dataset(
         raise UnknownNameError("data set", name, NAMES)
     if name != "imagefolder" and split not in {"train", "test"}:
         raise UnknownNameError("split", split, ("train", "test"))
-    given = {"root": root, "path": path, "size": size, "download": download, "channels_last": channels_last}
+    given = {
+        "root": root,
+        "path": path,
+        "size": size,
+        "classes": classes,
+        "download": download,
+        "channels_last": channels_last,
+    }
     for option, value in given.items():
         if value is not None and value is not False and option not in _OPTIONS[name]:
             takes = ", ".join(f"`{o}`" for o in sorted(_OPTIONS[name]))
@@ -95,5 +106,5 @@ def load_dataset(
     if name == "npz":
         return load_npz(place, split, n, channels_last)
     if name == "imagefolder":
-        return load_imagefolder(place, split, n, size)
+        return load_imagefolder(place, split, n, size, classes)
     return load_torchvision(name, place, split, n, download)

@@ -55,6 +55,8 @@ class Manifest(_Part):
     """What samples are pushed towards, see `Targets.rule`; None for an untargeted run."""
     threads: int = Field(ge=1)
     n_samples: int = Field(ge=1)
+    class_names: list[str] = []
+    """Names of the classes in the order of the labels, where the data have some."""
     clean_units: list[Key] = []
     """Keys of the units of the clean table, in the order of the samples."""
     n_units: int = Field(default=0, ge=0)

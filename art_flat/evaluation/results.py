@@ -332,11 +332,11 @@ class Results:
         """Write a report to look at: one self-contained HTML file that opens from disk; no model is run.
 
         Args:
-            path: Where to; an existing file is replaced once the new one is whole.
+            path: Where to; an existing file is replaced once the new one is whole. In a folder, `report.html`.
             definition: Which relative sharpness κ is.
 
         Returns:
-            The path.
+            The path of the file.
 
         Raises:
             UnknownNameError: If there is no such definition.

@@ -83,6 +83,7 @@ class Run:
             "threads": self.threads,
             "target": None if self.targets is None else self.targets.rule,
             "n_samples": len(self.data.x),
+            "class_names": list(self.config["data"].get("classes", [])),
             "clean_units": [unit.key for unit in self.grid.clean],
             "n_units": len(self.grid.attacked),
             "epsilons": list(self.epsilons),

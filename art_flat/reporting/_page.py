@@ -28,7 +28,7 @@ def write_report(results: Results, path: str | os.PathLike[str], definition: Def
 
     Args:
         results: The run; analyses beside its records are shown too.
-        path: Where to; an existing file is replaced once the new one is whole.
+        path: Where to; an existing file is replaced once the new one is whole. In a folder, `report.html`.
         definition: Which relative sharpness κ is.
 
     Returns:
@@ -39,6 +39,7 @@ def write_report(results: Results, path: str | os.PathLike[str], definition: Def
     """
     text = render(results, check_definition(definition))
     path = Path(path)
+    path = path / "report.html" if path.is_dir() else path
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:

@@ -143,3 +143,20 @@ def test_memory_does_not_grow_with_a_mapped_file(tmp_path):
     grown, size = peak_growth(MAPPED, tmp_path)
     assert size > 50
     assert grown < 0.3 * size
+
+
+IMAGES = """
+    from PIL import Image
+    import pathlib
+    for i in range(288):
+        path = pathlib.Path("images", "ab"[i % 2], f"{i:03}.png"); path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (128, 128), (i % 256, 0, 0)).save(path)
+    x = af.datasets.load_dataset("imagefolder", root="images").x
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_a_folder_of_images(tmp_path):
+    grown, size = peak_growth(IMAGES, tmp_path)
+    assert size > 50
+    assert grown < 0.3 * size

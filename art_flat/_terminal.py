@@ -1,0 +1,47 @@
+"""Text on terminals and pipes whose encoding lacks some characters: spelled out instead of an error."""
+
+from __future__ import annotations
+
+import codecs
+import io
+import sys
+import unicodedata
+
+_HANDLER = "art_flat.spell_out"
+_SPELLED = {
+    **{"δ": "delta", "ε": "epsilon", "κ": "kappa", "φ": "phi", "λ": "lambda", "ℓ": "loss", "Δ": "Delta"},
+    **{"∞": "inf", "‖": "||", "≤": "<=", "≥": ">=", "≠": "!=", "≈": "~", "→": "->", "×": "x", "·": "*"},
+    **{
+        "−": "-",
+        "–": "-",
+        "—": "-",
+        "…": "...",
+        "“": '"',
+        "”": '"',
+        "‘": "'",
+        "’": "'",
+        "†": "+",
+        "±": "+/-",
+    },
+    **{"√": "sqrt", "∑": "sum", "Σ": "sum", "∈": "in", "■": "#", "•": "*", "✓": "yes", "✗": "no"},
+}
+
+
+def use_safe_streams() -> None:
+    """Let standard output and error spell out what their encoding lacks, such as "delta" for δ."""
+    codecs.register_error(_HANDLER, _spell_out)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=_HANDLER)
+
+
+def _spell_out(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(map(_ascii, text)), error.end
+
+
+def _ascii(character: str) -> str:
+    plain = unicodedata.normalize("NFKD", character).encode("ascii", "ignore").decode()
+    return _SPELLED.get(character) or plain or "?"
