@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from .._arrays import to_numpy
-from .._checks import check_columns, check_input_shape, check_inputs, check_labels
+from .._checks import check_inputs, check_labels
 from .._errors import InputError
 from .._foreign_arrays import is_batches, stack_batches
+from .._input_shapes import check_columns, check_input_shape
 from ..adapters import Adapter
 from ._streaming import ContentHash, InputRows
 from .worker import Data
