@@ -84,7 +84,8 @@ class ArtAdapter(Adapter):
         if estimated and not estimate_gradients:
             raise UnsupportedEstimatorError(
                 f"the preprocessing defence {estimated[0]} has no gradient; use a PyTorch version of it, or "
-                "as_module(estimate_gradients=True) for the estimate that ART provides (often the identity)"
+                "estimate_gradients=True (of evaluate, of an attack's call or of as_module) for the estimate that ART "
+                "provides (often the identity)"
             )
         if not unit_range:
             return self._module(None)

@@ -15,6 +15,7 @@ from .._checks import check_inputs, check_labels
 from .._errors import InputError
 from ..adapters import Adapter, adapt
 from . import _masking, _sanity
+from ._access import no_white_box_attack
 from ._findings import MANY, SEVERITIES, SHARE, Run, softmaxed, unstable
 from ._findings import Finding as Finding
 from ._findings import Severity as Severity
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .results import Results
 
 _CHECKS = (
+    no_white_box_attack,
     _masking.vanishing_gradients,
     _masking.stronger_without_gradients,
     _masking.one_step_beats_many,
@@ -55,6 +57,7 @@ def diagnose(
     ============================= ======== ========================================================================
     id                            severity fires when
     ============================= ======== ========================================================================
+    `no-white-box-attack`         error    a defence without gradient kept every white-box attack from running
     `vanishing-gradients`         warning  10 % of the clean losses have gradients that underflow float32
     `zero-gradients`              error    5 % of the input gradients are exactly zero (needs `nets`)
     `masked-by-scale`             error    at some head scale, points found at scale 1 fool 10 % more samples than
