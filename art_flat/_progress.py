@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .evaluation import Progress
 
 Say = Callable[[str], None]
-Update = Callable[[int, int, str], None]
+Update = Callable[..., None]
 
 SAY_EVERY = 30.0
 """Seconds between two lines where there is no terminal."""
@@ -79,14 +79,16 @@ def shown(console: Console, title: str, unit: str, found_within: float = 0.0) ->
         found_within: See `Pace`.
 
     Yields:
-        What to call with the number done, the total and a remark, and what to call with a line to be shown.
+        What to call with the number done, the total, a remark, and False while the work is only prepared; and what to
+        call with a line to be shown.
     """
     pace = Pace(found_within)
     show = _bar if console.is_terminal else _lines
     with show(console, title, unit, pace) as update:
 
-        def tick(done: int, total: int, remark: str) -> None:
-            pace.tick(done)
+        def tick(done: int, total: int, remark: str, begun: bool = True) -> None:
+            if begun:
+                pace.tick(done)
             update(done, total, remark)
 
         yield tick, lambda text: console.print(text, soft_wrap=True, highlight=False)
@@ -103,7 +105,7 @@ def run_progress(console: Console) -> Iterator[tuple[Callable[[Progress], None],
         The `progress` callback of `evaluate`, and what to call with a line to be shown.
     """
     with shown(console, "attacking", "units", FOUND_WITHIN) as (update, say):
-        yield lambda state: update(state.done, state.total, _remark(state)), say
+        yield lambda state: update(state.done, state.total, _remark(state), not state.note), say
 
 
 @contextlib.contextmanager
@@ -133,6 +135,8 @@ def progress_callback(progress: Any) -> Iterator[Callable[[Progress], None] | No
 
 
 def _remark(state: Progress) -> str:
+    if state.note:
+        return state.note
     parts = [f"{state.failed} failed"] if state.failed else []
     unit = state.current or state.unit
     if unit is not None:

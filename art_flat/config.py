@@ -86,6 +86,8 @@ class RunConfig(Section):
     n_jobs: int | None = None
     threads: int | None = Field(default=None, ge=1)
     time_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    lipschitz: Literal["auto", "spectral", "none"] | dict[str, float] = "auto"
+    """What certifies; see `evaluate`."""
     target: Literal["least-likely", "next"] | list[int] | None = None
     """Makes every attack targeted; see `evaluate`."""
     analyses: AnalysesConfig | None = None
@@ -273,6 +275,7 @@ def prepare(
         "threads",
         "time_limit",
         "target",
+        "lipschitz",
     )
     return data, models, {"samples": data.sample_ids, **{key: getattr(config, key) for key in shared}}
 

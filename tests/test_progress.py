@@ -30,8 +30,8 @@ def unit(name="art_flat:PGD", norm="Linf", delta=0.1):
     return SimpleNamespace(attack=SimpleNamespace(info=SimpleNamespace(name=name)), norm=norm, delta=delta)
 
 
-def state(done, total, failed=0, of=None, now=None):
-    return SimpleNamespace(done=done, total=total, failed=failed, unit=of, current=now)
+def state(done, total, failed=0, of=None, now=None, note=""):
+    return SimpleNamespace(done=done, total=total, failed=failed, unit=of, current=now, note=note)
 
 
 def plain():
@@ -75,7 +75,9 @@ def test_the_attack_under_way_is_named_not_the_one_before(digits, monkeypatch):
         attacks = ["art_flat:PGD(steps=2)", "art_flat:APGD(steps=2)"]
         af.evaluate(net, x, y, attacks=attacks, deltas={"Linf": [0.1]}, lipschitz=None, progress=both)
     kinds = [
-        (s.done, s.current and s.current.attack.info.name, s.unit and s.unit.attack.info.name) for s in states
+        (s.done, s.current and s.current.attack.info.name, s.unit and s.unit.attack.info.name)
+        for s in states
+        if not s.note
     ]
     first, second = "art_flat:PGD", "art_flat:APGD"
     assert kinds == [
@@ -85,9 +87,9 @@ def test_the_attack_under_way_is_named_not_the_one_before(digits, monkeypatch):
         (1, second, None),
         (2, None, second),
     ]
-    lines = console.file.getvalue().splitlines()
-    assert f"0/2 units, {first} Linf 0.1," in lines[1]
-    assert f"1/2 units, {second} Linf 0.1," in lines[3]
+    lines = [line for line in console.file.getvalue().splitlines() if "Linf" in line]
+    assert f"0/2 units, {first} Linf 0.1," in lines[0]
+    assert f"1/2 units, {second} Linf 0.1," in lines[2]
 
 
 def test_units_found_in_the_folder_do_not_make_the_rest_look_fast(clock):
@@ -190,3 +192,18 @@ def test_a_narrow_terminal_shortens_the_remark_not_the_numbers(width, clock):
     assert "5:30 left" in last[0]
     assert len(last[0]) <= width
     assert len(last) == 2  # the other line puts the cursor back
+
+
+def test_preparation_is_shown_and_does_not_set_the_pace(clock):
+    console = plain()
+    with run_progress(console) as (update, _):
+        update(state(0, 4, note="preparing"))
+        clock.now += 500.0
+        update(state(0, 4, note="net: Lipschitz constant in Linf, layer 7 of 9"))
+        for done in (0, 1, 2):
+            update(state(done, 4, now=unit()))
+            clock.now += 40.0
+    text = console.file.getvalue()
+    assert text.startswith("attacking: 0/4 units, preparing")
+    assert "layer 7 of 9" in text
+    assert "about 1:20 left" in text

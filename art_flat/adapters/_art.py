@@ -20,7 +20,7 @@ from .._arrays import to_tensor
 from .._checks import check_inputs
 from .._errors import InputError, UnsupportedEstimatorError
 from .._types import Norm
-from ..functional import LipschitzBound, LipschitzKind, lipschitz_constant
+from ..functional import LipschitzBound, LipschitzCost, LipschitzKind, lipschitz_constant, lipschitz_cost
 from ._preprocessing import Preprocessing
 from ._state import preserved, preserved_attributes
 from .base import Adapter
@@ -161,6 +161,21 @@ class ArtAdapter(Adapter):
             found = lipschitz_constant(module, self.input_shape, head=head, norm=norm, kind=kind, **known)
         value = float(np.nextafter(found.value * factor, np.inf)) if factor != 1 else found.value
         return replace(found, value=value)
+
+    def lipschitz_cost(self) -> LipschitzCost:
+        """What deriving the spectral constant costs; see `Adapter.lipschitz_cost`.
+
+        Returns:
+            Operations; zero where the net has no module, or one that no derivation can follow.
+        """
+        try:
+            module, _ = self._extractor()
+            with self.guard():
+                module.eval()
+                sample = torch.zeros(1, *self.input_shape, device=self.device, dtype=self.dtype)
+                return lipschitz_cost(module, sample)
+        except (UnsupportedEstimatorError, RuntimeError):  # the derivation itself reports the reason
+            return super().lipschitz_cost()
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[list[str]]:

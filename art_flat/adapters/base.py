@@ -127,6 +127,14 @@ class Adapter(ABC):
             raise UnsupportedEstimatorError(f'{type(self).__name__} has no {kind} constant; use kind="given"')
         return functional.lipschitz_constant(nn.Identity(), self.input_shape, norm=norm, kind=kind, **known)
 
+    def lipschitz_cost(self) -> functional.LipschitzCost:
+        """What deriving the spectral constant costs, and a forward pass; zero where neither is known.
+
+        Returns:
+            Operations, from the shapes of the layers alone.
+        """
+        return functional.LipschitzCost(0.0, 0.0)
+
     @abstractmethod
     def identity(self) -> dict[str, str]:
         """Which model this is.

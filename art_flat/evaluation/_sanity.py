@@ -168,6 +168,16 @@ def not_run(run: Run) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def certificates_skipped(run: Run) -> Iterator[Finding]:
+    """Models that a default left uncertified because of its cost."""
+    for model, said in run.facts.get("certificates", {}).items():
+        if "skipped" in said:
+            yield Finding(
+                "certificates-skipped", "info", f"{model}: nothing is certified", (),
+                said["skipped"][0].upper() + said["skipped"][1:] + ".",
+            )  # fmt: skip
+
+
 def flat_but_wrong(run: Run) -> Iterator[Finding]:
     """Adversarial points in the uncanny valley: confidently wrong and flatter than their clean point."""
     worst: dict[str, tuple[float, Finding]] = {}

@@ -38,6 +38,7 @@ _CHECKS = (
     _sanity.outside,
     _sanity.bounds,
     _sanity.not_run,
+    _sanity.certificates_skipped,
     _sanity.flat_but_wrong,
 )
 _LOOKED_AT = 32
@@ -81,6 +82,7 @@ def diagnose(
     `failed-units`                error    an attack raised an error or gave back NaN
     `too-few-classes`             info     an attack was skipped because it needs more classes
     `skipped-attacks`             info     an attack was skipped for another reason
+    `certificates-skipped`        info     Lipschitz constants were not derived, since that is costly by default
     `flat-but-wrong`              warning  10 % have a confidently wrong point flatter than the clean one
     ============================= ======== ========================================================================
 

@@ -41,6 +41,9 @@ class CleanUnit:
         """The seed of everything random in it."""
         return derive_seed(self.key)
 
+    def __str__(self) -> str:
+        return f"{self.model}: clean samples {self.rows.start}–{self.rows.stop - 1}"
+
 
 @dataclass(frozen=True)
 class Unit:

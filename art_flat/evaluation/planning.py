@@ -136,8 +136,11 @@ def plan(
     run = check_run(models, x, y, deltas=deltas, attacks=attacks, **options)
     with threads(run.threads):
         setup = time.perf_counter()
-        wanted = run.deltas if run.lipschitz == "spectral" else {}
-        constants = {name: lipschitz_constants(net, wanted, None)[0] for name, net in run.nets.items()}
+        spectral = run.lipschitz == "spectral"
+        constants = {
+            name: lipschitz_constants(net, run.certified_norms(name) if spectral else {}, None)[0]
+            for name, net in run.nets.items()
+        }
         setup = time.perf_counter() - setup
         worker = Worker(run.nets, run.data, run.options(constants))
         costs = _costs(run, worker, limit, save_adversarial, say)

@@ -18,6 +18,7 @@ from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
 from ..functional import LipschitzBound, LipschitzKind
 from ._data import check_data, inputs_and_labels, read_through
+from .certificate_budget import too_costly
 from .grid import Deltas, Grid, check_deltas, make_grid
 from .store import FREE_OPTIONS, Store
 from .targets import Targets, check_targets
@@ -32,6 +33,7 @@ class Run:
     """A checked run; the words are those of `evaluate`.
 
     Attributes:
+        uncertified: Models whose constants would cost too much for a default → reason.
         config: Everything that determines the records, and what the user wrote, as `config.toml` says it.
         grid: Its units.
     """
@@ -43,6 +45,7 @@ class Run:
     deltas: Deltas
     epsilons: Sequence[float]
     lipschitz: str | Mapping[str, float] | None
+    uncertified: Mapping[str, str]
     seed: int
     shard_size: int
     transfer: bool
@@ -74,6 +77,13 @@ class Run:
         kind: LipschitzKind = "spectral" if self.lipschitz == "spectral" else "given"
         found: Mapping[Norm, float] = said["lipschitz"]
         return {n: LipschitzBound(value, kind, n, sound=True) for n, value in found.items()}
+
+    def certified_norms(self, model: str) -> Deltas:
+        """The radii at which a model is to be certified, by norm; empty where nothing certifies it."""
+        has_constant = self.lipschitz == "spectral" or (
+            isinstance(self.lipschitz, Mapping) and model in self.lipschitz
+        )
+        return self.deltas if has_constant and model not in self.uncertified else {}
 
     def facts(self) -> dict[str, Any]:
         """What the manifest says of the run, beside the environment."""
@@ -128,7 +138,7 @@ def check_run(
     shard_size: int = 500,
     transfer: bool = False,
     estimate_gradients: bool = False,
-    lipschitz: str | Mapping[str, float] | None = "spectral",
+    lipschitz: str | Mapping[str, float] | None = "auto",
     threads: int | None = None,
     time_limit: float | None = None,
     part: str | tuple[int, int] | None = None,
@@ -181,11 +191,13 @@ def check_run(
         time_limit = check_number(time_limit, "time_limit", "seconds", above=0.0)
     radii = check_deltas(deltas, found)
     given = _check_lipschitz(lipschitz, nets)
+    uncertified = too_costly(nets, found, radii, len(data.x)) if given == "auto" else {}
+    given = "spectral" if given == "auto" else given
     identities = {name: net.identity() for name, net in nets.items()}
     grid = make_grid(
         identities, found, radii, seed=int(seed), shards=shards, weight=data.weight, threads=threads,
-        scored_on=list(nets) if transfer else [], options=[estimate_gradients], certificates=given,
-        targets=targets,
+        scored_on=list(nets) if transfer else [], options=[estimate_gradients], targets=targets,
+        certificates=[given, sorted(uncertified)] if uncertified else given,
     )  # fmt: skip
     if not any(n in a.info.norms for a in found for n in radii):
         raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(radii)})")
@@ -203,11 +215,12 @@ def check_run(
         "epsilons": levels,
         "attacks": [a.name for a in found],
         "versions": {_library(a): a.info.version for a in found},
-        "lipschitz": "none" if given is None else given,
+        "lipschitz": "none" if given is None else "auto" if uncertified else given,
         **({} if targets is None else {"target": targets.as_config()}),
     }
     return Run(
         nets=nets, identities=identities, data=data, attacks=found, deltas=radii, epsilons=levels, lipschitz=given,
+        uncertified=uncertified,
         time_limit=time_limit, part=_check_part(part), targets=targets, grid=grid,
         config=_resolved(decided, identities, len(data.x), content, config or {}),
         **options,  # type: ignore[arg-type]
@@ -215,11 +228,12 @@ def check_run(
 
 
 def _check_lipschitz(given: Any, nets: Mapping[str, Adapter]) -> str | Mapping[str, float] | None:
-    if given is None or given == "spectral":
-        return str(given) if given else None
+    if given is None or (isinstance(given, str) and given in {"auto", "spectral", "none"}):
+        return None if given in {None, "none"} else str(given)
     if not isinstance(given, Mapping) or not given.keys() <= nets.keys():
         raise InputError(
-            f"`lipschitz` must be 'spectral', None, or map models ({', '.join(nets)}) to constants, got {given!r}"
+            f"`lipschitz` must be 'auto', 'spectral', None, or map models ({', '.join(nets)}) to constants, "
+            f"got {given!r}"
         )
     unit = "features per clip unit"
     return {m: check_number(v, f"lipschitz[{m!r}]", unit, above=0.0) for m, v in given.items()}

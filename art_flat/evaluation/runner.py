@@ -7,6 +7,7 @@ import os
 import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -43,6 +44,8 @@ class Progress(NamedTuple):
     """The unit that was just finished, if one was."""
     current: Unit | None = None
     """The unit that begins now, if one does; which of them workers compute is not told."""
+    note: str = ""
+    """What is being prepared before the first unit of an attack."""
 
 
 class EnvironmentWarning(UserWarning):
@@ -65,7 +68,7 @@ def evaluate(
     shard_size: int = 500,
     transfer: bool = False,
     estimate_gradients: bool = False,
-    lipschitz: str | Mapping[str, float] | None = "spectral",
+    lipschitz: str | Mapping[str, float] | None = "auto",
     save_adversarial: bool = False,
     n_jobs: int | None = None,
     threads: int | None = None,
@@ -96,8 +99,9 @@ def evaluate(
         transfer: Score the points found on each model on every other model too.
         estimate_gradients: Attack through preprocessing defences that have no gradient by the estimate they declare.
         lipschitz: What certifies: `"spectral"` derives each feature extractor's Lipschitz constant from its layers
-            (seconds for small nets, half a minute for a ResNet-18), a mapping model → constant (from L2 in clip
-            units to features) takes yours, None leaves the certified side out.
+            (seconds for small nets, minutes for a ResNet-50), `"auto"` does so where that is expected to take about a
+            minute at most or a tenth of the attacks, and findings report what was left out; a mapping model →
+            constant (from L2 in clip units to features) takes yours, None leaves the certified side out.
         save_adversarial: Keep the points themselves, for `Results.adversarial_points` and `Results.clean_points`.
         n_jobs: Worker processes, −1 for one per core; 1 if None, unless `joblib.parallel_config` says otherwise,
             which also takes the work to a Dask or Ray cluster. Workers need the results folder on a shared disk.
@@ -164,15 +168,20 @@ def _evaluate(
     with threads(run.threads):
         facts = {**environment(), **run.facts()}
         before = _begin(store, run, facts) if isinstance(store, Store) else {}
-        options, models = _models(run, before, facts)
+        grid = run.grid.part(run.part)
+        notify = _notes(progress, len(grid.attacked))
+        options, models = _models(run, before, facts, notify)
         if isinstance(store, Store):
             store.write_manifest(facts)
             store.write_models(models)
         if keep and not store.finished_points(CLEAN_POINTS):
             store.write_points(CLEAN_POINTS, (np.asarray(run.data.x), run.data.samples))
-        grid = run.grid.part(run.part)
         with _computing(run, store, options, jobs, keep) as compute:
-            compute(_missing(grid.clean, store, False), lambda unit, failed: None, lambda unit: None)
+            compute(
+                _missing(grid.clean, store, False),
+                lambda unit, failed: notify(f"{unit}, done"),
+                lambda unit: notify(str(unit)),
+            )
             _attack(grid, store, keep, compute, progress)
     if isinstance(store, MemoryStore):
         return _in_memory(run, store, models, facts, keep)
@@ -205,22 +214,41 @@ def _begin(store: Store, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
     return before
 
 
-def _models(run: Run, before: Mapping[str, Any], facts: dict[str, Any]) -> tuple[Options, pd.DataFrame]:
+def _notes(progress: Callable[[Progress], None] | None, total: int) -> Callable[[str], None]:
+    """What to call with a text on the work before the first attack; called once now."""
+
+    def notify(note: str) -> None:
+        if progress is not None:
+            progress(Progress(0, total, 0, None, None, note))
+
+    notify("preparing")
+    return notify
+
+
+def _models(
+    run: Run, before: Mapping[str, Any], facts: dict[str, Any], notify: Callable[[str], None]
+) -> tuple[Options, pd.DataFrame]:
     """Lipschitz constants, from the manifest if they are there, and the `models` table."""
     constants, rows, said = {}, [], {}
     known = before.get("certificates", {}) if before.get("models") == facts["models"] else {}
     for name, net in run.nets.items():
         given = run.lipschitz.get(name) if isinstance(run.lipschitz, Mapping) else None
-        wanted = run.deltas if run.lipschitz == "spectral" or given is not None else {}
         found = run.known_constants(known.get(name))
         missing = known[name]["missing"] if found is not None else {}
         if found is None:
-            found, missing = lipschitz_constants(net, wanted, given)
+            notes = partial(_named_note, name, notify)
+            found, missing = lipschitz_constants(net, run.certified_norms(name), given, notes)
         constants[name] = found
         said[name] = {"lipschitz": {n: c.value for n, c in found.items()}, "missing": missing}
+        if name in run.uncertified:
+            said[name]["skipped"] = run.uncertified[name]
         rows.append(model_rows(name, net, found.get("L2")))
     facts["certificates"] = said
     return run.options(constants), pd.concat(rows, ignore_index=True)
+
+
+def _named_note(model: str, notify: Callable[[str], None], text: str) -> None:
+    notify(f"{model}: {text}")
 
 
 Began = Callable[[Unit | CleanUnit], None]

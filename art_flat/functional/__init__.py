@@ -4,6 +4,8 @@ Results are on the device of the arguments. No function waits for the device, ex
 `loss_increase_bound`, `feature_radius`, `snap_into_balls` and, once for a model, `lipschitz_constant`.
 """
 
+from ._lipschitz_cost import LipschitzCost as LipschitzCost
+from ._lipschitz_cost import lipschitz_cost as lipschitz_cost
 from .bounds import BOUND_KINDS as BOUND_KINDS
 from .bounds import SOUND_BOUND_KINDS as SOUND_BOUND_KINDS
 from .bounds import BoundKind as BoundKind
@@ -62,8 +64,10 @@ __all__ = [  # noqa: RUF022 (grouped by file)
     # lipschitz
     "LIPSCHITZ_KINDS",
     "LipschitzBound",
+    "LipschitzCost",
     "LipschitzKind",
     "constant_in_norm",
     "lipschitz_constant",
+    "lipschitz_cost",
     "radius_in_input",
 ]

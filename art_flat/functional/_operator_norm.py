@@ -103,6 +103,11 @@ def infinity_norm(matrix: torch.Tensor) -> float:
     return math.sqrt(largest_eigenvalue((gram * d.rsqrt()[:, None] * d.rsqrt())[None])) * SAFETY
 
 
+def is_dense(n: int, m: int) -> bool:
+    """Whether a map from n numbers to m is small enough to be decomposed as a matrix."""
+    return n * m <= _DENSE_ENTRIES and min(n, m) <= _DENSE_SIDE
+
+
 def dense_matrix(linear: Linear, shape: Sequence[int]) -> torch.Tensor | None:
     """The matrix of a linear map, column by column.
 
@@ -116,7 +121,7 @@ def dense_matrix(linear: Linear, shape: Sequence[int]) -> torch.Tensor | None:
     zero = torch.zeros(tuple(shape), dtype=torch.float64)
     offset = linear(zero)
     n, m = zero.numel(), offset.numel()
-    if n * m > _DENSE_ENTRIES or min(n, m) > _DENSE_SIDE:
+    if not is_dense(n, m):
         return None
     basis = torch.eye(n, dtype=torch.float64).reshape(n, *zero.shape)
     together = max(1, _DENSE_ENTRIES // (4 * max(n, m)))
@@ -155,7 +160,8 @@ def convolution_norm(
 
     On a torus of side N ≥ n + dilation (k − 1) the padded convolution is a part of the circular one, which
     the Fourier transform takes apart into matrices (outputs, inputs) per frequency; a stride s folds s
-    frequencies per axis into one, so N is a multiple of s.
+    frequencies per axis into one, so N is a multiple of s. Along an axis where the kernel has one element all
+    frequencies have the same matrices, so N = s is enough.
 
     Args:
         weight: Kernel, shape (outputs, inputs / groups, k₁, …), float64.
@@ -170,10 +176,7 @@ def convolution_norm(
     Source: Sedghi, Gupta, Long, The Singular Values of Convolutional Layers, ICLR 2019, for the circular case.
     """
     kernel = weight.shape[2:]
-    sides = [
-        math.ceil((n + d * (k - 1)) / s) * s
-        for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
-    ]
+    sides = torus_sides(size, kernel, stride=stride, dilation=dilation)
     phases = [
         torch.outer(torch.arange(side, dtype=torch.float64), torch.arange(k, dtype=torch.float64) * d / side)
         for side, k, d in zip(sides, kernel, dilation, strict=True)
@@ -182,6 +185,16 @@ def convolution_norm(
     folded = [w.reshape(s, side // s, -1) for w, s, side in zip(waves, stride, sides, strict=True)]
     parts = weight.reshape(groups, -1, *weight.shape[1:]).to(torch.complex128)
     return _largest_singular_value(_blocks(parts, folded)) / math.sqrt(math.prod(stride)) * SAFETY
+
+
+def torus_sides(
+    size: Sequence[int], kernel: Sequence[int], *, stride: Sequence[int], dilation: Sequence[int]
+) -> list[int]:
+    """The side N of the torus along each axis; see `convolution_norm`."""
+    return [
+        s if k == 1 else math.ceil((n + d * (k - 1)) / s) * s
+        for n, k, s, d in zip(size, kernel, stride, dilation, strict=True)
+    ]
 
 
 def _blocks(parts: torch.Tensor, folded: Sequence[torch.Tensor]) -> Iterator[torch.Tensor]:

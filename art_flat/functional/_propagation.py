@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import Any
 
@@ -29,11 +29,14 @@ from ._slopes import Slope, Unknown
 class Propagation(fx.Interpreter):
     """A pass of one sample through a graph, in which every tensor also gets its constant."""
 
-    def __init__(self, net: fx.GraphModule, norm: Norm) -> None:
+    def __init__(
+        self, net: fx.GraphModule, norm: Norm, notify: Callable[[int, int], None] | None = None
+    ) -> None:
         super().__init__(net, garbage_collect_values=False)
         self.extra_traceback = False  # it would rewrite our errors
         self.norm: Norm = norm
         self.table: list[LayerBound] = []
+        self._notify = notify
         self._segments: dict[fx.Node, Segment | None] = {}  # None: does not depend on the input
         self._needed = _ancestors(net)
         inputs = [n for n in net.graph.nodes if n.op == "placeholder" and not n.args]
@@ -79,6 +82,8 @@ class Propagation(fx.Interpreter):
                 self._segments[n] = self._segment(n, result)
             except Unknown as reason:
                 raise self._unsupported(n, str(reason)) from None
+        if self._notify is not None:
+            self._notify(len(self.env) + 1, len(self.graph.nodes))
         return result
 
     def _segment(self, n: fx.Node, result: Any) -> Segment | None:

@@ -13,7 +13,7 @@ Constants speak of the net in real arithmetic, over all inputs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -60,6 +60,7 @@ def lipschitz_constant(
     kind: LipschitzKind = "spectral",
     value: float | None = None,
     points: torch.Tensor | None = None,
+    notify: Callable[[int, int], None] | None = None,
 ) -> LipschitzBound:
     """L with ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖ for all inputs x, x′.
 
@@ -76,6 +77,7 @@ def lipschitz_constant(
         norm: Norm of the inputs: `"L2"`, `"Linf"` or `"L1"`; that of φ is always L2.
         kind: How to find L.
         value: For `"given"`: L > 0.
+        notify: For `"spectral"`: called with the number of layers and functions of the net that are done, and of all.
         points: For `"empirical"`: where to take Jacobians, shape (n, *input_shape).
 
     Returns:
@@ -115,7 +117,7 @@ def lipschitz_constant(
     if points is not None:
         points = check_inputs(points, input_shape=input_shape, name="points")
         return LipschitzBound(largest_jacobian(module, points, head, norm), kind, norm, sound=False)
-    propagation = Propagation(_trace(module, head), norm)
+    propagation = Propagation(_trace(module, head), norm, notify)
     first = next(
         (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), torch.zeros(())
     )

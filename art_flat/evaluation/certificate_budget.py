@@ -1,0 +1,68 @@
+"""What deriving Lipschitz constants may cost by default: a share of what the planned attacks cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ..adapters import Adapter
+from ..attacks import Attack
+from ..attacks.sequence import Stage
+from .grid import Deltas
+
+_SHARE = 0.1
+"""Of the operations of the planned attacks."""
+_ALWAYS = 2e12
+"""Operations that are always allowed: about a minute on one core."""
+_USUAL_STEPS = 10
+"""Steps of an attack that does not report a fixed number of them."""
+_PASSES_PER_STEP = 3
+"""A step is a forward pass and a backward pass, which costs about two."""
+
+
+def planned_passes(attacks: Sequence[Attack], deltas: Deltas, n: int) -> float:
+    """Forward passes of one sample that a run's attacks on one model are expected to be worth.
+
+    Args:
+        attacks: The attacks.
+        deltas: Norm → radii.
+        n: Number of samples.
+
+    Returns:
+        The passes; a function of the arguments alone, so that every machine decides alike.
+    """
+    steps = 0
+    for attack in attacks:
+        for norm in (norm for norm in deltas if norm in attack.info.norms):
+            once = attack.info.budget != "fixed" and not isinstance(attack, Stage)
+            for delta in deltas[norm][: 1 if once else None]:
+                fixed = attack.fixed_steps(delta)
+                steps += _USUAL_STEPS if fixed is None else fixed.number
+    return float(_PASSES_PER_STEP * steps * n)
+
+
+def too_costly(
+    nets: Mapping[str, Adapter], attacks: Sequence[Attack], deltas: Deltas, n: int
+) -> dict[str, str]:
+    """Models whose Lipschitz constants would cost more than a default may.
+
+    Args:
+        nets: The models, by name.
+        attacks: The attacks of the run.
+        deltas: Norm → radii.
+        n: Number of samples.
+
+    Returns:
+        Model → reason, for those that are too costly.
+    """
+    passes, norms = planned_passes(attacks, deltas, n), [norm for norm in deltas if norm != "L0"]
+    reasons = {}
+    for name, net in nets.items():
+        cost = net.lipschitz_cost()
+        derivation, planned = cost.derivation * len(norms), cost.forward * passes
+        if derivation > max(_ALWAYS, _SHARE * planned):
+            reasons[name] = (
+                f"deriving its Lipschitz constants takes about {derivation:.2g} operations, the planned attacks "
+                f"{planned:.2g}, and by default the derivation may take {_SHARE:.0%} of them; pass "
+                'lipschitz="spectral" to derive them anyway, or constants that you know'
+            )
+    return reasons
