@@ -6,6 +6,8 @@ import pyarrow as pa
 import pytest
 import scipy.sparse
 import torch
+from art.estimators.classification import SklearnClassifier
+from sklearn.linear_model import LogisticRegression
 
 import art_flat as af
 from art_flat._checks import check_inputs, check_labels
@@ -145,3 +147,39 @@ def test_evaluate_takes_a_loader(linear):
 def test_batches_that_cannot_be_stacked(batches):
     with pytest.raises(InputError, match="batch"):
         stack_batches(batches)
+
+
+def fitted():
+    """A logistic regression fitted on a data frame, and its inputs."""
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    model = LogisticRegression().fit(frame, Y)
+    return af.adapt(SklearnClassifier(model, clip_values=(0.0, 1.0))), frame
+
+
+def test_columns_in_another_order_are_refused():
+    net, frame = fitted()
+    expected = net.loss(X, Y)
+    np.testing.assert_array_equal(net.loss(frame, Y), expected)
+    np.testing.assert_allclose(net.loss(scipy.sparse.csr_matrix(X), Y), expected, rtol=1e-12)
+    np.testing.assert_allclose(net.measure(scipy.sparse.csr_matrix(X), Y)["loss"], expected, rtol=1e-12)
+    options = {"deltas": {"Linf": [0.1]}, "attacks": ["art_flat:UniformNoise"]}
+    for wrong, words in (
+        (frame[list("bacd")], "columns in another order"),
+        (frame.add_prefix("u"), "other columns"),
+    ):
+        for call in (net.logits, lambda x: af.evaluate(net, x, Y, **options)):
+            with pytest.raises(
+                InputError, match=f"`x` has (the )?{words} than the data that the model was fitted on"
+            ):
+                call(wrong)
+
+
+def test_progress_is_a_function_or_a_switch(linear, capsys):
+    net = linear(np.eye(3, 4))
+    options = {"deltas": {"Linf": [0.1]}, "attacks": ["art_flat:UniformNoise"]}
+    af.evaluate(net, X, Y, **options, progress=True)
+    assert "1/1 units" in capsys.readouterr().err
+    af.evaluate(net, X, Y, **options, progress=False)
+    assert not capsys.readouterr().err
+    with pytest.raises(InputError, match="`progress` must be a function, True or False, got 'yes'"):
+        af.evaluate(net, X, Y, **options, progress="yes")
