@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 LAYERS = [
-    {"_types", "_errors", "_interrupt"},
+    {"_types", "_errors", "_interrupt", "_replace"},
     {"_arrays", "_random"},
     {"_checks"},
     {"functional"},

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .._errors import AttackNotUsableError
+from .._replace import replace_file
 from .._types import Norm
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
@@ -221,10 +222,10 @@ def _write(path: Path, frame: pd.DataFrame) -> None:
     else:
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         frame.to_parquet(part, index=False)
-        part.replace(path)
+        replace_file(part, path)
 
 
 def _write_text(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    replace_file(part, path)

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 import safetensors.numpy
 
 from .._errors import StoreError
+from .._replace import replace_file
 
 _FACTS = "art_flat"
 _SEAL = "art_flat.seal"
@@ -43,7 +44,7 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        part.replace(path)
+        replace_file(part, path)
     except OSError as error:
         advice = "what was finished is kept; run the same command again to go on"
         if error.errno in _FULL:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._checks import check_definition
+from .._replace import replace_file
 from .._types import Definition
 from .._wording import not_run_lines, target_lines
 from ..evaluation import Results
@@ -44,7 +45,7 @@ def write_report(results: Results, path: str | os.PathLike[str], definition: Def
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8", newline="\n")
-        part.replace(path)
+        replace_file(part, path)
     finally:
         part.unlink(missing_ok=True)
     return path

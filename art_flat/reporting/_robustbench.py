@@ -14,6 +14,7 @@ from typing import Any
 import pandas as pd
 
 from .._errors import InputError, StoreError
+from .._replace import replace_file
 from .._types import Norm
 from ..evaluation import ALL_ATTACKS, Results
 from ..evaluation.records import TABLES
@@ -57,7 +58,9 @@ def to_robustbench(
                 radius = "" if len(deltas) == 1 else f"_{_eps(results, model, delta).replace('/', '_')}"
                 place = Path(folder) / str(about.get("dataset") or "") / norm
                 path = place / f"{re.sub(r'[^0-9A-Za-z._+-]', '_', model)}{radius}.json"
-                if path in files:
+                if path.as_posix().casefold() in {
+                    known.as_posix().casefold() for known in files
+                }:  # as on macOS
                     raise InputError(f"two models would be written to {path}; rename one ({model!r})")
                 content = _entry(results, summary, model, norm, delta, about)
                 if content is not None:
@@ -69,7 +72,7 @@ def to_robustbench(
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.{os.getpid()}.part")
         part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        part.replace(path)
+        replace_file(part, path)
     return list(files)
 
 

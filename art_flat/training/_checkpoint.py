@@ -15,6 +15,7 @@ import torch
 from torch import nn
 
 from .._errors import InputError
+from .._replace import replace_file
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Checkpoint:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
         safetensors.torch.save_file(tensors, part, metadata={k: json.dumps(v) for k, v in said.items()})
-        part.replace(self.path)
+        replace_file(part, self.path)
 
     def load(self, model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Any]:
         """Put model and optimiser into the stored state, if there is one.
