@@ -9,9 +9,11 @@ from typing import Any
 import pandas as pd
 
 from .evaluation import ALL_ATTACKS, Results
+from .evaluation.records import UNDEFINED_OUTPUTS
 from .evaluation.targets import TARGET_TEXTS
 
 _MARK = "†"
+_INCOMPLETE = "‡"
 _CONSTANTS = {
     "spectral": "Lipschitz constants derived from the layers",
     "given": "a given Lipschitz constant, taken at its word",
@@ -45,15 +47,20 @@ def row_cells(row: Mapping[Any, Any], levels: Sequence[str], targeted: bool = Fa
         f"{row['delta']:.4g}",
         str(row["n_evaluated"]),
         _percent(row["accuracy"]),
-        _percent(row["robust_accuracy"]),
+        marked_share(row, _percent(row["robust_accuracy"])),
         *([_percent(row["target_success"])] if targeted else []),
-        *(_bracket(row, c) for c in levels),
+        *(marked_share(row, _bracket(row, c)) for c in levels),
         _number(row["kappa_clean"]),
         _number(row["kappa_adv"]),
         _percent(row["flat_fraction"]),
         _percent(row["confidently_wrong_fraction"]),
         f"{row['seconds']:.1f}",
     ]
+
+
+def marked_share(row: Mapping[Any, Any], share: str) -> str:
+    """A share as text, marked where no attack finished on some of the samples."""
+    return share + _INCOMPLETE if row["n_unfinished"] and row["n_evaluated"] else share
 
 
 def attack_title(row: Mapping[Any, Any]) -> str:
@@ -82,7 +89,18 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
         )
     if not frame["maximises_loss"].all():
         notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
-    return notes
+    return notes + unfinished_notes(frame)
+
+
+def unfinished_notes(frame: pd.DataFrame) -> list[str]:
+    """What the mark of `marked_share` means; empty if no share has it."""
+    part = frame[(frame["n_unfinished"] > 0) & (frame["n_evaluated"] > 0)] if len(frame) else frame
+    if part.empty:
+        return []
+    most = int(part["n_unfinished"].max())
+    return [
+        f"{_INCOMPLETE} no attack finished on some samples (up to {most}); the share is of the other samples alone."
+    ]
 
 
 def target_lines(results: Results) -> list[str]:
@@ -123,21 +141,42 @@ def failure_lines(results: Results) -> list[str]:
     failures = results.failures()
     if failures.empty:
         return []
-    counts = failures.groupby("status")["n"].sum()
-    lines = [
-        ", ".join(f"{n} samples {status}" for status, n in counts.items())
-        + "; they are left out of the scores:"
-    ]
+    lines = [failure_counts(failures)]
     for row in failures.to_dict("records"):
         radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
         lines.append(f"  {row['status']}: {row['attack']}, {row['norm']}{radius}: {row['error']}")
     return lines
 
 
+def failure_counts(failures: pd.DataFrame) -> str:
+    """How many points failed or were skipped, and how the scores count them; ends in a colon."""
+    undefined = failures["error"].isin(UNDEFINED_OUTPUTS)
+    counts = failures[~undefined].groupby("status")["n"].sum()
+    parts = []
+    if undefined.any():
+        n = failures.loc[undefined, "n"].sum()
+        parts.append(f"{n} samples failed with an undefined output; they count as not robust")
+    if len(counts):
+        numbers = ", ".join(f"{n} samples {status}" for status, n in counts.items())
+        parts.append(f"{numbers}; they are left out of the scores")
+    return "; ".join(parts) + ":"
+
+
+def error_lines(results: Results) -> list[str]:
+    """Findings that make numbers wrong or meaningless, to be shown above them; empty if there is none."""
+    lines = _finding_lines(results, errors=True)
+    return ["errors, to be read before the numbers:", *lines] if lines else []
+
+
 def finding_lines(results: Results) -> list[str]:
-    """What a reader should know first, a line per finding; empty if nothing is suspicious."""
-    lines = ["  " + " ".join(str(finding).split()) for finding in results.findings()]
+    """The other findings, a line each; empty if there is none."""
+    lines = _finding_lines(results, errors=False)
     return ["findings:", *lines] if lines else []
+
+
+def _finding_lines(results: Results, *, errors: bool) -> list[str]:
+    found = (f for f in results.findings() if (f.severity == "error") == errors)
+    return ["  " + " ".join(str(finding).split()) for finding in found]
 
 
 def _percent(value: float) -> str:

@@ -221,7 +221,14 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **o
 
 def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
     from ._tables import summary_table
-    from ._wording import failure_lines, finding_lines, not_run_lines, summary_notes, target_lines
+    from ._wording import (
+        error_lines,
+        failure_lines,
+        finding_lines,
+        not_run_lines,
+        summary_notes,
+        target_lines,
+    )
 
     if results.missing_units:
         console.print(
@@ -233,6 +240,8 @@ def _show(results: Results, console: Console, epsilons: list[float] | None, defi
     for line in not_run_lines(results):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
     frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
+    for line in error_lines(results):
+        console.print(line, soft_wrap=True, highlight=False, markup=False)
     for table in summary_table(frame, definition):
         console.print(table)
     notes = [*target_lines(results), *summary_notes(frame), *failure_lines(results), *finding_lines(results)]

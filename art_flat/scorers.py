@@ -126,13 +126,13 @@ class loss_change_robustness_scorer:
             for attack in load_attacks(self.attack)
         ]
         logits = torch.stack([r.outputs.logits for r in results])
-        failed = torch.as_tensor(np.stack([r.status == "failed" for r in results]), device=logits.device)
         return loss_change_robustness_score(
             labels,
             clean.logits,
-            logits.masked_fill(failed[:, :, None], torch.nan),  # never counts as robust
+            logits,
             epsilon=self.epsilon,
             admissible=np.stack([to_numpy(r.within_budget) for r in results]),
+            finished=np.stack([r.status != "failed" for r in results]),
         )
 
     def __repr__(self) -> str:

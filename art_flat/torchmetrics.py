@@ -82,8 +82,8 @@ class RelativeSharpness(Metric):  # type: ignore[misc]  # torchmetrics may be mi
 class LossChangeRobustness(Metric):  # type: ignore[misc]
     """Share of samples, over all processes, whose loss rises by at most ε at their adversarial points.
 
-    A sample with a NaN in its clean logits, or in those of all its adversarial points, is left out, so that it
-    never counts as robust; the rules are those of `scores.loss_change_robustness_score`.
+    The rules are those of `scores.loss_change_robustness_score`: undefined outputs count as not robust, samples that
+    no attack finished are left out.
 
     Args:
         epsilon: Tolerated loss change ε ≥ 0, nats.
@@ -118,7 +118,12 @@ class LossChangeRobustness(Metric):  # type: ignore[misc]
         self.add_state("n_evaluated", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
 
     def update(
-        self, logits: Tensor, logits_adv: Tensor, target: Tensor, admissible: Tensor | None = None
+        self,
+        logits: Tensor,
+        logits_adv: Tensor,
+        target: Tensor,
+        admissible: Tensor | None = None,
+        finished: Tensor | None = None,
     ) -> None:
         """Add a batch.
 
@@ -128,6 +133,7 @@ class LossChangeRobustness(Metric):  # type: ignore[misc]
             target: True labels, indices (n,) or one-hot (n, k).
             admissible: Which adversarial points lie in the ball, bool, (n,) or (m, n); the others count as no
                 change. All if None.
+            finished: Where an attack gave a point, bool, (n,) or (m, n). Everywhere if None.
 
         Raises:
             InputError: If shapes or labels do not fit.
@@ -142,16 +148,15 @@ class LossChangeRobustness(Metric):  # type: ignore[misc]
         labels = check_labels(target, len(logits), classes, "target").to(logits.device)
         clean = cross_entropy(logits, labels)
         change = torch.stack([cross_entropy(z, labels) for z in points]) - clean
+        change = change.masked_fill(change.isnan(), torch.inf)
         if admissible is not None:
-            inside = admissible[None] if admissible.ndim == 1 else admissible
-            if inside.shape != change.shape:
-                raise InputError(
-                    f"`admissible` has shape {tuple(admissible.shape)} for adversarial points {tuple(change.shape)}"
-                )
-            change = change.masked_fill(~inside.bool() & ~change.isnan(), 0.0)
-        known = ~clean.isnan() & ~change.isnan().all(dim=0)
-        worst = change.nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).amax(dim=0)
-        self.robust += ((worst <= self.epsilon) & known).sum()
+            change = change.masked_fill(~_mask(admissible, change, "admissible"), 0.0)
+        known = torch.ones_like(clean, dtype=torch.bool)
+        if finished is not None:
+            done = _mask(finished, change, "finished")
+            change, known = change.masked_fill(~done, -torch.inf), clean.isnan() | done.any(dim=0)
+        robust = (change.amax(dim=0) <= self.epsilon) & ~clean.isnan()
+        self.robust += (robust & known).sum()
         self.n_evaluated += known.sum()
 
     def compute(self) -> Tensor:
@@ -162,6 +167,15 @@ class LossChangeRobustness(Metric):  # type: ignore[misc]
             sample was left out.
         """
         return self.robust / self.n_evaluated
+
+
+def _mask(values: Tensor, change: Tensor, name: str) -> Tensor:
+    mask = values[None] if values.ndim == 1 else values
+    if mask.shape != change.shape:
+        raise InputError(
+            f"`{name}` has shape {tuple(values.shape)} for adversarial points {tuple(change.shape)}"
+        )
+    return mask.bool().to(change.device)
 
 
 def _mark(metric: Metric, value: float) -> None:

@@ -70,6 +70,20 @@ def check_loss(loss: Any) -> None:
         )
 
 
+def ignored_loss_options(loss: Any) -> tuple[str, ...]:
+    """Settings of a loss by which it is not −log p_y, and which are not used.
+
+    Args:
+        loss: One that `check_loss` accepts.
+
+    Returns:
+        Texts, such as `"label_smoothing=0.1"`.
+    """
+    weights = [n for n in ("weight", "pos_weight") if getattr(loss, n, None) is not None]
+    smoothing = float(getattr(loss, "label_smoothing", 0.0))
+    return (*(f"{n}=…" for n in weights), *([f"label_smoothing={smoothing:g}"] if smoothing else []))
+
+
 def check_loss_fits(loss: nn.Module, found: FoundHead) -> None:
     """Refuse a loss that is not the cross-entropy of the head's logits.
 

@@ -175,6 +175,11 @@ class Adapter(ABC):
         """
         return contextlib.nullcontext([])
 
+    @property
+    def ignored_loss_options(self) -> tuple[str, ...]:
+        """Settings of the classifier's loss by which it is not −log p_y, and which are not used, as texts."""
+        return ()
+
     @contextlib.contextmanager
     def counting(self) -> Iterator[Passes]:
         """Count the samples that go through the head while the block runs, whoever calls the model.

@@ -17,7 +17,7 @@ from ._art import ArtAdapter
 from ._head import find_head
 from ._network import Network, prepare
 from ._state import as_written, uncompiled
-from ._support import check_loss, check_loss_fits, check_placement
+from ._support import check_loss, check_loss_fits, check_placement, ignored_loss_options
 from .base import Head, Outputs, Passes
 
 _OWN = ("predict", "_apply_preprocessing", "_apply_postprocessing")
@@ -75,6 +75,11 @@ class PyTorchAdapter(ArtAdapter):
         return Head.of(
             layer.weight.detach(), None if layer.bias is None else layer.bias.detach(), name, scale
         )
+
+    @property
+    def ignored_loss_options(self) -> tuple[str, ...]:
+        """Settings of the classifier's loss by which it is not −log p_y, and which are not used."""
+        return ignored_loss_options(self.estimator.loss)
 
     def forward(self, x: Tensor) -> Outputs:
         """Logits and features of one batch; see `Adapter.forward`.

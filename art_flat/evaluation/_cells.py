@@ -59,18 +59,21 @@ def cells(
         δ, and the columns of the summary from `n_evaluated` on.
     """
     grid, n = np.array(sorted(radii), dtype=np.float64), rows.label.size
-    fooled, moved, reached = ~rows.right, np.zeros(n, bool), np.zeros(n, bool)
-    worst, least = np.zeros(n), np.where(rows.right, np.inf, 0.0)
+    fooled, moved, unknown = ~rows.right, rows.clean_undefined.copy(), np.zeros(n, bool)
+    reached = np.zeros(n, bool)
+    worst, least = np.where(rows.clean_undefined, np.inf, 0.0), np.where(rows.right, np.inf, 0.0)
     for delta, (own, new) in zip(grid.tolist(), by_radius(rows, chosen, norm, grid), strict=True):
         at, change = rows.position[new], rows.change[new]
         np.maximum.at(worst, at, change)
-        moved[at[rows.pred[new] != rows.clean_pred[at]]] = True
+        moved[at[(rows.pred[new] != rows.clean_pred[at]) | rows.undefined[new]]] = True
         reached[at[rows.on_target[new]]] = True
         wrong = rows.wrong[new]
         fooled[at[wrong]] = True
         np.minimum.at(least, at[wrong], change[wrong])
+        unknown[at[rows.undefined[new]]] = True
         if own.size:
-            yield delta, _cell(rows, own, norm, delta, epsilons, (worst, least, fooled, moved, reached))
+            increase = _reduce.smallest_increase(least, ~rows.right, unknown)
+            yield delta, _cell(rows, own, norm, delta, epsilons, (worst, increase, fooled, moved, reached))
 
 
 def _buckets(rows: np.ndarray, place: np.ndarray, size: int) -> list[np.ndarray]:
@@ -87,13 +90,15 @@ def _cell(
     epsilons: Sequence[float],
     found: tuple[np.ndarray, ...],
 ) -> dict[str, Any]:
-    measured = own[~np.isnan(rows.change[own])]
-    evaluated = np.zeros(rows.label.size, bool)
-    evaluated[rows.position[measured]] = True
+    status = rows.status[own]
+    finished = own[~np.isnan(rows.change[own])]
+    measured = own[rows.measured[own]]
+    tried = _samples(rows, own[status != rows.code_of("status", "skipped")])
+    evaluated = _samples(rows, finished) | (tried & rows.clean_undefined)
     worst, least, fooled, moved, reached = found
     worst, least = (np.where(evaluated, values, np.nan) for values in (worst, least))
     lower = np.where(evaluated, np.log(2) - rows.clean_loss, np.nan)
-    status = rows.status[own]
+    failed = (status == rows.code_of("status", "failed")) | rows.undefined[own]
     w = rows.weight
 
     def share(hit: np.ndarray, among: np.ndarray = evaluated) -> float:
@@ -102,8 +107,9 @@ def _cell(
     robust = _reduce.robust_share(worst, list(epsilons), w)
     return {
         "n_evaluated": int(evaluated.sum()),
-        "n_failed": int((status == rows.code_of("status", "failed")).sum()),
+        "n_failed": int(failed.sum()),
         "n_skipped": int((status == rows.code_of("status", "skipped")).sum()),
+        "n_unfinished": int((_samples(rows, own) & ~evaluated).sum()),
         "fallback": _mean(rows.status[measured] == rows.code_of("status", "fallback")),
         "accuracy": share(rows.right),
         "robust_accuracy": share(~fooled),
@@ -120,6 +126,13 @@ def _cell(
         "seconds": float(np.nansum(rows.cost["seconds"][own])),
         **{c: _mean(rows.cost[c][measured]) for c in ("forwards", "backwards")},
     }
+
+
+def _samples(rows: ModelRows, chosen: np.ndarray) -> np.ndarray:
+    """Which samples some rows belong to, bool (n,)."""
+    found = np.zeros(rows.label.size, bool)
+    found[rows.position[chosen]] = True
+    return found
 
 
 def _certified(

@@ -46,8 +46,13 @@ class Finding:
 class Run:
     """The records of a run, prepared for the checks."""
 
-    def __init__(self, results: Results) -> None:
+    def __init__(self, results: Results, asked_now: Iterable[str] = ()) -> None:
         self.facts = results.facts
+        now = set(asked_now)
+        self.answers: dict[str, Mapping[str, Any]] = {
+            m: answers for m, answers in self.facts.get("models_asked", {}).items() if m not in now
+        }
+        """What each model answered before the run, but for those that are asked now."""
         self.models = results.models.set_index("model")
         self.clean = results.clean
         rows = results.records()

@@ -21,7 +21,9 @@ class ZeroGradients(NamedTuple):
     """With the residual p − e_y in float64, brought to size one before it is sent back, bool (n,)."""
 
 
-def zero_gradients(net: Adapter, x: torch.Tensor, y: torch.Tensor) -> ZeroGradients:
+def zero_gradients(
+    net: Adapter, x: torch.Tensor, y: torch.Tensor, *, estimate_gradients: bool = False
+) -> ZeroGradients:
     """Whether the gradient of the cross-entropy in the input is exactly zero.
 
     The gradient is Jᵀ(p − e_y). On a confident model p − e_y underflows in the model's dtype: an attack then sees
@@ -31,25 +33,32 @@ def zero_gradients(net: Adapter, x: torch.Tensor, y: torch.Tensor) -> ZeroGradie
         net: The adapted classifier.
         x: Samples on the device and in the dtype of `net`, shape (n, ...).
         y: Labels, int64 (n,).
+        estimate_gradients: Where a preprocessing defence has no gradient, use the estimate that it declares.
 
     Returns:
         Two masks.
     """
-    module = net.as_module()
+    module = net.as_module(estimate_gradients=estimate_gradients)
     own, wide = [], []
     with net.guard(), torch.enable_grad():
         for rows, labels in zip(torch.split(x, _BATCH), torch.split(y, _BATCH), strict=True):
             inputs = rows.detach().clone().requires_grad_(True)
             logits = module(inputs)
             loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
-            (gradient,) = torch.autograd.grad(loss, inputs, retain_graph=True)
-            own.append(_is_zero(gradient))
+            own.append(_is_zero(_gradient(loss, inputs, retain_graph=True)))
             pull = residual(logits.detach().double(), labels)
             size = pull.abs().amax(dim=1, keepdim=True)
             unit = torch.where(size > 0, pull / size, 0.0)
-            (gradient,) = torch.autograd.grad((logits * unit.to(logits.dtype)).sum(), inputs)
-            wide.append(_is_zero(gradient))
+            wide.append(_is_zero(_gradient((logits * unit.to(logits.dtype)).sum(), inputs)))
     return ZeroGradients(torch.cat(own), torch.cat(wide))
+
+
+def _gradient(value: torch.Tensor, inputs: torch.Tensor, retain_graph: bool = False) -> torch.Tensor:
+    """The gradient; zeros where `value` does not depend on the inputs differentiably, as after `detach`."""
+    if not value.requires_grad:
+        return torch.zeros_like(inputs)
+    (found,) = torch.autograd.grad(value, inputs, retain_graph=retain_graph, allow_unused=True)
+    return torch.zeros_like(inputs) if found is None else found
 
 
 def _is_zero(gradient: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from .._types import NORMS, Definition, Norm
+from ..scores import _reduce
 
 ALL_ATTACKS = "(worst of all)"
 """Stands in the column `attack` where the worst case over every attack and every radius is meant."""
@@ -48,7 +49,8 @@ def order_of(codes: np.ndarray) -> np.ndarray:
 class ModelRows:
     """Clean and adversarial rows of one model as arrays; adversarial rows know the position of their sample.
 
-    Text columns are held as codes: `attack` are places in `attack_names`, and so on.
+    Text columns are held as codes: `attack` are places in `attack_names`, and so on. `change` is the loss change in
+    nats: +inf where an attack finished and an output is `undefined`, NaN where there is no point.
 
     Args:
         tables: The four tables.
@@ -71,6 +73,7 @@ class ModelRows:
         self.clean_pred = clean["pred"].to_numpy(np.int64)
         self.right = self.clean_pred == self.label
         self.clean_loss = clean["loss"].to_numpy(float)
+        self.clean_undefined = np.isnan(self.clean_loss)
         self.clean_log_kappa = self._log_kappa(clean, definition)
         self.feature_norm = clean["feature_norm"].to_numpy(float)
         self.clean_impurity = gini_impurity(clean)
@@ -93,10 +96,13 @@ class ModelRows:
         self.length = {n: adv[n.lower()].to_numpy(float) for n in NORMS}
         self.cost = {c: adv[c].to_numpy(float) for c in ("forwards", "backwards", "seconds")}
         self.log_kappa = self._log_kappa(adv, definition)
+        change = _reduce.difference(self.loss, self.clean_loss[self.position])
+        self.undefined = np.isnan(change) & ~np.isnan(self.length["Linf"])
+        self.change = np.where(self.undefined, np.inf, change)
+        self.measured = ~np.isnan(self.change) & ~self.undefined
+        self.wrong = (self.pred != self.label[self.position]) | np.isnan(self.loss)
         with np.errstate(invalid="ignore"):
-            self.change = self.loss - self.clean_loss[self.position]
-            self.wrong = self.pred != self.label[self.position]
-            self.on_target = self.pred == self.target
+            self.on_target = (self.pred == self.target) & ~np.isnan(self.loss)
 
     def _log_kappa(self, table: pd.DataFrame, definition: Definition) -> Any:
         trace, own = (table[c].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise"))

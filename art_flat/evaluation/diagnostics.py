@@ -14,9 +14,10 @@ from .._arrays import to_numpy
 from .._checks import check_inputs, check_labels
 from .._errors import InputError
 from ..adapters import Adapter, adapt
-from . import _masking, _sanity
+from . import _masking, _preconditions, _sanity
 from ._access import no_white_box_attack
-from ._findings import MANY, SEVERITIES, SHARE, Run, softmaxed, unstable
+from ._asked import batch_dependence
+from ._findings import MANY, SEVERITIES, Run, softmaxed, unstable
 from ._findings import Finding as Finding
 from ._findings import Severity as Severity
 from ._gradients import zero_gradients
@@ -26,6 +27,12 @@ if TYPE_CHECKING:
 
 _CHECKS = (
     no_white_box_attack,
+    _preconditions.undefined_outputs,
+    _preconditions.models_asked,
+    _preconditions.wrong_labels,
+    _preconditions.suspicious_range,
+    _preconditions.radius_beyond_data,
+    _preconditions.other_losses,
     _masking.vanishing_gradients,
     _masking.stronger_without_gradients,
     _masking.one_step_beats_many,
@@ -36,6 +43,7 @@ _CHECKS = (
     _sanity.step_sizes,
     _sanity.suspicious_tolerances,
     _sanity.outside,
+    _sanity.outside_range,
     _sanity.bounds,
     _sanity.not_run,
     _sanity.certificates_skipped,
@@ -60,7 +68,14 @@ def diagnose(
     ============================= ======== ========================================================================
     `no-white-box-attack`         error    a defence without gradient kept every white-box attack from running
     `vanishing-gradients`         warning  10 % of the clean losses have gradients that underflow float32
-    `zero-gradients`              error    5 % of the input gradients are exactly zero (needs `nets`)
+    `zero-gradients`              error    5 % of the input gradients are exactly zero: on some samples before the run
+                                           where they are in float64 too, on all of `x` with `nets`
+    `undefined-outputs`           error    outputs are NaN or infinite at clean or adversarial points
+    `batch-dependent-predictions` error    logits depend on what else is in the batch (before the run, with `nets`)
+    `wrong-labels`                error    predictions are the labels renumbered, or accuracy is far below chance
+    `suspicious-range`            warning  inputs fill less than 2 % of the clip range
+    `radius-beyond-data`          warning  the ball around a sample holds all the others
+    `other-loss`                  info     the classifier's loss has class weights or label smoothing
     `masked-by-scale`             error    at some head scale, points found at scale 1 fool 10 % more samples than
                                            the attack run there (needs `sweeps`)
     `black-box-beats-white-box`   error    a black-box attack or noise fools 5 % that no white-box attack fools
@@ -75,11 +90,12 @@ def diagnose(
     `step-above-radius`           warning  a step is longer than δ (info if it is the only one)
     `steps-below-radius`          warning  all steps together are shorter than δ
     `suspicious-tolerance`        warning  ε is at least log k, the loss of a guess
-    `outside-budget`              warning  points lie outside their ball
+    `outside-budget`              warning  points lie outside their ball (error if 90 % do, though the attack got δ);
+                                           without a fixed budget: 90 % lie outside every ball
     `outside-range`               error    points moved further than the clip range is wide
     `bound-exceeded`              error    a loss rose by more than the bound at the measured feature shift, or a
                                            prediction flipped for less than log 2 − ℓ
-    `failed-units`                error    an attack raised an error or gave back NaN
+    `failed-units`                error    an attack raised an error or gave back NaN points
     `too-few-classes`             info     an attack was skipped because it needs more classes
     `skipped-attacks`             info     an attack was skipped for another reason
     `certificates-skipped`        info     Lipschitz constants were not derived, since that is costly by default
@@ -102,7 +118,7 @@ def diagnose(
     Raises:
         InputError: If `nets` is given without `x` and `y`, or these are not of the run.
     """
-    run = Run(results)
+    run = Run(results, asked_now=nets or ())
     found = [finding for check in _CHECKS for finding in check(run)]
     for name, table in (sweeps or {}).items():
         found += _masked_by_scale(name, table)
@@ -149,25 +165,20 @@ def _ask(name: str, net: Adapter, x: Any, y: Any, samples: np.ndarray) -> Iterat
     inputs = inputs.detach().to(net.device, net.dtype)
     labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
     zero = zero_gradients(net, inputs, labels)
-    share = float(zero.own.double().mean())
-    if share >= SHARE:
-        truly = float(zero.float64.double().mean())
-        yield Finding(
-            "zero-gradients",
-            "error",
-            f"{name}: {100 * share:.1f} % of the input gradients of the loss are exactly zero in {net.dtype}, "
-            f"{100 * truly:.1f} % in float64",
-            tuple(samples[to_numpy(zero.own)].tolist()),
-            "Where only the model's dtype gives zero, the gradient underflows and the loss is not flat: use "
-            "art_flat:PGD. Where float64 does too, the model blocks gradients: use black-box attacks.",
-        )
+    own, wide = (samples[to_numpy(mask)].tolist() for mask in zero)
+    yield from _preconditions.zero_gradients(name, len(inputs), own, wide)
     few = inputs[:_LOOKED_AT]
     first, again = net.outputs(few).logits.double(), net.outputs(few).logits.double()
     moved = ~torch.isclose(first, again, rtol=1e-3, atol=1e-3, equal_nan=True).all(dim=1)
     if bool(moved.any()):
         changed = samples[: len(few)][to_numpy(moved)].tolist()
         yield unstable(name, changed, "two passes over the same inputs gave different logits")
-    elif _on_simplex(to_numpy(first)):
+        return
+    batches = batch_dependence(net, few)
+    if batches is not None:
+        others = samples[: len(batches.moved)][batches.moved]
+        yield from _preconditions.batch_dependent(name, len(batches.moved), batches.n_changed, others)
+    if _on_simplex(to_numpy(first)):
         yield softmaxed(name, "error", "the outputs of its last layer are nonnegative and sum to one")
     elif _on_simplex(_predicted(net, few)):
         yield softmaxed(name, "warning", "the estimator's predict returns rows that sum to one")

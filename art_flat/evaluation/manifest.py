@@ -66,6 +66,10 @@ class Manifest(_Part):
     models: dict[str, dict[str, str]]
     attacks: list[AttackFacts]
     certificates: dict[str, Any] = {}
+    models_asked: dict[str, dict[str, Any]] = {}
+    """Model → what `ask_model` gave."""
+    data_asked: dict[str, Any] = {}
+    """What `ask_data` gave."""
 
 
 def manifest_text(facts: Mapping[str, Any]) -> str:

@@ -26,11 +26,16 @@ FLAT_EPSILON = 0.1
 
 _LONGEST_NOTE = 500
 
+UNDEFINED = "the model's output at the adversarial point is NaN or infinite"
+UNDEFINED_CLEAN = "the model's output at the clean point is NaN or infinite"
+UNDEFINED_OUTPUTS = (UNDEFINED, UNDEFINED_CLEAN)
+"""Why a row has failed although its attack finished; its sample counts as not robust."""
+
 _TEXT, _FLOAT, _INT, _BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
 _QUANTITIES: dict[str, pa.DataType] = {
-    "pred": _INT,  # predicted label; −1 where a logit is NaN
-    "loss": _FLOAT,  # −log p_y, nats
+    "pred": _INT,  # predicted label; −1 where the output is undefined
+    "loss": _FLOAT,  # −log p_y, nats; NaN where the output is undefined: a logit is NaN or +inf, or all are −inf
     "confidence": _FLOAT,  # max p
     "prob_label": _FLOAT,  # p_y
     "margin": _FLOAT,  # z_y − max_{j≠y} z_j, nats
@@ -154,10 +159,10 @@ def quantities(outputs: Outputs, head: Head, labels: torch.Tensor) -> dict[str, 
         "feature_grad_norm": F.feature_gradient_norm(logits, weight, labels),
         "flat_radius": F.feature_radius(logits, features, weight, label, epsilon=FLAT_EPSILON, kind="lse"),
     }
-    unknown = torch.isnan(logits).any(dim=1)
+    undefined = torch.isnan(loss)
     block = torch.stack([c.double() for c in columns.values()]).cpu().numpy()
     return {
-        "pred": to_numpy(torch.where(unknown, -1, label)),
+        "pred": to_numpy(torch.where(undefined, -1, label)),
         **dict(zip(columns, block, strict=True)),
     }
 
@@ -231,7 +236,8 @@ def adversarial_rows(
         keys: The key columns and the sample ids.
 
     Returns:
-        n rows; points that were not finite have status `"failed"` and no quantities.
+        n rows. Status `"failed"` have points that were not finite, without quantities, and those where an output of
+        the model is undefined.
     """
     n = len(labels)
     failed = result.status == "failed"
@@ -245,11 +251,12 @@ def adversarial_rows(
     for column, values in measured.items():
         if failed.any():
             measured[column] = np.where(failed, -1 if column == "pred" else np.nan, values)
+    errors = _errors(failed, measured["pred"] == -1, to_numpy(F.cross_entropy(logits, where).isnan()))
     columns = {
         **keys,
         **measured,
-        "status": result.status.astype(object),
-        "error": ["the attack gave back NaN or infinite values" if bad else None for bad in failed],
+        "status": np.where(errors == None, result.status, "failed").astype(object),  # noqa: E711
+        "error": errors,
         "notes": _notes(result),
         "within_budget": to_numpy(result.within_budget) & ~failed,
         "forwards": result.forwards,
@@ -257,6 +264,15 @@ def adversarial_rows(
         "seconds": result.seconds / n,
     }
     return make_frame("adversarial", columns, n)
+
+
+def _errors(no_point: np.ndarray, undefined: np.ndarray, undefined_clean: np.ndarray) -> np.ndarray:
+    """Of each point what is wrong with it, shape (n,); None where nothing is."""
+    errors = np.full(len(no_point), None, dtype=object)
+    errors[undefined] = UNDEFINED
+    errors[undefined_clean] = UNDEFINED_CLEAN
+    errors[no_point] = "the attack gave back NaN or infinite values"
+    return errors
 
 
 def _notes(result: AttackResult) -> str | None:

@@ -16,6 +16,7 @@ import pandas as pd
 from .._checks import radius_words
 from .._progress import progress_callback
 from ..attacks import Attack
+from ._asked import ask_data, ask_model, asked_samples
 from ._malloc import return_freed_memory
 from .certificates import lipschitz_constants
 from .grid import CleanUnit, Grid, Unit
@@ -170,6 +171,7 @@ def _evaluate(
         before = _begin(store, run, facts) if isinstance(store, Store) else {}
         grid = run.grid.part(run.part)
         notify = _notes(progress, len(grid.attacked))
+        facts |= _asked(run, before, facts)
         options, models = _models(run, before, facts, notify)
         if isinstance(store, Store):
             store.write_manifest(facts)
@@ -223,6 +225,23 @@ def _notes(progress: Callable[[Progress], None] | None, total: int) -> Callable[
 
     notify("preparing")
     return notify
+
+
+def _asked(run: Run, before: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What models and data answer before the run, from the manifest if it has that."""
+    if before.get("models") == facts["models"] and before.get("models_asked"):
+        return {k: before[k] for k in ("models_asked", "data_asked")}
+    data = run.data
+    few = asked_samples(len(data.x), data.x[0].size)
+    gradients = any(a.info.access == "white-box" for a in run.attacks)
+    answers = {
+        name: ask_model(
+            net, data.x[few], data.y[few], data.samples[few],
+            gradients=gradients, estimated=run.estimate_gradients,
+        )
+        for name, net in run.nets.items()
+    }  # fmt: skip
+    return {"models_asked": answers, "data_asked": ask_data(data.x[few])}
 
 
 def _models(

@@ -48,7 +48,7 @@ class Selection:
         """
         r = self._rows
         mine = (r.norm == r.code_of("norm", norm)) & (np.isnan(r.delta) | (r.delta == delta))
-        mine &= ~np.isnan(r.change) & (r.length[norm] <= delta)
+        mine &= r.measured & (r.length[norm] <= delta)
         if attack is not None:
             mine &= (r.attack == r.code_of("attack", attack)) & (r.source == r.code_of("source", self.model))
         return self._last(np.flatnonzero(mine), r.change, norm)
@@ -64,7 +64,7 @@ class Selection:
             One row per sample that has such a point; columns as of `table`.
         """
         r = self._rows
-        inside = ~np.isnan(r.change) & (r.length[norm] <= delta)
+        inside = r.measured & (r.length[norm] <= delta)
         wrong = inside & r.right[r.position] & r.wrong
         return self._last(np.flatnonzero(wrong), -r.length[norm], norm)
 

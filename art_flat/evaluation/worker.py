@@ -22,7 +22,7 @@ from .._types import Norm
 from ..adapters import Adapter
 from ..adapters._batches import ran_out_of_memory
 from ..adapters.base import Outputs
-from ..functional import LipschitzBound
+from ..functional import LipschitzBound, cross_entropy
 from ._chain import Goal, left_over
 from ._streaming import InputRows
 from .certificates import certified_rows
@@ -172,7 +172,9 @@ class Worker:
         """Which of its samples a unit attacks: all, unless it comes after others."""
         if not unit.after:
             return _EVERY
-        pred = to_numpy(self._outputs(unit.model, unit.rows).logits.argmax(dim=1))
+        logits = self._outputs(unit.model, unit.rows).logits
+        undefined = cross_entropy(logits, self._labels(unit.rows).to(logits.device)).isnan()
+        pred = to_numpy(logits.argmax(dim=1).masked_fill(undefined, -1))
         goal = Goal(self.data.y[unit.rows], self._targets(unit))
         return left_over(unit, earlier, self.data.samples[unit.rows], goal, pred)
 
@@ -280,8 +282,11 @@ def finish(worker: Worker, unit: Unit | CleanUnit, store: UnitStore, keep_points
 
 
 def has_failed(frames: Mapping[str, pd.DataFrame]) -> bool:
-    """Whether a unit failed, so that it is tried again."""
-    return "adversarial" in frames and bool((frames["adversarial"]["status"] == "failed").any())
+    """Whether an attack gave no point for some sample, so that its unit is tried again."""
+    if "adversarial" not in frames:
+        return False
+    rows = frames["adversarial"]
+    return bool(((rows["status"] == "failed") & rows["linf"].isna()).any())
 
 
 @contextlib.contextmanager

@@ -17,8 +17,8 @@ from .._types import Norm
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, load_attacks
 from ..functional import snap_into_balls
-from ..scores._points import Points, check_points
-from ..scores._reduce import Bools, loss_change_at
+from ..scores._points import Points, ScoredCase, check_points
+from ..scores._reduce import Bools, difference, found_in_any
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -47,9 +47,11 @@ class Case:
     net: Adapter
     clean: Points
     adv: Points
-    """Shape (m, n); NaN losses where the attack failed."""
+    """Shape (m, n)."""
     admissible: Bools
     """Which adversarial points lie in the ball, shape (m, n)."""
+    finished: Bools
+    """Where the attack gave a point, shape (m, n)."""
     outputs: tuple[Outputs, ...]
     """Logits and features at the clean points, then at every set of adversarial points."""
 
@@ -58,13 +60,19 @@ class Case:
 
         Returns:
             Shape (n,): j for the j-th set of points, 0 (the clean point) where none lies in the ball, −1 where
-            every loss is NaN.
+            no attack finished or every output in the ball is undefined.
         """
-        change = loss_change_at(self.clean.loss, self.adv.loss)
-        known = ~np.isnan(change)
-        inside = known & self.admissible
+        change = difference(self.adv.loss, self.clean.loss)
+        inside = ~np.isnan(change) & self.admissible & self.finished
         largest = np.where(inside, change, -np.inf).argmax(axis=0) + 1
-        return np.where(inside.any(axis=0), largest, np.where(known.any(axis=0), 0, -1))
+        unknown = self.clean.undefined | found_in_any(self.scored.undefined()) | ~found_in_any(self.finished)
+        return np.where(inside.any(axis=0), largest, np.where(unknown, -1, 0))
+
+    @property
+    def scored(self) -> ScoredCase:
+        """The same as the scores see it."""
+        weight = np.ones(self.clean.loss.size)
+        return ScoredCase(self.clean, self.adv, self.admissible, self.finished, weight)
 
     def outputs_at(self, index: npt.NDArray[np.int64]) -> Outputs:
         """Logits and features, float64, at the points numbered as in `worst`; NaN where the number is −1."""
@@ -116,14 +124,14 @@ def make_case(
     else:
         attacks, ball = _chosen(load_attacks(attack), radius, norm)
         tried = [_attacked(a, net, inputs, labels, clean, radius, ball, seed) for a in attacks]
-    failed = torch.from_numpy(np.stack([t.failed for t in tried]))[..., None]
-    logits_adv = torch.stack([t.outputs.logits.cpu() for t in tried]).masked_fill(failed, torch.nan)
+    logits_adv = torch.stack([t.outputs.logits.cpu() for t in tried])
     points = check_points(labels, clean.logits)
     return Case(
         net=net,
         clean=points,
         adv=check_points(labels, logits_adv, adversarial=True, clean=points),
         admissible=np.stack([t.admissible for t in tried]),
+        finished=np.stack([~t.failed for t in tried]),
         outputs=(clean, *(t.outputs for t in tried)),
     )
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._checks import check_epsilon, radius_words
-from ..scores._reduce import evaluated_samples, found_in_any, least, loss_change_at, worst_case_loss_change
+from ..scores._reduce import found_in_any, worst_case_loss_change
 from ._case import Case, make_case
 from ._reduction import Reduction, check_reduction, reduced
 
@@ -162,10 +162,8 @@ def prediction_change_robustness(
     """
     check_reduction(reduction, ("mean", "none"))
     case = make_case(classifier, x, y, x_adv=x_adv, attack=attack, delta=delta, norm=norm, seed=seed)
-    moved = (case.adv.predicted != case.clean.predicted) & case.admissible
-    changed = found_in_any(moved, case.adv.loss)
-    known = evaluated_samples(case.clean.loss, case.adv.loss)
-    return reduced(np.where(known, ~changed, np.nan), reduction, x)
+    changed = found_in_any(case.scored.changed())
+    return reduced(np.where(case.scored.evaluated, ~changed, np.nan), reduction, x)
 
 
 @radius_words
@@ -217,10 +215,8 @@ def minimum_loss_increase(
     """
     check_reduction(reduction, ("quantile", "none"))
     case = make_case(classifier, x, y, x_adv=x_adv, attack=attack, delta=delta, norm=norm, seed=seed)
-    change = loss_change_at(case.clean.loss, case.adv.loss)
-    smallest = least(change, case.adv.wrong & case.admissible)
-    return reduced(np.where(case.clean.wrong, np.minimum(smallest, 0.0), smallest), reduction, x, quantile)
+    return reduced(case.scored.smallest_increase(), reduction, x, quantile)
 
 
 def _worst(case: Case) -> Any:
-    return worst_case_loss_change(case.clean.loss, case.adv.loss, case.admissible)
+    return worst_case_loss_change(case.clean.loss, case.adv.loss, case.admissible, case.finished)

@@ -9,6 +9,7 @@ from .._types import Definition
 from .._wording import (
     attack_title,
     column_titles,
+    error_lines,
     failure_lines,
     finding_lines,
     is_targeted,
@@ -26,13 +27,13 @@ def to_markdown(
 ) -> str:
     """See `Results.to_markdown`."""
     frame = results.summary(epsilons, definition)
-    missing = [f"**{_escaped(line)}**" for line in [*missing_lines(results), *not_run_lines(results)]]
+    parts = [f"**{_escaped(line)}**" for line in [*missing_lines(results), *not_run_lines(results)]]
+    parts += _listed(error_lines(results))
     if frame.empty:
-        return "\n\n".join([*missing, "No attack was recorded."]) + "\n"
+        return "\n\n".join([*parts, "No attack was recorded."]) + "\n"
     levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
     targeted = is_targeted(frame)
     titles = ["attack", *(" ".join(t.split()) for t in column_titles(levels, targeted))]
-    parts = missing
     for (model, norm), part in frame.groupby(["model", "norm"], sort=False):
         rows = []
         for row in part.to_dict("records"):
@@ -45,9 +46,16 @@ def to_markdown(
         f"κ: median relative sharpness ({definition}, nats).",
     ]
     parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
-    for head, *lines in filter(None, (failure_lines(results), finding_lines(results))):
-        parts.append("\n".join([f"- {_escaped(head)}", *(f"  - {_escaped(line.strip())}" for line in lines)]))
+    parts += [*_listed(failure_lines(results)), *_listed(finding_lines(results))]
     return "\n\n".join(parts) + "\n"
+
+
+def _listed(lines: Sequence[str]) -> list[str]:
+    """The first line and the others under it as one list; empty if there is none."""
+    if not lines:
+        return []
+    head, *points = lines
+    return ["\n".join([f"- {_escaped(head)}", *(f"  - {_escaped(line.strip())}" for line in points)])]
 
 
 def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

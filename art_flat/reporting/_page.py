@@ -13,7 +13,7 @@ from typing import Any
 from .._checks import check_definition
 from .._replace import replace_file
 from .._types import Definition
-from .._wording import not_run_lines, target_lines
+from .._wording import failure_counts, not_run_lines, target_lines
 from ..evaluation import Results
 from ..evaluation._findings import SEVERITIES
 from ._analyses import read_findings
@@ -69,7 +69,7 @@ def render(results: Results, definition: Definition = "paper") -> str:
     hashes = " ".join(f"'sha256-{_sha256(s)}'" for s in scripts)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(_part("report.html.j2"))
-    data = page_data(results, definition, summary)
+    data, failures = page_data(results, definition, summary), results.failures()
     return template.render(
         policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'",
@@ -80,7 +80,8 @@ def render(results: Results, definition: Definition = "paper") -> str:
         target_notes=target_lines(results),
         units=_units(results),
         not_run=not_run_lines(results),
-        failures=results.failures().to_dict("records"),
+        failures=failures.to_dict("records"),
+        failure_counts=failure_counts(failures) if len(failures) else "",
         findings=_findings(results),
         models=results.models.to_dict("records"),
         facts=results.facts,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._wording import origin
+from .._wording import marked_share, origin, unfinished_notes
 from ..evaluation import ALL_ATTACKS
 from ._look import NORM_SIGNS, radius_text
 from ._numbers import percent
@@ -37,7 +37,7 @@ def verdicts(summary: pd.DataFrame) -> list[dict[str, Any]]:
     for (model, norm), part in overall(summary).groupby(["model", "norm"], sort=False):
         rows = [_row(row, summary, levels) for row in part.sort_values("delta").to_dict("records")]
         sign = NORM_SIGNS.get(str(norm), str(norm))
-        sentences = list(_sentences(rows, sign))
+        sentences = [*_sentences(rows, sign), *unfinished_notes(part)]
         found.append(
             {"model": str(model), "norm": sign, "sentences": sentences, "rows": rows, "levels": levels}
         )
@@ -55,7 +55,7 @@ def _row(row: dict[str, Any], summary: pd.DataFrame, levels: list[str]) -> dict[
         "n": int(row["n_evaluated"]),
         "accuracy": percent(row["accuracy"]),
         "certified_accuracy": percent(row["certified_accuracy"]),
-        "robust_accuracy": percent(row["robust_accuracy"]),
+        "robust_accuracy": marked_share(row, percent(row["robust_accuracy"])),
         "target_success": percent(row["target_success"]),
         "strongest": None if strongest is None else origin(strongest),
         "strongest_leaves": "–" if strongest is None else percent(strongest["robust_accuracy"]),
@@ -70,7 +70,7 @@ def _bracket(row: dict[str, Any], level: str) -> dict[str, Any]:
     return {
         "epsilon": level,
         "low": percent(low) if low == low else "not certified",
-        "high": percent(high),
+        "high": marked_share(row, percent(high)),
         "known": known,
         "low_width": f"{low_width:.2f}",
         "gap_width": f"{max(0.0, 100 * high - low_width):.2f}" if known else "0",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from .._arrays import to_numpy, to_tensor
 from .._checks import check_labels, check_number
 from .._errors import InputError
 from ..functional import cross_entropy
-from ._reduce import Bools, Floats
+from ._reduce import Bools, Floats, difference, evaluated_samples, found_in_any, least, smallest_increase
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,57 @@ class Points:
     """Points of n samples as a score sees them: shape (n,), or (m, n) for m attacks on the same samples."""
 
     loss: Floats
-    """Cross-entropy in nats; NaN where a logit is NaN, and such points are left out."""
+    """Cross-entropy in nats; NaN where the output is undefined: a logit is NaN or +inf, or all are -inf."""
     predicted: npt.NDArray[np.int64]
-    """The class with the largest logit, the first of them on a tie."""
+    """The class with the largest logit, the first of them on a tie; -1 where the output is undefined."""
     wrong: Bools
-    """Whether the predicted class is not the true one."""
+    """Whether the predicted class is not the true one; undefined outputs are wrong."""
     confidence: Floats
-    """Largest softmax probability, in (0, 1]."""
+    """Largest softmax probability, in (0, 1]; NaN where the output is undefined."""
     nb_classes: int
+
+    @property
+    def undefined(self) -> Bools:
+        """Where the output is undefined."""
+        found: Bools = np.isnan(self.loss)
+        return found
+
+
+class ScoredCase(NamedTuple):
+    """What most scores of robustness are called with."""
+
+    clean: Points
+    adv: Points
+    admissible: Bools
+    """Which adversarial points lie in the ball, (n,) or (m, n)."""
+    finished: Bools
+    """Where the attack gave a point, (n,) or (m, n)."""
+    weight: Floats
+
+    @property
+    def evaluated(self) -> Bools:
+        """Which samples are scored, (n,)."""
+        return evaluated_samples(self.clean.loss, self.finished)
+
+    def changed(self) -> Bools:
+        """Where the prediction at an admissible point is another one than at the clean point, or undefined."""
+        moved = (self.adv.predicted != self.clean.predicted) | self.adv.undefined
+        return (moved & self.admissible & self.finished) | self.clean.undefined
+
+    def wrong(self) -> Bools:
+        """Where the prediction at an admissible point is wrong or undefined."""
+        return self.adv.wrong & self.admissible & self.finished
+
+    def undefined(self) -> Bools:
+        """Where the output at an admissible point is undefined."""
+        return self.adv.undefined & self.admissible & self.finished
+
+    def smallest_increase(self) -> Floats:
+        """m(x) per sample, (n,), nats; NaN where it is not known."""
+        change = difference(self.adv.loss, self.clean.loss)
+        increase = least(change, self.wrong() & ~np.isnan(change))
+        increase = smallest_increase(increase, self.clean.wrong, found_in_any(self.undefined()))
+        return np.where(self.evaluated, increase, np.nan)
 
 
 def check_points(
@@ -68,7 +111,7 @@ def check_points(
     labels = check_labels(y_true, lead[-1], nb_classes, name="y_true").cpu().expand(lead)
     rows = z.reshape(-1, nb_classes)
     loss = cross_entropy(rows, labels.reshape(-1)).reshape(lead).numpy()
-    predicted = np.argmax(z.numpy(), axis=-1)
+    predicted = np.where(np.isnan(loss), -1, np.argmax(z.numpy(), axis=-1))
     return Points(
         loss=loss.astype(np.float64),
         predicted=predicted,
@@ -79,17 +122,14 @@ def check_points(
 
 
 def check_case(
-    y_true: Any, logits: Any, logits_adv: Any, admissible: Any, sample_weight: Any
-) -> tuple[Points, Points, Bools, Floats]:
-    """What most scores of robustness are called with.
-
-    Returns:
-        Clean points, adversarial points, which of these are admissible, and the sample weights.
-    """
+    y_true: Any, logits: Any, logits_adv: Any, admissible: Any, finished: Any, sample_weight: Any
+) -> ScoredCase:
+    """What most scores of robustness are called with, checked."""
     clean = check_points(y_true, logits)
     adv = check_points(y_true, logits_adv, adversarial=True, clean=clean)
-    mask = check_admissible(admissible, adv.loss.shape)
-    return clean, adv, mask, check_weight(sample_weight, clean.loss.size)
+    inside = check_mask(admissible, adv.loss.shape)
+    done = check_mask(finished, adv.loss.shape, "finished", "result.status != 'failed'")
+    return ScoredCase(clean, adv, inside, done, check_weight(sample_weight, clean.loss.size))
 
 
 def check_pairs(
@@ -111,25 +151,27 @@ def check_pairs(
         shape = checked[0][1].shape if checked else value.shape
         checked.append((value, check_column(adv, f"{name}_adv", shape, many=not checked)))
     n, shape = checked[0][0].size, checked[0][1].shape
-    return checked, np.where(check_admissible(admissible, shape), check_weight(sample_weight, n), 0.0)
+    return checked, np.where(check_mask(admissible, shape), check_weight(sample_weight, n), 0.0)
 
 
-def check_admissible(admissible: Any, shape: tuple[int, ...]) -> Bools:
-    """Which adversarial points lie in the ball.
+def check_mask(
+    values: Any, shape: tuple[int, ...], name: str = "admissible", hint: str = "distance <= delta"
+) -> Bools:
+    """One boolean per adversarial point.
 
     Returns:
         Booleans of `shape`; all True if None came.
 
     Raises:
-        InputError: If they are no booleans or have another shape.
+        InputError: If they are not booleans or have another shape.
     """
-    if admissible is None:
+    if values is None:
         return np.ones(shape, dtype=bool)
-    mask = to_numpy(admissible)
+    mask = to_numpy(values)
     if mask.dtype != bool or mask.shape != shape:
         raise InputError(
-            f"`admissible` must be booleans of shape {shape}, one per adversarial point, got {mask.dtype} of "
-            f"shape {mask.shape}; pass distance <= delta"
+            f"`{name}` must be booleans of shape {shape}, one per adversarial point, got {mask.dtype} of "
+            f"shape {mask.shape}; pass {hint}"
         )
     return mask
 
@@ -198,7 +240,7 @@ def check_share(value: Any, name: str) -> float:
     return share
 
 
-def something_left(score: float, why: str = "every clean or adversarial loss is NaN") -> float:
+def something_left(score: float, why: str = "no attack finished") -> float:
     """Refuse a score that is NaN because no sample was left.
 
     Returns:

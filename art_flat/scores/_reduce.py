@@ -1,8 +1,10 @@
 """From per-sample arrays to shares and quantiles, in NumPy; the scores and the summary tables both use it.
 
-Three rules hold everywhere. NaN means "left out": it enters neither a numerator nor a denominator. A point
-that is not admissible (outside the ball) stands for the clean point, so its loss change is 0. With m attacks,
-arrays of adversarial points have shape (m, n), and the worst point of a sample counts.
+Four rules hold everywhere. An undefined output (a NaN loss) at an admissible point counts as not robust. A point
+that is not admissible (outside the ball) stands for the clean point, so its loss change is 0. An attack that did not
+finish on a sample has no point there; a sample that none finished enters neither numerator nor denominator, unless
+its clean output is undefined already. With m attacks, arrays of adversarial points have shape (m, n), and the worst
+point of a sample counts.
 """
 
 from __future__ import annotations
@@ -19,39 +21,53 @@ _SLACK = 1e-12
 """Relative rounding of summed weights that a quantile forgives: 0.7 · 10 is to mean 7 of 10."""
 
 
-def loss_change_at(loss: Floats, loss_adv: Floats, admissible: Bools | None = None) -> Floats:
-    """Δℓ = ℓ(x′) − ℓ(x) of every point; 0 where it is not admissible, NaN where either loss is NaN.
+def difference(loss_adv: Floats, loss: Floats) -> Floats:
+    """ℓ(x′) − ℓ(x) of every point, silently NaN where it is undefined."""
+    with np.errstate(invalid="ignore"):
+        return loss_adv - loss
 
-    A failed attack has a NaN loss and stays NaN whatever `admissible` says: it never counts as robust.
+
+def loss_change_at(
+    loss: Floats, loss_adv: Floats, admissible: Bools | None = None, finished: Bools | None = None
+) -> Floats:
+    """Δℓ = ℓ(x′) − ℓ(x) of every point, 0 where it is not admissible.
 
     Args:
         loss: Clean losses, shape (n,), nats.
         loss_adv: Adversarial losses, shape (n,) or (m, n), nats.
         admissible: Which points lie in the ball, the shape of `loss_adv`; all if None.
+        finished: Where the attack gave a point, the shape of `loss_adv`; everywhere if None.
 
     Returns:
-        Loss changes, the shape of `loss_adv`, nats.
+        Loss changes, the shape of `loss_adv`, nats: +inf where an output is undefined, NaN where there is no point.
     """
-    with np.errstate(invalid="ignore"):
-        change = loss_adv - loss
-    return change if admissible is None else np.where(admissible | np.isnan(change), change, 0.0)
+    change = difference(loss_adv, loss)
+    change = np.where(np.isnan(change), np.inf, change)
+    if admissible is not None:
+        change = np.where(admissible, change, 0.0)
+    if finished is not None:
+        change = np.where(finished, change, np.nan)
+    return np.where(np.isnan(loss), np.inf, change)
 
 
-def worst_case_loss_change(loss: Floats, loss_adv: Floats, admissible: Bools | None = None) -> Floats:
+def worst_case_loss_change(
+    loss: Floats, loss_adv: Floats, admissible: Bools | None = None, finished: Bools | None = None
+) -> Floats:
     """max(0, max Δℓ) per sample: the clean point lies in the ball, so the largest change is at least 0.
 
     Args:
         loss: Clean losses, shape (n,), nats.
         loss_adv: Adversarial losses, shape (n,) or (m, n), nats.
         admissible: Which points lie in the ball, the shape of `loss_adv`; all if None.
+        finished: Where the attack gave a point, the shape of `loss_adv`; everywhere if None.
 
     Returns:
-        Shape (n,), nats, at least 0; NaN where the clean loss or every adversarial loss is NaN.
+        Shape (n,), nats, at least 0; +inf where an output is undefined, NaN where no attack finished.
 
-    >>> worst_case_loss_change(np.zeros(3), np.array([[0.5, -1.0, np.nan], [0.2, -2.0, np.nan]]))
-    array([0.5, 0. , nan])
+    >>> worst_case_loss_change(np.zeros(3), np.array([[0.5, -1.0, np.nan], [0.2, -2.0, 0.1]]))
+    array([0.5, 0. , inf])
     """
-    change = loss_change_at(loss, loss_adv, admissible)
+    change = loss_change_at(loss, loss_adv, admissible, finished)
     largest: Floats = np.fmax.reduce(np.atleast_2d(change), axis=0)
     return np.maximum(largest, 0.0)
 
@@ -79,31 +95,45 @@ def robust_share(worst: Floats, epsilons: npt.ArrayLike, weight: Floats | None =
     return share
 
 
-def evaluated_samples(loss: Floats, loss_adv: Floats) -> Bools:
-    """Which samples are scored: the clean loss and at least one adversarial loss are no NaN.
+def evaluated_samples(loss: Floats, finished: Bools) -> Bools:
+    """Which samples are scored: those that an attack finished, or whose clean output is undefined already.
 
     Args:
         loss: Clean losses, shape (n,).
-        loss_adv: Adversarial losses, shape (n,) or (m, n).
+        finished: Where the attack gave a point, shape (n,) or (m, n).
 
     Returns:
         Shape (n,).
     """
-    return ~np.isnan(loss) & found_in_any(np.ones(loss_adv.shape, dtype=bool), loss_adv)
+    return np.isnan(loss) | found_in_any(finished)
 
 
-def found_in_any(found: Bools, loss_adv: Floats) -> Bools:
-    """Whether something was found at any adversarial point of a sample whose loss is no NaN.
+def found_in_any(found: Bools) -> Bools:
+    """Whether something was found at any adversarial point of a sample.
 
     Args:
         found: Where it was found, shape (n,) or (m, n).
-        loss_adv: Adversarial losses, the shape of `found`.
 
     Returns:
         Shape (n,).
     """
-    hit: Bools = np.logical_or.reduce(np.atleast_2d(found & ~np.isnan(loss_adv)), axis=0)
+    hit: Bools = np.logical_or.reduce(np.atleast_2d(found), axis=0)
     return hit
+
+
+def smallest_increase(increase: Floats, wrong_clean: Bools, undefined: Bools) -> Floats:
+    """m(x) per sample: `increase`, at most 0 where the clean prediction is wrong.
+
+    Args:
+        increase: Smallest loss increase with a wrong prediction, shape (n,), nats; +inf where none was found.
+        wrong_clean: Whether the clean prediction is wrong, shape (n,).
+        undefined: Whether an output at an admissible point is undefined, shape (n,).
+
+    Returns:
+        Shape (n,), nats; NaN where the only wrong predictions are undefined outputs, whose increase is unknown.
+    """
+    smallest = np.where(wrong_clean, np.minimum(increase, 0.0), increase)
+    return np.where(undefined & (smallest == np.inf), np.nan, smallest)
 
 
 def weighted_share(hit: Bools, among: Bools | None = None, weight: Floats | None = None) -> float:
@@ -130,17 +160,16 @@ def least(values: Floats, where: Bools) -> Floats:
     """Smallest value per sample over the points where something was found, +inf where nothing was.
 
     Args:
-        values: What to minimise (a loss change, a distance), shape (n,) or (m, n); NaN is left out.
-        where: The points that count, the shape of `values`.
+        values: What to minimise (a loss change, a distance), shape (n,) or (m, n).
+        where: The points that count, the shape of `values`; their values are not NaN.
 
     Returns:
-        Shape (n,); NaN where every value of the sample is NaN.
+        Shape (n,).
 
     >>> least(np.array([[0.2, 0.4], [0.1, 0.3]]), np.array([[True, False], [True, False]]))
     array([0.1, inf])
     """
-    kept = np.where(where | np.isnan(values), values, np.inf)
-    smallest: Floats = np.fmin.reduce(np.atleast_2d(kept), axis=0)
+    smallest: Floats = np.atleast_2d(np.where(where, values, np.inf)).min(axis=0)
     return smallest
 
 

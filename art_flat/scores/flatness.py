@@ -16,7 +16,7 @@ import numpy as np
 from .._checks import check_number
 from .._errors import InputError
 from ._points import (
-    check_admissible,
+    check_mask,
     check_pairs,
     check_points,
     check_share,
@@ -25,7 +25,6 @@ from ._points import (
 )
 from ._reduce import (
     Floats,
-    evaluated_samples,
     found_in_any,
     median_by_key,
     weighted_quantile,
@@ -124,6 +123,7 @@ def confidently_wrong_fraction(
     *,
     confidence: float = 0.9,
     admissible: Any = None,
+    finished: Any = None,
     sample_weight: Any = None,
 ) -> float:
     """Share of samples with an adversarial point that is predicted wrongly with max p ≥ `confidence`.
@@ -138,10 +138,12 @@ def confidently_wrong_fraction(
         confidence: Smallest top softmax probability that counts as confident, in [0, 1].
         admissible: Which adversarial points lie in the ball, (n,) or (m, n); a sample with none is not
             confidently wrong, but stays in the denominator, as in robust accuracy.
+        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None. An undefined output is not
+            confident, but stays in the denominator.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
-        The share, in [0, 1], of the samples with at least one adversarial point without NaN.
+        The share, in [0, 1], of the samples that at least one attack finished.
 
     Raises:
         InputError: If shapes or labels do not fit, or no sample is left to score.
@@ -151,11 +153,11 @@ def confidently_wrong_fraction(
     """
     confidence = check_share(confidence, "confidence")
     adv = check_points(y_true, logits_adv, adversarial=True)
-    mask = check_admissible(admissible, adv.loss.shape)
+    mask = check_mask(admissible, adv.loss.shape)
+    done = check_mask(finished, adv.loss.shape, "finished", "result.status != 'failed'")
     weight = check_weight(sample_weight, adv.loss.shape[-1])
-    sure = found_in_any(adv.wrong & (adv.confidence >= confidence) & mask, adv.loss)
-    among = evaluated_samples(np.zeros(weight.shape), adv.loss)
-    return something_left(weighted_share(sure, among, weight), "every adversarial loss is NaN")
+    sure = found_in_any(adv.wrong & (adv.confidence >= confidence) & mask & done)
+    return something_left(weighted_share(sure, found_in_any(done), weight))
 
 
 def flatness_decomposition(

@@ -1,8 +1,9 @@
 """The smallest loss increase and the smallest distance at which a prediction is wrong; no model is run here.
 
-The rules of `robustness` about labels, logits, m attacks, admissible points and NaN hold here too. Attacks
-may miss the cheapest wrong point, so both are upper estimates. Both are +inf for a sample where no wrong
-prediction was found; `wrong_prediction_found_fraction` says how many there are, and a mean is never taken.
+The rules of `robustness` about labels, logits, m attacks, admissible and finished points hold here too; an undefined
+output is a wrong prediction at its distance, whose loss increase is not known. Attacks may miss the cheapest wrong
+point, so both are upper estimates. Both are +inf for a sample where no wrong prediction was found;
+`wrong_prediction_found_fraction` says how many there are, and a mean is never taken.
 """
 
 from __future__ import annotations
@@ -13,15 +14,15 @@ import numpy as np
 
 from .._errors import InputError
 from ._points import (
-    check_admissible,
     check_case,
     check_column,
+    check_mask,
     check_points,
     check_share,
     check_weight,
     something_left,
 )
-from ._reduce import least, loss_change_at, weighted_quantile
+from ._reduce import found_in_any, least, weighted_quantile
 
 
 def minimum_loss_increase(
@@ -31,13 +32,15 @@ def minimum_loss_increase(
     *,
     quantile: float = 0.5,
     admissible: Any = None,
+    finished: Any = None,
     sample_weight: Any = None,
 ) -> float:
     """Quantile over samples of m(x) = min of ℓ(ξ, y) − ℓ(x, y) over the points ξ whose prediction is wrong.
 
-    m(x) is +inf where no wrong prediction was found. The clean point is one of the points, so m(x) ≤ 0 where
-    it is wrong itself. Always m(x) ≥ log 2 − ℓ(x, y). The quantile is an order statistic, never a mean of two
-    values: the smallest value that at least the share `quantile` of the weight does not exceed.
+    m(x) is +inf where no wrong prediction was found, and left out where only undefined outputs were. The clean point
+    is one of the points, so m(x) ≤ 0 where it is wrong itself. Always m(x) ≥ log 2 − ℓ(x, y). The quantile is an order
+    statistic, never a mean of two values: the smallest value that at least the share `quantile` of the weight does
+    not exceed.
 
     Args:
         y_true: True labels, (n,) or one-hot (n, k).
@@ -45,6 +48,7 @@ def minimum_loss_increase(
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
         quantile: Which quantile, in [0, 1]; 0.5 is the (lower) median.
         admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
+        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -61,10 +65,11 @@ def minimum_loss_increase(
     inf
     """
     quantile = check_share(quantile, "quantile")
-    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
-    increase = least(loss_change_at(clean.loss, adv.loss), adv.wrong & mask)
-    increase = np.where(clean.wrong, np.minimum(increase, 0.0), increase)
-    return something_left(weighted_quantile(increase, quantile, weight))
+    case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
+    return something_left(
+        weighted_quantile(case.smallest_increase(), quantile, case.weight),
+        "no attack finished, or only undefined outputs were found",
+    )
 
 
 def minimum_adversarial_distance(
@@ -75,6 +80,7 @@ def minimum_adversarial_distance(
     logits: Any = None,
     quantile: float = 0.5,
     admissible: Any = None,
+    finished: Any = None,
     sample_weight: Any = None,
 ) -> float:
     """Quantile over samples of the smallest distance with a wrong prediction; +inf where none was found.
@@ -89,6 +95,7 @@ def minimum_adversarial_distance(
         logits: Clean logits, (n, k), or None.
         quantile: Which quantile, in [0, 1]; 0.5 is the (lower) median.
         admissible: Which adversarial points count, (n,) or (m, n); all if None.
+        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -109,10 +116,14 @@ def minimum_adversarial_distance(
     far = check_column(distance, "distance", adv.loss.shape)
     if (far < 0).any():
         raise InputError(f"`distance` must be at least 0, got {np.nanmin(far):g}; pass norms of x_adv - x")
-    mask = check_admissible(admissible, adv.loss.shape)
+    mask = check_mask(admissible, adv.loss.shape)
+    done = check_mask(finished, adv.loss.shape, "finished", "result.status != 'failed'")
     weight = check_weight(sample_weight, adv.loss.shape[-1])
-    shortest = least(np.where(np.isnan(adv.loss), np.nan, far), adv.wrong & mask)
+    known = done & ~np.isnan(far)
+    shortest = np.where(found_in_any(known), least(far, adv.wrong & mask & known), np.nan)
     if clean is not None:
-        known = np.where(clean.wrong, np.minimum(shortest, 0.0), shortest)
-        shortest = np.where(np.isnan(clean.loss), np.nan, known)
-    return something_left(weighted_quantile(shortest, quantile, weight), "every loss or distance is NaN")
+        shortest = np.where(clean.undefined, 0.0, shortest)
+        shortest = np.where(clean.wrong, np.minimum(shortest, 0.0), shortest)
+    return something_left(
+        weighted_quantile(shortest, quantile, weight), "no attack finished, or every distance is NaN"
+    )

@@ -3,9 +3,11 @@
 All functions share these rules. Labels are class indices (n,) or one-hot rows (n, k). Logits are (n, k), or
 (n, 1) if logistic; adversarial logits are (n, k), or (m, n, k) for m attacks on the same n samples, and then
 the worst point of each sample is scored. `admissible` says which points lie in the ball, (n,) or (m, n); one
-that does not stands for the clean point. A NaN in the logits never counts as robust: the point is left out,
-and the sample if its clean point or all its adversarial points are. The predicted class is the first of those
-with the largest logit. Attacks can only show that a point is not robust, so a robust share is an upper bound.
+that does not stands for the clean point. `finished` says where an attack gave a point, (n,) or (m, n): a sample
+that no attack finished is left out. An undefined output (a logit that is NaN or +inf, or only -inf) at the clean
+point or at an admissible one counts as not robust: nothing that fails may raise a share. The predicted class is the
+first of those with the largest logit. Attacks can only show that a point is not robust, so a robust share is an
+upper bound.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 
 from .._checks import check_epsilon, radius_words
 from ._points import check_case, something_left
-from ._reduce import evaluated_samples, found_in_any, robust_share, weighted_share, worst_case_loss_change
+from ._reduce import found_in_any, robust_share, weighted_share, worst_case_loss_change
 
 
 @radius_words
@@ -25,6 +27,7 @@ def loss_change_robustness_score(
     *,
     epsilon: float,
     admissible: Any = None,
+    finished: Any = None,
     sample_weight: Any = None,
 ) -> float:
     """Share of samples whose loss rises by at most ε: mean of [max(0, max_ξ ℓ(ξ, y) − ℓ(x, y)) ≤ ε].
@@ -35,6 +38,7 @@ def loss_change_robustness_score(
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
         epsilon: Tolerated loss change ε ≥ 0, nats.
         admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others count as no change.
+        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -51,13 +55,19 @@ def loss_change_robustness_score(
     0.5
     """
     epsilon = check_epsilon(epsilon)
-    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
-    worst = worst_case_loss_change(clean.loss, adv.loss, mask)
-    return something_left(robust_share(worst, [epsilon], weight)[0])
+    case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
+    worst = worst_case_loss_change(case.clean.loss, case.adv.loss, case.admissible, case.finished)
+    return something_left(robust_share(worst, [epsilon], case.weight)[0])
 
 
 def prediction_robustness_score(
-    y_true: Any, logits: Any, logits_adv: Any, *, admissible: Any = None, sample_weight: Any = None
+    y_true: Any,
+    logits: Any,
+    logits_adv: Any,
+    *,
+    admissible: Any = None,
+    finished: Any = None,
+    sample_weight: Any = None,
 ) -> float:
     """Share of samples whose predicted class no adversarial point changes, whether it is right or wrong.
 
@@ -66,6 +76,7 @@ def prediction_robustness_score(
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
         admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others change nothing.
+        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -78,13 +89,18 @@ def prediction_robustness_score(
     >>> prediction_robustness_score([0, 0], clean, adv)   # the second keeps its class, yet its loss rises
     0.5
     """
-    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
-    changed = found_in_any((adv.predicted != clean.predicted) & mask, adv.loss)
-    return something_left(weighted_share(~changed, evaluated_samples(clean.loss, adv.loss), weight))
+    case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
+    return something_left(weighted_share(~found_in_any(case.changed()), case.evaluated, case.weight))
 
 
 def robust_accuracy_score(
-    y_true: Any, logits: Any, logits_adv: Any, *, admissible: Any = None, sample_weight: Any = None
+    y_true: Any,
+    logits: Any,
+    logits_adv: Any,
+    *,
+    admissible: Any = None,
+    finished: Any = None,
+    sample_weight: Any = None,
 ) -> float:
     """Share of all samples that are right at the clean point and at every adversarial point.
 
@@ -93,6 +109,7 @@ def robust_accuracy_score(
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
         admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
+        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -104,13 +121,19 @@ def robust_accuracy_score(
     >>> robust_accuracy_score([0, 0, 1], [[2, 0], [2, 0], [2, 0]], [[1, 0], [0, 1], [0, 1]])
     0.333...
     """
-    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
-    wrong = clean.wrong | found_in_any(adv.wrong & mask, adv.loss)
-    return something_left(weighted_share(~wrong, evaluated_samples(clean.loss, adv.loss), weight))
+    case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
+    wrong = case.clean.wrong | found_in_any(case.wrong())
+    return something_left(weighted_share(~wrong, case.evaluated, case.weight))
 
 
 def robust_accuracy_on_correct_score(
-    y_true: Any, logits: Any, logits_adv: Any, *, admissible: Any = None, sample_weight: Any = None
+    y_true: Any,
+    logits: Any,
+    logits_adv: Any,
+    *,
+    admissible: Any = None,
+    finished: Any = None,
+    sample_weight: Any = None,
 ) -> float:
     """Share of the samples right at the clean point that stay right at every adversarial point.
 
@@ -119,6 +142,7 @@ def robust_accuracy_on_correct_score(
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
         admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
+        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -130,17 +154,22 @@ def robust_accuracy_on_correct_score(
     >>> robust_accuracy_on_correct_score([0, 0, 1], [[2, 0], [2, 0], [2, 0]], [[1, 0], [0, 1], [0, 1]])
     0.5
     """
-    clean, adv, mask, weight = check_case(y_true, logits, logits_adv, admissible, sample_weight)
-    among = evaluated_samples(clean.loss, adv.loss) & ~clean.wrong
-    wrong = found_in_any(adv.wrong & mask, adv.loss)
+    case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
+    among = case.evaluated & ~case.clean.wrong
     return something_left(
-        weighted_share(~wrong, among, weight),
-        "none is predicted correctly at the clean point without a NaN loss",
+        weighted_share(~found_in_any(case.wrong()), among, case.weight),
+        "none that an attack finished is predicted correctly at the clean point",
     )
 
 
 def wrong_prediction_found_fraction(
-    y_true: Any, logits: Any, logits_adv: Any, *, admissible: Any = None, sample_weight: Any = None
+    y_true: Any,
+    logits: Any,
+    logits_adv: Any,
+    *,
+    admissible: Any = None,
+    finished: Any = None,
+    sample_weight: Any = None,
 ) -> float:
     """Share of samples with a wrong prediction, at the clean or an adversarial point: 1 − robust accuracy.
 
@@ -152,6 +181,7 @@ def wrong_prediction_found_fraction(
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
         admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
+        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -164,5 +194,5 @@ def wrong_prediction_found_fraction(
     0.5
     """
     return 1.0 - robust_accuracy_score(
-        y_true, logits, logits_adv, admissible=admissible, sample_weight=sample_weight
+        y_true, logits, logits_adv, admissible=admissible, finished=finished, sample_weight=sample_weight
     )
