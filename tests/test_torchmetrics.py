@@ -68,15 +68,22 @@ class TestLossChangeRobustness:
         if attacks == 3:
             z_adv[1, 7, 0], z_adv[0, 9, int(y[9])] = torch.nan, -torch.inf
         inside = inside if masked else None
+        done = (
+            torch.rand(z_adv.shape[:-1], generator=torch.Generator().manual_seed(2)) < 0.7 if masked else None
+        )
         for epsilon in (0.0, 0.5, 2.0):
             metric = LossChangeRobustness(epsilon=epsilon)
             for rows in (slice(0, 15), slice(15, 40)):
                 mask = inside if inside is None else inside[..., rows]
-                metric.update(z[rows], z_adv[..., rows, :], y[rows], mask)
-            expected = loss_change_robustness_score(y, z, z_adv, epsilon=epsilon, admissible=inside)
+                finished = done if done is None else done[..., rows]
+                metric.update(z[rows], z_adv[..., rows, :], y[rows], mask, finished)
+            expected = loss_change_robustness_score(
+                y, z, z_adv, epsilon=epsilon, admissible=inside, finished=done
+            )
             assert float(metric.compute()) == near(expected, "value")
             assert 0 < expected < 1
-            assert metric.n_evaluated == 38
+            known = np.ones(40, bool) if done is None else np.atleast_2d(done.numpy()).any(axis=0)
+            assert metric.n_evaluated == (known | (np.arange(40) == 2)).sum()
 
     def test_one_hot_and_logistic(self):
         z, _, _, z_adv, y = case()
@@ -90,8 +97,15 @@ class TestLossChangeRobustness:
 
     def test_nothing_left(self):
         metric = LossChangeRobustness(epsilon=0.5)
-        metric.update(torch.full((2, 3), torch.nan), torch.zeros(2, 3), torch.tensor([0, 1]))
+        none = torch.zeros(2, dtype=torch.bool)
+        metric.update(torch.zeros(2, 3), torch.zeros(2, 3), torch.tensor([0, 1]), finished=none)
         assert metric.compute().isnan()
+
+    def test_an_undefined_output_is_not_robust(self):
+        metric = LossChangeRobustness(epsilon=0.5)
+        metric.update(torch.full((2, 3), torch.nan), torch.zeros(2, 3), torch.tensor([0, 1]))
+        metric.update(torch.zeros(2, 3), torch.full((2, 3), torch.nan), torch.tensor([0, 1]))
+        assert (metric.robust, metric.n_evaluated) == (0, 4)
 
     def test_bad_input(self):
         with pytest.raises(InputError, match="`epsilon` must be at least 0"):

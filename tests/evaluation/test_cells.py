@@ -19,6 +19,7 @@ def random_tables(seed):
     floats = [c for c, kind in CLEAN.items() if str(kind) == "double" and c != "weight"]
     clean = {c: rng.exponential(size=N) for c in floats}
     clean |= {"sample": 3 * np.arange(N), "label": rng.integers(0, 3, N), "pred": rng.integers(0, 3, N)}
+    clean["loss"][-1], clean["pred"][-1] = np.nan, -1
     clean = make_frame("clean", {"model": "m", "weight": rng.random(N), **clean}, N)
     frames = []
     for attack, norm in ATTACKS.items():
@@ -29,6 +30,12 @@ def random_tables(seed):
                 columns |= {"feature_shift": rng.random(N), "bound_at_shift": rng.random(N)}
                 columns["loss"] = rng.choice([0.2, 0.7, 1.5, np.nan], N)
                 columns["status"] = np.where(np.isnan(columns["loss"]), "failed", "ok")
+                gone = np.isnan(columns["loss"]) & (rng.random(N) < 0.5)  # the attack gave no point
+                for distance in ("linf", "l2"):
+                    columns[distance][gone] = np.nan
+                columns["status"] = np.where(rng.random(N) < 0.1, "skipped", columns["status"])
+                for column in (c for c in columns if c != "status"):
+                    columns[column] = np.where(columns["status"] == "skipped", np.nan, columns[column])
                 keys = {"model": "m", "source_model": source, "attack": attack, "norm": norm, "delta": delta}
                 keys |= {"sample": 3 * np.arange(N), "pred": rng.integers(0, 3, N), "seconds": 0.1}
                 frames.append(make_frame("adversarial", {**keys, **columns}, N))
@@ -48,30 +55,38 @@ def one_row_at_a_time(tables, cell, epsilon):
     if cell["attack"] != ALL_ATTACKS:
         rows = rows[(rows["attack"] == cell["attack"]) & (rows["source_model"] == cell["source_model"])]
     total = robust = accurate = 0.0
-    increases, ratios, failed = [], [], 0
+    increases, ratios, failed, unfinished = [], [], 0, 0
     for _, clean in tables["clean"].iterrows():
         mine = rows[rows["sample"] == clean["sample"]]
         made = (mine["norm"] == norm) & (mine["delta"].isna() | (mine["delta"] == delta))
-        failed += int((mine[made]["status"] == "failed").sum())
-        if mine[made]["loss"].notna().sum() == 0:
+        lost = math.isnan(clean["loss"])  # the clean output is undefined already
+        has_point = mine["linf"].notna()
+        failed += int(((mine["status"] == "failed") | (has_point & lost))[made].sum())
+        if not has_point[made].any() and not (lost and (mine[made]["status"] != "skipped").any()):
+            unfinished += bool(made.any())
             continue
-        known = mine[mine["loss"].notna()]
-        held = known[known[norm.lower()] <= delta]
+        inside = mine[mine[norm.lower()] <= delta]
+        held = inside[inside["loss"].notna()]
+        undefined = lost or len(held) < len(inside)
         change = held["loss"] - clean["loss"]
         right = clean["pred"] == clean["label"]
         wrong = held["pred"] != clean["label"]
         total += clean["weight"]
-        robust += clean["weight"] * (max(0.0, change.max() if len(held) else 0.0) <= epsilon)
-        accurate += clean["weight"] * bool(right and not wrong.any())
-        least = change[wrong].min() if wrong.any() else math.inf
-        increases.append((min(0.0, least) if not right else least, clean["weight"]))
-        own = held[made[held.index]]
+        rise = max(0.0, change.max() if len(held) else 0.0)
+        robust += clean["weight"] * (not undefined and rise <= epsilon)
+        accurate += clean["weight"] * bool(right and not undefined and not wrong.any())
+        least = change[wrong].min() if wrong.any() and not lost else math.inf
+        least = min(0.0, least) if not right else least
+        if not (undefined and least == math.inf):
+            increases.append((least, clean["weight"]))
+        own = held[made[held.index]] if not lost else held[:0]
         if len(own):
             top = own[own["loss"] == own["loss"].max()].iloc[-1]
             if right and top["pred"] != clean["label"]:
                 ratios.append((top["log_trace"] - clean["log_trace"], clean["weight"]))
     return {
         "n_failed": failed,
+        "n_unfinished": unfinished,
         f"loss_change_robustness@{epsilon:g}": robust / total,
         "robust_accuracy": accurate / total,
         "minimum_loss_increase": lower_median(increases),

@@ -84,14 +84,16 @@ def test_an_equal_sharpness_is_not_flatter():
     assert flatness_ratio([1.0], [1.0]) == 1.0
 
 
-def brute_confidently_wrong(y, z_adv, confidence, inside, weight):
+def brute_confidently_wrong(y, z_adv, confidence, inside, finished, weight):
     hit = total = 0.0
     for i in range(len(y)):
-        rows = [(z_adv[a][i], inside[a][i]) for a in range(len(z_adv)) if not np.isnan(z_adv[a][i]).any()]
+        rows = [(z_adv[a][i], inside[a][i]) for a in range(len(z_adv)) if finished[a][i]]
         if not rows:
             continue
         total += weight[i]
         for row, mask in rows:
+            if np.isnan(row).any():
+                continue
             p = [math.exp(v - max(row)) for v in row]
             top = p.index(max(p))
             if mask and top != y[i] and p[top] / sum(p) >= confidence:
@@ -106,8 +108,10 @@ def test_confidently_wrong_equals_a_loop(confidence):
     y, z_adv = rng.integers(0, 4, 80), 3 * rng.normal(size=(2, 80, 4))
     z_adv[rng.random((2, 80)) < 0.2, 1] = NAN
     inside, weight = rng.random((2, 80)) < 0.7, rng.random(80)
-    got = confidently_wrong_fraction(y, z_adv, confidence=confidence, admissible=inside, sample_weight=weight)
-    assert got == pytest.approx(brute_confidently_wrong(y, z_adv, confidence, inside, weight), rel=1e-12)
+    masks = {"admissible": inside, "finished": rng.random((2, 80)) < 0.6}
+    got = confidently_wrong_fraction(y, z_adv, confidence=confidence, sample_weight=weight, **masks)
+    expected = brute_confidently_wrong(y, z_adv, confidence, *masks.values(), weight)
+    assert got == pytest.approx(expected, rel=1e-12)
     assert 0 < got < 1
 
 
@@ -119,8 +123,9 @@ def test_confidently_wrong_needs_both():
     assert confidently_wrong_fraction(y, rows, admissible=[False, True, True, True]) == 0.25
     assert confidently_wrong_fraction(y, rows, confidence=0) == 0.75
     assert confidently_wrong_fraction(np.eye(2)[y], torch.tensor(rows, requires_grad=True)) == 0.5
-    with pytest.raises(InputError, match="every adversarial loss is NaN"):
-        confidently_wrong_fraction([0], [[NAN, 0.0]])
+    assert confidently_wrong_fraction([0], [[NAN, 0.0]]) == 0.0
+    with pytest.raises(InputError, match="no attack finished"):
+        confidently_wrong_fraction([0], [[NAN, 0.0]], finished=[False])
     with pytest.raises(InputError, match="`confidence` must be between 0 and 1"):
         confidently_wrong_fraction(y, rows, confidence=90)
 

@@ -41,7 +41,7 @@ def loss(z, y):
 
 
 def wrong(z, y):
-    return list(z).index(max(z)) != y
+    return is_nan(z) or list(z).index(max(z)) != y
 
 
 def is_nan(row):
@@ -54,14 +54,18 @@ def quantile_by_counting(values, times, quantile):
     return written[max(math.ceil(Fraction(str(quantile)) * len(written)), 1) - 1]
 
 
-def brute_force(value, clean_value, y, z, z_adv, admissible, times, quantile):
+def brute_force(value, y, z, z_adv, admissible, finished, times, quantile):
+    """Undefined outputs are wrong; `value` gives None where what they cost is not known, NaN where nothing is."""
     smallest, counts = [], []
     for i in range(len(y)):
-        points = [a for a in range(len(z_adv)) if not is_nan(z_adv[a][i]) and not math.isnan(value(a, i))]
-        if is_nan(z[i]) or not points:
+        points = [a for a in range(len(z_adv)) if finished[a][i] and not is_nan([value(a, i) or 0.0])]
+        if not points and not is_nan(z[i]):
             continue
         found = [value(a, i) for a in points if admissible[a][i] and wrong(z_adv[a][i], y[i])]
-        smallest.append(min([*found, clean_value if wrong(z[i], y[i]) else INF]))
+        known = [v for v in found if v is not None] + ([0.0] if wrong(z[i], y[i]) else [])
+        if None in found and not known:
+            continue
+        smallest.append(min([*known, INF]))
         counts.append(times[i])
     return quantile_by_counting(smallest, counts, quantile)
 
@@ -72,14 +76,18 @@ def test_both_equal_a_loop(seed, quantile):
     y, z, z_adv, distance = case(seed, n=40, nan=0.1)
     rng = np.random.default_rng(seed)
     admissible, times = rng.random((3, 40)) < 0.8, rng.integers(0, 4, 40)
-    options = {"quantile": quantile, "admissible": admissible, "sample_weight": times}
+    finished = rng.random((3, 40)) < 0.7
+    masks = {"admissible": admissible, "finished": finished}
+    options = {"quantile": quantile, "sample_weight": times, **masks}
 
     def increase(a, i):
+        if is_nan(z[i]) or is_nan(z_adv[a][i]):
+            return None
         return loss(z_adv[a][i], y[i]) - loss(z[i], y[i])
 
-    expected = brute_force(increase, 0.0, y, z, z_adv, admissible, times, quantile)
+    expected = brute_force(increase, y, z, z_adv, admissible, finished, times, quantile)
     assert minimum_loss_increase(y, z, z_adv, **options) == pytest.approx(expected, rel=1e-12, abs=1e-12)
-    expected = brute_force(lambda a, i: distance[a][i], 0.0, y, z, z_adv, admissible, times, quantile)
+    expected = brute_force(lambda a, i: distance[a][i], y, z, z_adv, admissible, finished, times, quantile)
     assert minimum_adversarial_distance(y, z_adv, distance, logits=z, **options) == expected
 
 
@@ -164,16 +172,19 @@ def test_the_median_is_one_of_the_values_and_never_half_infinite():
     assert minimum_adversarial_distance(y, z_adv, [0.25, 0.1], admissible=[False, True]) == INF
 
 
-def test_nan_is_left_out():
+def test_an_undefined_output_is_wrong_at_its_distance_and_at_an_unknown_increase():
     y, z, z_adv = [0, 0, 0], [[1.0, 0.0]] * 3, [[0.0, 1.0], [0.0, 2.0], [NAN, 1.0]]
-    assert minimum_adversarial_distance(y, z_adv, [0.2, NAN, 0.1], quantile=1.0) == 0.2
-    assert minimum_adversarial_distance(y, z_adv, [0.2, 0.3, 0.1], logits=[[NAN, 0.0], *z[1:]]) == 0.3
+    assert minimum_adversarial_distance(y, z_adv, [0.2, NAN, 0.1], quantile=0.5) == 0.1
+    assert (
+        minimum_adversarial_distance(y, z_adv, [0.2, 0.3, 0.1], logits=[[NAN, 0.0], *z[1:]], quantile=0.0)
+        == 0
+    )
     assert minimum_loss_increase(y, z, z_adv, quantile=1.0) == pytest.approx(
         loss([0.0, 2.0], 0) - loss(z[0], 0)
     )
-    with pytest.raises(InputError, match="no sample with a positive weight is left to score"):
+    with pytest.raises(InputError, match="left to score: no attack finished, or only undefined outputs"):
         minimum_loss_increase(y, z, np.full((3, 2), NAN))
-    with pytest.raises(InputError, match="every loss or distance is NaN"):
+    with pytest.raises(InputError, match="no attack finished, or every distance is NaN"):
         minimum_adversarial_distance(y, z_adv, [NAN] * 3)
 
 

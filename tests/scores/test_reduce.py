@@ -13,6 +13,7 @@ from art_flat.scores._reduce import (
     loss_change_at,
     median_by_key,
     robust_share,
+    smallest_increase,
     weighted_quantile,
     weighted_share,
     worst_case_loss_change,
@@ -23,18 +24,22 @@ NAN, INF = math.nan, math.inf
 
 def test_loss_changes_of_single_points():
     clean, adv = np.array([1.0, 1.0, 1.0, NAN]), np.array([1.5, 0.5, NAN, 1.0])
-    np.testing.assert_array_equal(loss_change_at(clean, adv), [0.5, -0.5, NAN, NAN])
+    np.testing.assert_array_equal(loss_change_at(clean, adv), [0.5, -0.5, INF, INF])
     inside = np.array([False, True, False, False])
-    np.testing.assert_array_equal(loss_change_at(clean, adv, inside), [0.0, -0.5, NAN, NAN])
+    np.testing.assert_array_equal(loss_change_at(clean, adv, inside), [0.0, -0.5, 0.0, INF])
+    np.testing.assert_array_equal(loss_change_at(clean, adv, None, inside), [NAN, -0.5, NAN, INF])
 
 
 def test_the_worst_case_is_the_largest_change_and_at_least_zero():
     clean = np.array([1.0, 1.0, 1.0, NAN, INF])
     adv = np.array([[1.2, 0.5, NAN, 1.0, INF], [1.4, NAN, NAN, 1.0, 2.0]])
-    np.testing.assert_allclose(worst_case_loss_change(clean, adv), [0.4, 0.0, NAN, NAN, 0.0])
-    np.testing.assert_allclose(worst_case_loss_change(clean, adv[0]), [0.2, 0.0, NAN, NAN, NAN])
-    inside = np.array([[True] * 5, [False] * 5])
-    np.testing.assert_allclose(worst_case_loss_change(clean, adv, inside)[:2], [0.2, 0.0])
+    np.testing.assert_allclose(worst_case_loss_change(clean, adv), [0.4, INF, INF, INF, INF])
+    np.testing.assert_allclose(worst_case_loss_change(clean, adv[0]), [0.2, 0.0, INF, INF, INF])
+    first = np.array([[True] * 5, [False] * 5])
+    np.testing.assert_allclose(worst_case_loss_change(clean, adv, first)[:2], [0.2, 0.0])
+    np.testing.assert_allclose(worst_case_loss_change(clean, adv, None, first)[:2], [0.2, 0.0])
+    never = np.zeros((2, 5), dtype=bool)
+    np.testing.assert_allclose(worst_case_loss_change(clean, adv, None, never), [NAN, NAN, NAN, INF, NAN])
 
 
 @pytest.mark.parametrize("weighted", [False, True])
@@ -86,20 +91,25 @@ def test_quantile_may_be_infinite():
     assert [weighted_quantile(values, q) for q in (0.25, 0.5, 0.75)] == [-INF, 1.0, INF]
 
 
-def test_least_is_found_or_infinite_or_left_out():
-    values = np.array([[0.3, 0.3, 0.3, NAN, NAN], [0.1, 0.1, 0.1, 0.4, NAN]])
-    where = np.array([[True, True, False, True, True], [True, False, False, False, True]])
-    np.testing.assert_array_equal(least(values, where), [0.1, 0.3, INF, INF, NAN])
-    np.testing.assert_array_equal(least(values[0], where[0]), [0.3, 0.3, INF, NAN, NAN])
+def test_least_is_found_or_infinite():
+    values = np.array([[0.3, 0.3, 0.3, NAN], [0.1, 0.1, 0.1, 0.4]])
+    where = np.array([[True, True, False, False], [True, False, False, False]])
+    np.testing.assert_array_equal(least(values, where), [0.1, 0.3, INF, INF])
+    np.testing.assert_array_equal(least(values[0], where[0]), [0.3, 0.3, INF, INF])
 
 
-def test_evaluated_and_found_pass_over_nan():
-    clean, adv = np.array([0.0, 0.0, 0.0, NAN]), np.array([[0.0, NAN, NAN, 0.0], [NAN, NAN, 0.0, 0.0]])
-    assert evaluated_samples(clean, adv).tolist() == [True, False, True, False]
-    assert evaluated_samples(clean, adv[0]).tolist() == [True, False, False, False]
-    found = np.array([[True, True, True, False], [True, True, False, False]])
-    assert found_in_any(found, adv).tolist() == [True, False, False, False]
-    assert found_in_any(found[1], adv[1]).tolist() == [False, False, False, False]
+def test_evaluated_are_those_that_an_attack_finished_or_undefined_when_clean():
+    clean, finished = np.array([0.0, 0.0, 0.0, NAN]), np.array([[1, 0, 0, 0], [0, 0, 1, 0]], dtype=bool)
+    assert evaluated_samples(clean, finished).tolist() == [True, False, True, True]
+    assert evaluated_samples(clean, finished[0]).tolist() == [True, False, False, True]
+    assert found_in_any(finished).tolist() == [True, False, True, False]
+    assert found_in_any(finished[0]).tolist() == [True, False, False, False]
+
+
+def test_the_smallest_increase_is_unknown_where_only_undefined_outputs_are_wrong():
+    increase, wrong = np.array([0.2, INF, INF, INF]), np.array([False, False, True, False])
+    undefined = np.array([True, True, True, False])
+    np.testing.assert_array_equal(smallest_increase(increase, wrong, undefined), [0.2, NAN, 0.0, INF])
 
 
 def test_median_by_key_equals_a_loop():

@@ -62,16 +62,22 @@ def loss(z, y):
     return top + math.log(sum(math.exp(v - top) for v in z)) - z[y]
 
 
-def brute_force(name, y, z, z_adv, admissible, weight):
-    """The definition of each score, sample by sample."""
+def predicted(z):
+    """The class with the largest logit; None where the output is undefined."""
+    return None if any(map(math.isnan, z)) else list(z).index(max(z))
+
+
+def brute_force(name, y, z, z_adv, admissible, finished, weight):
+    """The definition of each score, sample by sample: an undefined output is not robust."""
     hit = total = 0.0
     for i in range(len(y)):
-        points = [a for a in range(len(z_adv)) if not any(map(math.isnan, z_adv[a][i]))]
+        points = [a for a in range(len(z_adv)) if finished[a][i]]
         inside = [z_adv[a][i] for a in points if admissible[a][i]]
-        if any(math.isnan(v) for v in z[i]) or not points:
+        clean = predicted(z[i])
+        if clean is not None and not points:
             continue
-        clean = list(z[i]).index(max(z[i]))
-        labels = [list(p).index(max(p)) for p in inside]
+        labels = [predicted(p) for p in inside]
+        undefined = None in (clean, *labels)
         all_right = all(c == y[i] for c in [clean, *labels])
         if name == "accuracy_on_correct" and clean != y[i]:
             continue
@@ -79,8 +85,9 @@ def brute_force(name, y, z, z_adv, admissible, weight):
         hit += (
             weight[i]
             * {
-                "loss_change": max([0.0] + [loss(p, y[i]) - loss(z[i], y[i]) for p in inside]) <= 0.4,
-                "prediction": all(c == clean for c in labels),
+                "loss_change": not undefined
+                and max([0.0] + [loss(p, y[i]) - loss(z[i], y[i]) for p in inside]) <= 0.4,
+                "prediction": not undefined and all(c == clean for c in labels),
                 "accuracy": all_right,
                 "accuracy_on_correct": all_right,
                 "wrong_found": not all_right,
@@ -95,9 +102,10 @@ def test_equals_a_loop_over_samples_and_attacks(name, seed):
     y, z, z_adv = case(seed, n=60, k=2 + seed, nan=0.15)
     rng = np.random.default_rng(seed)
     admissible, weight = rng.random(z_adv.shape[:2]) < 0.8, rng.integers(0, 4, 60) + 0.5
-    got = SCORES[name](y, z, z_adv, admissible=admissible, sample_weight=weight)
+    finished = rng.random(z_adv.shape[:2]) < 0.5
+    got = SCORES[name](y, z, z_adv, admissible=admissible, finished=finished, sample_weight=weight)
     assert type(got) is float
-    assert got == pytest.approx(brute_force(name, y, z, z_adv, admissible, weight), rel=1e-12)
+    assert got == pytest.approx(brute_force(name, y, z, z_adv, admissible, finished, weight), rel=1e-12)
     assert 0 < got < 1
 
 
@@ -200,37 +208,58 @@ def test_logistic_logits_are_the_two_class_ones(score):
 @each_score
 @given(seed=seeds)
 @few
-def test_nan_is_left_out_like_a_sample_that_is_not_there(score, seed):
+def test_a_sample_that_no_attack_finished_is_left_out(score, seed):
     y, z, z_adv = case(seed)
     gone = np.arange(12) % 4 == 1
+    finished = np.broadcast_to(~gone, (3, 12)).copy()
+    garbage = np.where(gone[:, None], NAN, z_adv)
     expected = score(y[~gone], z[~gone], z_adv[:, ~gone])
-    clean_nan, adv_nan = z.copy(), z_adv.copy()
-    clean_nan[gone, 1] = NAN
-    adv_nan[:, gone, 1] = NAN
-    assert score(y, clean_nan, z_adv) == pytest.approx(expected)
-    assert score(y, z, adv_nan) == pytest.approx(expected)
-    assert score(y, z, adv_nan, admissible=np.zeros((3, 12), dtype=bool)) == pytest.approx(
+    assert score(y, z, garbage, finished=finished) == pytest.approx(expected)
+    nowhere = np.zeros((3, 12), dtype=bool)
+    assert score(y, z, garbage, admissible=nowhere, finished=finished) == pytest.approx(
         score(y[~gone], z[~gone], z[~gone])
     )
+
+
+@pytest.mark.parametrize("name", SCORES)
+@pytest.mark.parametrize("bad", [[NAN, 1.0, 0.0], [math.inf, 0.0, 0.0], [-math.inf] * 3])
+@given(seed=seeds)
+@few
+def test_an_undefined_output_never_raises_a_share(name, bad, seed):
+    y, z, z_adv = case(seed)
+    hit = np.random.default_rng(seed).random((3, 12)) < 0.3
+    clean_hit = hit[0] & (np.arange(12) > 0)
+    before = SCORES[name](y, z, z_adv)
+    after = SCORES[name](y, z, np.where(hit[..., None], bad, z_adv))
+    both = before - after if name == "wrong_found" else after - before
+    assert both <= 1e-12
+    if name == "accuracy_on_correct":
+        return  # samples that are wrong when clean leave its denominator
+    clean = SCORES[name](y, np.where(clean_hit[:, None], bad, z), z_adv)
+    assert (before - clean if name == "wrong_found" else clean - before) <= 1e-12
 
 
 @each_score
 def test_one_failed_attack_leaves_the_others(score):
     y, z, z_adv = case(11, n=30)
     failed = np.concatenate([z_adv, np.full((1, 30, 3), NAN)])
-    assert score(y, z, failed) == score(y, z, z_adv)
+    finished = np.arange(4)[:, None].repeat(30, axis=1) < 3
+    assert score(y, z, failed, finished=finished) == score(y, z, z_adv)
+    assert score(y, z, failed, admissible=finished) == score(
+        y, z, z_adv
+    )  # outside, what it is does not matter
 
 
 @each_score
 def test_nothing_left_is_an_error(score):
-    with pytest.raises(InputError, match="no sample with a positive weight is left to score"):
-        score([0, 1], [[1.0, 0.0], [0.0, 1.0]], np.full((2, 2), NAN))
-    with pytest.raises(InputError, match="no sample with a positive weight is left to score"):
-        score([0, 1], [[1.0, 0.0], [NAN, 1.0]], [[1.0, 0.0], [0.0, 1.0]], sample_weight=[0, 1])
+    with pytest.raises(InputError, match=r"no sample .* is left to score: no.*attack finished"):
+        score([0, 1], np.eye(2), np.full((2, 2), NAN), finished=[False, False])
+    with pytest.raises(InputError, match="`finished` must be booleans of shape"):
+        score([0, 1], np.eye(2), np.eye(2), finished=[True])
 
 
 def test_no_clean_correct_sample_is_an_error():
-    with pytest.raises(InputError, match="none is predicted correctly at the clean point"):
+    with pytest.raises(InputError, match="none that an attack finished is predicted correctly"):
         robust_accuracy_on_correct_score([1], [[1.0, 0.0]], [[1.0, 0.0]])
 
 
