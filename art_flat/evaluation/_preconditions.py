@@ -13,8 +13,8 @@ from .records import UNDEFINED_OUTPUTS
 
 _LITTLE = 0.02
 """Share of the clip range from which on inputs are taken to fill it."""
-_CONSISTENT = 0.5
-"""Share of predictions that one renumbering of the labels must explain."""
+_SHIFTED, _RENUMBERED = 0.5, 0.8
+"""Shares of the predictions that one shift, or one renumbering, of the labels must explain."""
 _BY_CHANCE = 1e-3
 """Probability of an accuracy as low by guessing, below which it is reported."""
 
@@ -181,20 +181,17 @@ def wrong_labels(run: Run) -> Iterator[Finding]:
 
 def _renumbering(label: np.ndarray, pred: np.ndarray, k: int) -> str | None:
     """In words, how predictions follow from labels by one shift, or by one renumbering of many samples."""
-    shifts = np.bincount((pred - label) % k, minlength=k)
+    shifts = np.bincount((pred - label) % k, minlength=k) / len(label)
     shift = int(shifts.argmax())
-    if k > 2 and len(label) >= 8 and shifts[shift] >= _CONSISTENT * len(label):
-        step = shift if shift <= k // 2 else shift - k
-        return f"{percent(shifts[shift] / len(label))} of the predictions are the label {step:+d}"
     table = pd.crosstab(label, pred)
-    best = table.to_numpy().argmax(axis=1)
-    explained = int(table.to_numpy().max(axis=1).sum())
-    one_to_one = len(set(best.tolist())) == len(best)
-    if len(label) >= 5 * len(best) and one_to_one and explained >= 0.8 * len(label):
-        pairs = ", ".join(
-            f"{a} → {table.columns[b]}" for a, b in list(zip(table.index, best, strict=True))[:5]
-        )
-        return f"{percent(explained / len(label))} of the predictions follow from the label by a renumbering ({pairs})"
+    best = table.columns[table.to_numpy().argmax(axis=1)]
+    known = len(set(best)) == len(best) and len(label) >= 5 * len(best)
+    explained = float(table.to_numpy().max(axis=1).sum()) / len(label) if known else 0.0
+    if explained >= _RENUMBERED and (explained > shifts[shift] or k == 2):
+        pairs = ", ".join(f"{a} → {b}" for a, b in list(zip(table.index, best, strict=True))[:5])
+        return f"{percent(explained)} of the predictions follow from the label by a renumbering ({pairs})"
+    if k > 2 and len(label) >= 8 and shifts[shift] >= _SHIFTED:
+        return f"{percent(shifts[shift])} of the predictions are the label {shift if shift <= k // 2 else shift - k:+d}"
     return None
 
 

@@ -155,7 +155,9 @@ class Results:
 
         A point counts at (norm, δ) wherever its measured distance is at most δ, also if another radius or norm
         was asked for when it was made, so a larger δ never looks safer. A sample is evaluated if the attack's own
-        run at (norm, δ) gave a loss for it; failed ones are left out and counted. Flatness is read where the
+        run at (norm, δ) gave a point for it, or if its clean output is undefined; samples that no attack finished are
+        left out and counted. An undefined output (NaN or infinite) at the clean point or within δ is not robust.
+        Flatness is read where the
         sample's loss is largest, over the samples that are right when clean and wrong there.
 
         Args:
@@ -165,7 +167,9 @@ class Results:
         Returns:
             One row per cell. Beside the keys `model, attack, source_model, norm, delta` and `maximises_loss`:
 
-            - `n_evaluated`, `n_failed`, `n_skipped`; `fallback`, the share of points no better than the clean one
+            - `n_evaluated`; `n_failed` points, those with undefined outputs among them; `n_skipped`; `n_unfinished`
+              samples, which no attack finished: where it is not 0 the shares are of fewer samples, and tables mark
+              them; `fallback`, the share of points no better than the clean one
             - `accuracy`, `robust_accuracy`, `robust_accuracy_on_correct`, `prediction_robustness`: shares
             - `target_success`: share with a point within δ that is predicted as the sample's target; NaN if untargeted
             - `loss_change_robustness@ε` and `certified@ε`: upper and lower end of the (δ, ε)-robust share, over the

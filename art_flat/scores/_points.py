@@ -34,8 +34,7 @@ class Points:
     @property
     def undefined(self) -> Bools:
         """Where the output is undefined."""
-        found: Bools = np.isnan(self.loss)
-        return found
+        return np.isnan(self.loss)
 
 
 class ScoredCase(NamedTuple):
@@ -57,7 +56,8 @@ class ScoredCase(NamedTuple):
     def changed(self) -> Bools:
         """Where the prediction at an admissible point is another one than at the clean point, or undefined."""
         moved = (self.adv.predicted != self.clean.predicted) | self.adv.undefined
-        return (moved & self.admissible & self.finished) | self.clean.undefined
+        changed: Bools = (moved & self.admissible & self.finished) | self.clean.undefined
+        return changed
 
     def wrong(self) -> Bools:
         """Where the prediction at an admissible point is wrong or undefined."""

@@ -202,7 +202,7 @@ def test_failed_and_skipped_units_never_count_as_robust(digits):
     assert failures["n"].sum() == 4 * 24
 
 
-def test_nan_points_and_nan_losses_are_left_out(linear):
+def test_nan_losses_are_not_robust(linear):
     import art_flat.models as models
 
     class Fragile(torch.nn.Module):
@@ -219,7 +219,8 @@ def test_nan_points_and_nan_losses_are_left_out(linear):
     y = np.asarray(net.predict(x))
     attack = scripted(lambda p: torch.where((torch.arange(6) < 2)[:, None], torch.ones_like(p.x), p.x))
     results = af.evaluate(net, x, y, attacks=attack, deltas=[0.6])
-    assert results.summary().loc[0, "n_evaluated"] == 4
+    assert results.summary().loc[0, ["n_evaluated", "n_failed", "n_unfinished"]].tolist() == [6, 2, 0]
+    assert results.summary().loc[0, "robust_accuracy"] == pytest.approx(4 / 6)
     assert results.adversarial["loss"].isna().sum() == 2
 
 

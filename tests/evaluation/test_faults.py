@@ -217,11 +217,12 @@ def test_a_model_with_nan_logits():
     assert (clean["pred"].to_numpy(int) == -1).tolist() == bad.tolist()
     assert clean["loss"].isna().to_numpy().tolist() == bad.tolist()
     row = results.summary().iloc[0]
-    counted = results.adversarial[results.adversarial["attack"] == row["attack"]]
-    counted = counted[
-        (counted["norm"] == row["norm"]) & counted["loss"].notna() & ~bad[counted["sample"].to_numpy(int)]
-    ]
-    assert row["n_evaluated"] == len(counted) < 24
+    mine = results.adversarial[results.adversarial["attack"] == row["attack"]]
+    mine = mine[mine["norm"] == row["norm"]]
+    undefined = mine["loss"].isna() | bad[mine["sample"].to_numpy(int)]
+    assert (row["n_evaluated"], row["n_failed"]) == (24, undefined.sum())
+    assert row["robust_accuracy"] <= (24 - undefined.sum()) / 24
+    assert (mine["status"] == "failed").tolist() == undefined.tolist()
 
 
 # limits of time
