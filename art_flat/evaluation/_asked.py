@@ -33,17 +33,18 @@ class BatchDependence(NamedTuple):
     """How many of the m predictions are others."""
 
 
-def asked_samples(n: int, size: int) -> np.ndarray:
+def asked_samples(n: int, size: int, shard_size: int = _MOST_SAMPLES) -> np.ndarray:
     """Evenly spaced samples that the models are asked about.
 
     Args:
         n: Number of samples of the run.
         size: Numbers per sample.
+        shard_size: Samples attacked together; no more are asked about, for the sake of memory.
 
     Returns:
         Positions, int64, at most 32.
     """
-    most = min(_MOST_SAMPLES, max(_FEWEST_SAMPLES, _MOST_NUMBERS // max(1, size)))
+    most = min(_MOST_SAMPLES, shard_size, max(_FEWEST_SAMPLES, _MOST_NUMBERS // max(1, size)))
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 

@@ -232,7 +232,7 @@ def _asked(run: Run, before: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
     if before.get("models") == facts["models"] and before.get("models_asked"):
         return {k: before[k] for k in ("models_asked", "data_asked")}
     data = run.data
-    few = asked_samples(len(data.x), data.x[0].size)
+    few = asked_samples(len(data.x), data.x[0].size, run.shard_size)
     gradients = any(a.info.access == "white-box" for a in run.attacks)
     answers = {
         name: ask_model(
