@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import tempfile
 import warnings
@@ -232,16 +233,17 @@ def _asked(run: Run, before: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
     if before.get("models") == facts["models"] and before.get("models_asked"):
         return {k: before[k] for k in ("models_asked", "data_asked")}
     data = run.data
-    few = asked_samples(len(data.x), data.x[0].size, run.shard_size)
+    few = asked_samples(len(data.x), math.prod(data.x.shape[1:]), run.shard_size)
+    x = np.concatenate([data.x[i : i + 1] for i in few.tolist()])
     gradients = any(a.info.access == "white-box" for a in run.attacks)
     answers = {
         name: ask_model(
-            net, data.x[few], data.y[few], data.samples[few],
+            net, x, data.y[few], data.samples[few],
             gradients=gradients, estimated=run.estimate_gradients,
         )
         for name, net in run.nets.items()
     }  # fmt: skip
-    return {"models_asked": answers, "data_asked": ask_data(data.x[few])}
+    return {"models_asked": answers, "data_asked": ask_data(x)}
 
 
 def _models(
