@@ -1,0 +1,22 @@
+"""Certificates: a net in, bounds of its loss over a ball of inputs out.
+
+Attacks show that a point is not robust; these bounds show that it is.
+"""
+
+from ._certify import BallBounds as BallBounds
+from ._certify import bounds_in_ball as bounds_in_ball
+from ._certify import loss_increase_in_ball as loss_increase_in_ball
+from ._graph import Graph as Graph
+from ._kinds import CERTIFICATE_KINDS as CERTIFICATE_KINDS
+from ._kinds import CertificateKind as CertificateKind
+from ._tracing import trace as trace
+
+__all__ = [
+    "CERTIFICATE_KINDS",
+    "BallBounds",
+    "CertificateKind",
+    "Graph",
+    "bounds_in_ball",
+    "loss_increase_in_ball",
+    "trace",
+]

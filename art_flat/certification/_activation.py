@@ -1,0 +1,187 @@
+"""Nonlinear steps in a graph: which elements each result depends on, and how rows pass through its two lines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch.nn import functional as F
+
+from ._affine import Shape
+from ._convolution import Pair, landing
+from ._relaxation import Nonlinearity, Relaxation
+from ._rounding import gamma
+from ._rows import Rows, as_shape, dot, laid_out, layout_of, with_zero_beyond
+
+ONE: Pair = (1, 1)
+NONE: Pair = (0, 0)
+
+
+@dataclass(frozen=True)
+class Activation:
+    """A nonlinearity of the elements in a sliding window, which is a single element for all but pooling."""
+
+    function: Nonlinearity
+    before: Shape
+    after: Shape
+    kernel: Pair = ONE
+    stride: Pair = ONE
+    padding: Pair = NONE
+    dilation: Pair = ONE
+
+    @property
+    def taps(self) -> list[Pair]:
+        """(row, column) of the window's elements."""
+        return [(y, x) for y in range(self.kernel[0]) for x in range(self.kernel[1])]
+
+    def arguments(self, v: torch.Tensor) -> torch.Tensor:
+        """The K arguments of every result, −∞ for those in the padding.
+
+        Args:
+            v: Values laid out, shape (n, height, width, channels).
+
+        Returns:
+            Shape (K, n, height out, width out, channels).
+        """
+        if self.kernel == self.stride == ONE and self.padding == NONE:
+            return v[None]
+        return torch.stack([self._at(self._padded(v, -torch.inf), tap) for tap in self.taps])
+
+    def _padded(self, v: torch.Tensor, value: float) -> torch.Tensor:
+        """With room for every window, also where the last ones reach beyond the padding (`ceil_mode`)."""
+        (top, left), (h, w, _) = self.padding, layout_of(self.after)
+        ends = [
+            (size - 1) * step + far * (kernel - 1) + 1
+            for size, step, far, kernel in zip((h, w), self.stride, self.dilation, self.kernel, strict=True)
+        ]
+        bottom, right = (
+            max(0, end - size - before)
+            for end, size, before in zip(ends, v.shape[1:3], self.padding, strict=True)
+        )
+        return F.pad(v, (0, 0, left, right, top, bottom), value=value)
+
+    def _at(self, padded: torch.Tensor, tap: Pair) -> torch.Tensor:
+        h, w, _ = layout_of(self.after)
+        return landing(padded, tap, self.stride, self.dilation, (h, w))
+
+    def forward(self, v: torch.Tensor) -> torch.Tensor:
+        """y for values laid out."""
+        return self.function.value(self.arguments(v))
+
+    def undecided(self, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
+        """Which elements' bounds matter, bool, laid out like the bounds."""
+        mask = self.function.undecided(self.arguments(lower), self.arguments(upper))
+        found = self._padded(torch.zeros_like(lower), 0.0)
+        for tap, of_tap in zip(self.taps, mask, strict=True):
+            view = self._at(found, tap)
+            view.copy_(torch.maximum(view, of_tap.to(view.dtype)))
+        (top, left), (height, width) = self.padding, lower.shape[1:3]
+        return found[:, top : top + height, left : left + width] > 0
+
+    def relax(self, lower: torch.Tensor, upper: torch.Tensor) -> Lines:
+        """The two lines of every result, for bounds laid out."""
+        low, high = self.arguments(lower), self.arguments(upper)
+        return Lines.around(self, self.function.relax(low, high), low, high)
+
+    def scattered(self, parts: list[torch.Tensor], rows: Rows) -> Rows:
+        """Rows of the arguments from the coefficients (r, h, w, channels) that each tap receives."""
+        if len(parts) == 1:
+            return Rows(parts[0], rows.sample, rows.corner)
+        height, width, channels = layout_of(self.before)
+        h, w = rows.window
+        size = [
+            (n - 1) * step + far * (kernel - 1) + 1
+            for n, step, far, kernel in zip((h, w), self.stride, self.dilation, self.kernel, strict=True)
+        ]
+        coefs = parts[0].new_zeros(len(rows), *size, channels)
+        for tap, part in zip(self.taps, parts, strict=True):
+            landing(coefs, tap, self.stride, self.dilation, (h, w)).add_(part)
+        (top, left) = self.padding
+        if rows.corner is None:
+            ends = (0, 0, -left, width + left - size[1], -top, height + top - size[0])
+            return Rows(F.pad(coefs, ends), rows.sample)
+        corner = rows.corner * rows.corner.new_tensor(self.stride) - rows.corner.new_tensor(self.padding)
+        return Rows(coefs, rows.sample, corner).whole_if_larger((height, width, channels))
+
+
+@dataclass
+class Lines:
+    """The lines around an activation for every sample, ready to have rows passed through them.
+
+    A coefficient A ≥ 0 takes the upper line and A < 0 the lower one: A·mean + |A|·half, with mean and half
+    difference of the two.
+    """
+
+    activation: Activation
+    slope_mean: torch.Tensor
+    """Shape (K, n, height, width, channels)."""
+    slope_half: torch.Tensor
+    intercept_mean: torch.Tensor
+    """Shape (n, height, width, channels)."""
+    intercept_half: torch.Tensor
+    error: torch.Tensor
+    """What rounding can do per unit of a coefficient, the largest of each channel, shape (n, channels)."""
+    _table: torch.Tensor | None = None
+
+    @classmethod
+    def around(
+        cls, activation: Activation, lines: Relaxation, lower: torch.Tensor, upper: torch.Tensor
+    ) -> Lines:
+        """From a relaxation on bounds (K, n, height, width, channels)."""
+        slopes = torch.maximum(lines.lower_slope.abs(), lines.upper_slope.abs())
+        largest = torch.where(slopes > 0, torch.maximum(lower.abs(), upper.abs()), 0.0)
+        size = (slopes * largest).sum(0) + torch.maximum(
+            lines.lower_intercept.abs(), lines.upper_intercept.abs()
+        )
+        n_terms = layout_of(activation.after)[0] * layout_of(activation.after)[1] * size.shape[-1]
+        return cls(
+            activation,
+            (lines.upper_slope + lines.lower_slope) / 2,
+            (lines.upper_slope - lines.lower_slope) / 2,
+            (lines.upper_intercept + lines.lower_intercept) / 2,
+            (lines.upper_intercept - lines.lower_intercept) / 2,
+            gamma(n_terms, size.dtype) * size.amax((1, 2)),
+        )
+
+    def pull(self, rows: Rows) -> tuple[Rows, torch.Tensor]:
+        """Rows A of the results as rows of the arguments, and the constants that bound them from above."""
+        return self._pull_whole(rows) if rows.corner is None else self._pull_windows(rows)
+
+    def _pull_whole(self, rows: Rows) -> tuple[Rows, torch.Tensor]:
+        size = rows.coefs.abs()
+        parts = [torch.empty_like(rows.coefs) for _ in self.activation.taps]
+        for i, a, b in rows.segments():
+            for k, part in enumerate(parts):
+                torch.mul(rows.coefs[a:b], self.slope_mean[k, i], out=part[a:b])
+                part[a:b].addcmul_(size[a:b], self.slope_half[k, i])
+        const = dot(rows, rows.coefs, self.intercept_mean) + dot(rows, size, self.intercept_half)
+        return self.activation.scattered(parts, rows), const
+
+    def _pull_windows(self, rows: Rows) -> tuple[Rows, torch.Tensor]:
+        taps = len(self.activation.taps)
+        met = rows.gathered(self._windows_table(), layout_of(self.activation.after))
+        size = rows.coefs.abs()
+        parts = [
+            torch.addcmul(rows.coefs * met[..., 2 * k, :], size, met[..., 2 * k + 1, :]) for k in range(taps)
+        ]
+        const = rows.coefs * met[..., 2 * taps, :]
+        const = const.addcmul_(size, met[..., 2 * taps + 1, :]).flatten(1).sum(1)
+        return self.activation.scattered(parts, rows), const
+
+    def _windows_table(self) -> torch.Tensor:
+        """All that an element of a window meets, side by side."""
+        if self._table is None:
+            columns = [t for pair in zip(self.slope_mean, self.slope_half, strict=True) for t in pair]
+            columns += [self.intercept_mean, self.intercept_half]
+            self._table = with_zero_beyond(torch.stack(columns, dim=3))
+        return self._table
+
+
+def output_range(
+    activation: Activation, lower: torch.Tensor, upper: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Bounds of an activation's results from those of its arguments, both in the shape of the net's tensors."""
+    margin = gamma(0, lower.dtype)
+    low, high = (activation.forward(laid_out(t)) for t in (lower, upper))
+    low, high = low - margin * low.abs(), high + margin * high.abs()
+    return as_shape(low, activation.after), as_shape(high, activation.after)

@@ -1,0 +1,126 @@
+"""The region of inputs that a bound holds on, ball ∩ clip box, and the largest value of linear functions on it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+
+from .._types import Norm
+from ._rounding import gamma, rounded_up
+from ._rows import Rows, as_shape, dot, laid_out, with_zero_beyond
+
+
+@dataclass
+class Ball:
+    """All ξ with ‖ξ − x‖ ≤ δ within the clip range, around the samples x of one batch.
+
+    A sample may stand a little outside the clip range; the range is then widened for its elements to contain it.
+    """
+
+    x: torch.Tensor
+    """Shape (n, *shape)."""
+    delta: float
+    """δ ≥ 0, in units of the inputs."""
+    norm: Norm
+    clip: tuple[torch.Tensor, torch.Tensor]
+    """Smallest and largest value of an input, broadcastable to one sample."""
+
+    def __post_init__(self) -> None:
+        low, high = (torch.broadcast_to(c.to(self.x), self.x.shape) for c in self.clip)
+        margin = gamma(0, self.x.dtype)
+        slack = margin * (self.x.abs() + torch.maximum(low.abs(), high.abs()))
+        down = torch.where(low < self.x, self.x - low + slack, 0.0)
+        up = torch.where(high > self.x, high - self.x + slack, 0.0)
+        self.radius = self.delta * (1 + margin)
+        self.down = laid_out(down.clamp(max=self.radius))
+        """How far each element can fall, laid out."""
+        self.up = laid_out(up.clamp(max=self.radius))
+        self.centre = laid_out(self.x)
+        size = self.centre.abs() + torch.maximum(self.up, self.down)
+        n_terms = self.centre[0].numel()
+        self.error = gamma(n_terms, self.x.dtype) * size.amax((1, 2))
+        """What rounding can do to a sum over the input, per unit of a coefficient, shape (n, channels)."""
+
+    @property
+    def box(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Bounds of each element, shape (n, *shape)."""
+        slack = gamma(0, self.x.dtype) * (self.centre.abs() + self.up + self.down)
+        ends = (self.centre - self.down - slack, self.centre + self.up + slack)
+        lower, upper = (as_shape(e, self.x.shape[1:]) for e in ends)
+        return lower.contiguous(), upper.contiguous()
+
+    def largest(self, rows: Rows, *, tight: bool) -> torch.Tensor:
+        """An upper bound on each row's largest value.
+
+        Args:
+            rows: Rows of the input.
+            tight: Whether to find the exact optimum in L2, which takes several passes.
+
+        Returns:
+            Shape (r,).
+        """
+        size = torch.linalg.vector_norm(rows.coefs, 1, dim=(1, 2))
+        slack = (size * self.error[rows.sample]).sum(1)
+        if self.norm == "Linf":
+            value = dot(rows, rows.coefs, self._middle) + dot(rows, rows.coefs.abs(), self._half)
+            return value + 2 * slack
+        up, down = self._reach(rows)
+        room = torch.where(rows.coefs > 0, up, down).flatten(1)
+        a = torch.where(room > 0, rows.coefs.abs().flatten(1), 0.0)
+        increase = self._largest_l2(a, room, tight) if self.norm == "L2" else self._largest_l1(a, room)
+        increase = torch.minimum(increase, (a * room).sum(1))
+        return dot(rows, rows.coefs, self.centre) + rounded_up(increase) + 2 * slack
+
+    @cached_property
+    def _middle(self) -> torch.Tensor:
+        return self.centre + (self.up - self.down) / 2
+
+    @cached_property
+    def _half(self) -> torch.Tensor:
+        return (self.up + self.down) / 2
+
+    @cached_property
+    def _reach_table(self) -> torch.Tensor:
+        return with_zero_beyond(torch.stack([self.up, self.down], dim=3))
+
+    def _reach(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+        _, height, width, channels = self.up.shape
+        met = rows.gathered(self._reach_table, (height, width, channels))
+        return met[..., 0, :], met[..., 1, :]
+
+    def _largest_l2(self, a: torch.Tensor, room: torch.Tensor, tight: bool) -> torch.Tensor:
+        """The Lagrangian dual: for every μ > 0, Σ max over 0 ≤ d ≤ room of (a d − μd²/2), + μδ²/2.
+
+        μ starts at ‖a‖/δ, which is the bound without the box, and falls to where ‖d‖ = δ.
+        """
+        delta = self.radius
+        mu = (torch.linalg.vector_norm(a, dim=1) / delta).clamp(min=torch.finfo(a.dtype).tiny)
+        error = gamma(a.shape[1], a.dtype)
+        best = torch.full_like(mu, torch.inf)
+        for _ in range(40 if tight else 1):
+            d = torch.minimum(a / mu[:, None], room)
+            value = (d * (a - mu[:, None] / 2 * d)).sum(1) + mu * delta * delta / 2
+            best = torch.fmin(best, value + error * (value.abs() + 2 * mu * delta * delta))
+            if not tight:
+                break
+            clamped = d >= room
+            left = delta * delta - (d * d * clamped).sum(1)
+            free = (a * a * ~clamped).sum(1)
+            following = (free / left.clamp(min=torch.finfo(a.dtype).tiny)).sqrt()
+            following = torch.where((left > 0) & (following > 0), following, mu)
+            if bool((following >= mu).all()):
+                break
+            mu = torch.minimum(mu, following)
+        return best
+
+    def _largest_l1(self, a: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
+        """The dual λδ + Σ (a − λ)⁺ room at the coefficient where moving the largest ones first spends δ."""
+        order = a.argsort(dim=1, descending=True)
+        sorted_a, spent = a.gather(1, order), room.gather(1, order).cumsum(1)
+        last = (spent < self.radius).sum(1, keepdim=True)
+        enough = last < a.shape[1]
+        level = sorted_a.gather(1, last.clamp(max=a.shape[1] - 1)) * enough
+        value = level[:, 0] * self.radius + ((a - level).clamp(min=0) * room).sum(1)
+        return value * (1 + gamma(a.shape[1], a.dtype))

@@ -1,0 +1,121 @@
+"""A net as the steps that bounds are carried through."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ._activation import Activation
+from ._affine import Affine, Shape
+from ._rows import as_shape, laid_out
+
+
+@dataclass(frozen=True)
+class Input:
+    """The samples."""
+
+
+@dataclass(frozen=True)
+class Add:
+    """A sum of branches with signs."""
+
+    signs: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Concatenate:
+    """Branches side by side along the first axis of a sample."""
+
+    sizes: tuple[int, ...]
+
+
+Step = Input | Affine | Add | Concatenate | Activation
+
+
+@dataclass(frozen=True)
+class Node:
+    """One step, and where its arguments come from."""
+
+    step: Step
+    inputs: tuple[int, ...]
+    """Indices of earlier nodes."""
+    shape: Shape
+    """Of the value of one sample."""
+    name: str
+    """Of the layer or operation in the net."""
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A net's steps in the order of their computation: the samples first, the logits last."""
+
+    nodes: tuple[Node, ...]
+    dtype: torch.dtype = torch.float64
+    device: torch.device = torch.device("cpu")
+
+    @property
+    def input_shape(self) -> Shape:
+        """Shape of one sample."""
+        return self.nodes[0].shape
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes; 2 for a net with a single logit."""
+        return max(2, self.nodes[-1].shape[0])
+
+    @property
+    def activations(self) -> list[int]:
+        """Indices of the nonlinear steps."""
+        return [i for i, n in enumerate(self.nodes) if isinstance(n.step, Activation)]
+
+    def to(self, dtype: torch.dtype, device: torch.device) -> Graph:
+        """The graph with its constants in another dtype or on another device."""
+        if (dtype, device) == (self.dtype, self.device):
+            return self
+        nodes = [Node(_moved(n.step, dtype, device), n.inputs, n.shape, n.name) for n in self.nodes]
+        return Graph(tuple(nodes), dtype, device)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """The logits.
+
+        Args:
+            x: Samples, shape (n, *input_shape), in the graph's dtype.
+
+        Returns:
+            Shape (n, k).
+        """
+        values: list[torch.Tensor] = []
+        for node in self.nodes:
+            arguments = [values[i] for i in node.inputs]
+            values.append(x if isinstance(node.step, Input) else step_value(node, arguments))
+        return values[-1]
+
+
+def step_value(node: Node, arguments: list[torch.Tensor]) -> torch.Tensor:
+    """The value of a step for those of its arguments."""
+    step = node.step
+    if isinstance(step, Affine):
+        return step.forward(arguments[0])
+    if isinstance(step, Add):
+        return torch.stack([s * a for s, a in zip(step.signs, arguments, strict=True)]).sum(0)
+    if isinstance(step, Concatenate):
+        return torch.cat(arguments, dim=1)
+    assert isinstance(step, Activation)
+    return as_shape(step.forward(laid_out(arguments[0])), node.shape)
+
+
+def _moved(step: Step, dtype: torch.dtype, device: torch.device) -> Step:
+    if not isinstance(step, Affine):
+        return step
+    moved = copy.copy(step)
+    for name, value in vars(step).items():
+        new: Any = value
+        if isinstance(value, torch.Tensor):
+            new = value.to(device=device, dtype=dtype)
+        elif isinstance(value, dict):
+            new = {}
+        setattr(moved, name, new)
+    return moved

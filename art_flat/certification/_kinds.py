@@ -1,0 +1,102 @@
+"""Bounds of the loss over a ball, one way of finding them per kind."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+
+from ._ball import Ball
+from ._graph import Graph
+from ._intervals import Bounds
+from ._loss import chord_of_loss, loss_at, loss_from_chord, margin_matrix
+from ._preactivations import in_chunks, interval_bounds, sharpened_bounds
+from ._rounding import gamma
+from ._rows import Rows
+
+CertificateKind = Literal["interval", "crown_interval", "crown", "branch"]
+"""How a bound over a ball is found; each includes the ones before it."""
+CERTIFICATE_KINDS: tuple[CertificateKind, ...] = get_args(CertificateKind)
+
+
+class Certificate:
+    """The smallest bounds found so far for the samples of one batch."""
+
+    def __init__(self, graph: Graph, ball: Ball, labels: torch.Tensor) -> None:
+        self.graph, self.ball = graph, ball
+        self.matrix = margin_matrix(labels, graph.nodes[-1].shape[0], ball.x.dtype)
+        n, others, _ = self.matrix.shape
+        self.lower = ball.x.new_full((n, others), -torch.inf)
+        """Lower bounds of the margins m_j = z_j − z_y."""
+        self.upper = -self.lower
+        self.loss = ball.x.new_full((n,), torch.inf)
+        """Upper bounds of the loss, nats."""
+
+    def improve(self, bounds: Bounds, *, through: bool) -> None:
+        """Lower the bounds by rows of the margins and of the loss.
+
+        Args:
+            bounds: Of every step.
+            through: Whether rows go through nonlinear steps.
+        """
+        self.upper = torch.fmin(self.upper, self._margins(bounds, 1.0, through))
+        self.lower = torch.fmax(self.lower, -self._margins(bounds, -1.0, through))
+        slopes, constant, top = chord_of_loss(self.lower, self.upper)
+        row = self._row(bounds, slopes, through)
+        self.loss = torch.fmin(self.loss, loss_from_chord(row, constant, top))
+        self.loss = torch.fmin(self.loss, loss_at(self.upper))
+
+    def _margins(self, bounds: Bounds, sign: float, through: bool) -> torch.Tensor:
+        n, others, k = self.matrix.shape
+        sample = torch.arange(n, device=self.matrix.device).repeat_interleave(others)
+        rows = Rows(sign * self.matrix.reshape(n * others, 1, 1, k), sample)
+        return self._bounds(bounds, rows, through).view(n, others)
+
+    def _row(self, bounds: Bounds, slopes: torch.Tensor, through: bool) -> torch.Tensor:
+        """An upper bound on Σ slopes·m, rounding in the sum of the rows included."""
+        n, others, k = self.matrix.shape
+        coefs = (slopes[:, None] @ self.matrix).view(n, 1, 1, k)
+        found = self._bounds(bounds, Rows(coefs, torch.arange(n, device=coefs.device)), through)
+        logits = torch.maximum(bounds.lower[-1].abs(), bounds.upper[-1].abs())
+        size = (slopes[:, None] @ self.matrix.abs()).squeeze(1)
+        return found + gamma(others, found.dtype) * (size * logits).sum(1)
+
+    def _bounds(self, bounds: Bounds, rows: Rows, through: bool) -> torch.Tensor:
+        last = len(self.graph.nodes) - 1
+        return in_chunks(bounds, self.ball, last, rows, through=through, tight=True)
+
+
+def certificate(graph: Graph, ball: Ball, labels: torch.Tensor, kind: CertificateKind) -> Certificate:
+    """The bounds of one kind and of all cheaper ones."""
+    found = Certificate(graph, ball, labels)
+    bounds = interval_bounds(graph, ball)
+    found.improve(bounds, through=False)
+    if kind != "interval":
+        found.improve(bounds, through=True)
+    if kind in {"crown", "branch"} and graph.activations:
+        found.improve(sharpened_bounds(graph, ball), through=True)
+    return found
+
+
+def clean_loss_below(graph: Graph, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """A lower bound on the loss at the samples themselves, within rounding of the loss.
+
+    The loss is convex in the margins: ℓ(m) ≥ ℓ(m₀) + ⟨∇ℓ(m₀), m − m₀⟩, with m₀ as computed and one backward row
+    for what the margins of exact arithmetic can be.
+
+    Returns:
+        Shape (n,), nats.
+    """
+    point = Ball(x, 0.0, "Linf", (x.amin(0), x.amax(0)))
+    found = Certificate(graph, point, labels)
+    margins = (found.matrix @ graph.forward(x)[:, :, None]).squeeze(2)
+    top = margins.amax(1).clamp(min=0)
+    weights = (margins - top[:, None]).exp()
+    total = (-top).exp() + weights.sum(1)
+    slopes = weights / total[:, None]
+    row = found._row(interval_bounds(graph, point), -slopes, through=True)
+    loss, at = top + total.log(), (slopes * margins).sum(1)
+    slack = gamma(margins.shape[1], x.dtype) * (2 + 2 * top + loss + (slopes * margins.abs()).sum(1))
+    return loss - at - row - slack
+
+

@@ -1,0 +1,114 @@
+"""Bounds of every step over a ball: intervals alone, or sharpened by backward rows where they leave a gap."""
+
+from __future__ import annotations
+
+import torch
+
+from ._activation import Activation
+from ._affine import Affine, Reshape, Scale
+from ._backward import upper_bounds
+from ._ball import Ball
+from ._graph import Graph, Input
+from ._intervals import Bounds
+from ._rounding import gamma
+from ._rows import Rows, as_shape, laid_out, layout_of
+
+ELEMENTS = 1 << 18
+"""Coefficients that are in work at a time: few enough for a processor's cache, enough to fill it."""
+
+
+def interval_bounds(graph: Graph, ball: Ball) -> Bounds:
+    """Bounds of every step by intervals, with the lines of the nonlinear steps around them."""
+    return _forward(graph, ball, sharpen=False)
+
+
+def sharpened_bounds(graph: Graph, ball: Ball) -> Bounds:
+    """Bounds of every step, with backward rows for each argument of a nonlinear step that intervals leave open."""
+    return _forward(graph, ball, sharpen=True)
+
+
+def _forward(graph: Graph, ball: Ball, *, sharpen: bool) -> Bounds:
+    bounds = Bounds(graph)
+    for i, node in enumerate(graph.nodes):
+        if isinstance(node.step, Input):
+            lower, upper = ball.box
+            bounds.add(lower, upper, gamma(0, lower.dtype) * torch.maximum(lower.abs(), upper.abs()))
+            continue
+        if isinstance(node.step, Activation) and sharpen:
+            _sharpen(bounds, ball, i, node.step)
+        bounds.append(node)
+        if isinstance(node.step, Activation):
+            bounds.relax(i)
+    return bounds
+
+
+def _sharpen(bounds: Bounds, ball: Ball, index: int, activation: Activation) -> None:
+    """Bound the undecided arguments of a nonlinear node: first the side nearer 0, which often decides them."""
+    source = bounds.graph.nodes[index].inputs[0]
+    if ball.norm == "Linf" and _is_exact(bounds.graph, source):
+        return
+    lower, upper = (laid_out(b[source]) for b in (bounds.lower, bounds.upper))
+    from_above = upper < -lower
+    for up in (from_above, ~from_above):
+        lower, upper = (laid_out(b[source]) for b in (bounds.lower, bounds.upper))
+        mask = activation.undecided(lower, upper)
+        _bound_elements(bounds, ball, source, mask & up, mask & ~up)
+
+
+def _bound_elements(bounds: Bounds, ball: Ball, source: int, up: torch.Tensor, down: torch.Tensor) -> None:
+    """Bound the elements in `up` from above and those in `down` from below."""
+    which = (up | down).nonzero()
+    if not len(which):
+        return
+    sign = torch.where(up[tuple(which.T)], 1.0, -1.0).to(bounds.lower[0].dtype)
+    shape = bounds.graph.nodes[source].shape
+    rows = element_rows(which, sign, layout_of(shape)[2])
+    found = in_chunks(bounds, ball, source, rows)
+    upper = torch.full(up.shape, torch.inf, dtype=found.dtype, device=found.device)
+    lower = -upper
+    upper[tuple(which[sign > 0].T)] = found[sign > 0]
+    lower[tuple(which[sign < 0].T)] = -found[sign < 0]
+    bounds.tighten(source, as_shape(lower, shape), as_shape(upper, shape))
+
+
+def element_rows(which: torch.Tensor, sign: torch.Tensor, channels: int) -> Rows:
+    """Rows that are ± single elements.
+
+    Args:
+        which: (sample, row, column, channel) of each, int64, shape (r, 4), sorted by sample.
+        sign: ±1 for each.
+        channels: Of the node.
+
+    Returns:
+        The rows, as windows of one element; whole for vectors.
+    """
+    coefs = sign.new_zeros(len(which), channels)
+    coefs[torch.arange(len(which), device=sign.device), which[:, 3]] = sign
+    return Rows(coefs[:, None, None], which[:, 0], which[:, 1:3], unit=(which[:, 3], sign))
+
+
+def in_chunks(
+    bounds: Bounds, ball: Ball, index: int, rows: Rows, *, through: bool = True, tight: bool = False
+) -> torch.Tensor:
+    """`upper_bounds` of many rows, a cache full at a time; the first few show how large rows become."""
+    layout = layout_of(bounds.graph.nodes[index].shape)
+    if layout[:2] == (1, 1):
+        rows = Rows(rows.coefs, rows.sample, unit=rows.unit)
+    found, start, size = [], 0, 8
+    while start < len(rows):
+        part = rows.take(start, start + size)
+        bound, largest = upper_bounds(bounds, ball, index, part, through=through, tight=tight)
+        found.append(bound)
+        start, size = start + size, max(8, ELEMENTS // largest)
+    return torch.cat(found)
+
+
+def _is_exact(graph: Graph, index: int) -> bool:
+    """Whether intervals are exact at a node: one affine step after steps that keep elements apart."""
+    node, affine = graph.nodes[index], 0
+    while not isinstance(node.step, Input):
+        if not isinstance(node.step, Affine):
+            return False
+        affine += not isinstance(node.step, (Scale, Reshape))
+        node = graph.nodes[node.inputs[0]]
+    return affine <= 1

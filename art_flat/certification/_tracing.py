@@ -1,0 +1,283 @@
+"""From a module to the graph of its steps, by `torch.fx`."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import fx, nn
+
+from .._errors import InputError, UnsupportedLayerError
+from ._activation import Activation
+from ._affine import Affine, Scale, Shape
+from ._calls import ADD, JOIN, SHAPE_ATTRIBUTES, SHAPES, SUBTRACT, call_chain
+from ._graph import Add, Concatenate, Graph, Input, Node, Step, step_value
+from ._layers import Chain, Unsupported, layer_chain
+from ._simplify import simplified
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+"""Their mode changes nothing; slicing an nn.Sequential leaves it in training mode."""
+_INSTEAD = "Replace it, or certify with a Lipschitz constant that you know"
+_AGREEMENT = 1e-8
+"""Largest relative difference between a step and what the module computes in float64."""
+
+
+def trace(
+    module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, std: Any = None
+) -> Graph:
+    """The graph of a net, for bounds over balls of its inputs.
+
+    Supported are linear layers, convolutions, batch normalisation, ReLU, LeakyReLU, ReLU6, Hardtanh, Tanh,
+    Sigmoid, max and average pooling, padding, reshaping, dropout, and sums and concatenations of branches, as
+    modules or functions. The graph is compared with the module in float64 before it is returned.
+
+    Args:
+        module: The net, in evaluation mode, from (n, *input_shape) to logits (n, k). It is copied.
+        input_shape: Shape of one input.
+        mean: Subtracted from inputs before the net sees them, a number or one per channel; None for 0.
+        std: What inputs are divided by after that, > 0; None for 1.
+
+    Returns:
+        The graph, in float64 on the device of the net.
+
+    Raises:
+        InputError: If the net is in training mode, has NaN weights, or fails on inputs of this shape.
+        UnsupportedLayerError: If it has a layer without bounds, or cannot be followed by `torch.fx`; the error
+            names the layer.
+
+    >>> graph = trace(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3)).eval(), (2,))
+    >>> [node.name for node in graph.nodes]
+    ['input', '0', '1', '2']
+    """
+    _check(module)
+    first = next(iter((*module.parameters(), *module.buffers())), torch.zeros(()))
+    wide = _wide_copy(module)
+    builder = _Builder(_traced(wide), tuple(input_shape), _preprocessing(mean, std, tuple(input_shape)))
+    graph = Graph(simplified(*builder.build()))
+    _compare(wide, graph, builder)
+    return graph.to(torch.float64, first.device)
+
+
+def _check(module: nn.Module) -> None:
+    name = type(module).__name__
+    if any(m.training for m in module.modules() if type(m) not in _CONTAINERS):
+        raise InputError(
+            f"{name} is in training mode, in which dropout and batch normalisation are random or depend on the "
+            "batch; call eval() on it first"
+        )
+    for key, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise InputError(f"{name} has NaN or infinite values in {key!r}; load weights that are finite")
+
+
+def _wide_copy(module: nn.Module) -> nn.Module:
+    try:
+        return copy.deepcopy(module).cpu().double()
+    except Exception as error:  # whatever copying a module of the user's raises
+        raise UnsupportedLayerError(
+            f"{type(module).__name__} cannot be copied in float64: {error}. {_INSTEAD}"
+        ) from error
+
+
+def _traced(module: nn.Module) -> fx.GraphModule:
+    tracer = fx.Tracer()
+    root = nn.Sequential(module) if tracer.is_leaf_module(module, "") else module
+    try:
+        return fx.GraphModule(root, tracer.trace(root))
+    except Exception as error:  # whatever a forward does when it meets a symbol
+        raise UnsupportedLayerError(
+            f"torch.fx cannot follow {type(module).__name__}: {error}. Write its forward without branches on the "
+            "values of tensors, or certify with a Lipschitz constant that you know"
+        ) from error
+
+
+def _preprocessing(mean: Any, std: Any, shape: Shape) -> Chain:
+    if mean is None and std is None:
+        return []
+    mean, std = (
+        torch.as_tensor(default if v is None else v, dtype=torch.float64).cpu().squeeze()
+        for v, default in ((mean, 0.0), (std, 1.0))
+    )
+    mean, std = (v.reshape(-1, *[1] * (len(shape) - 1)) if v.ndim == 1 else v for v in (mean, std))
+    if not bool((std > 0).all() and torch.isfinite(mean).all() and torch.isfinite(std).all()):
+        raise InputError("`mean` must be finite and `std` finite and greater than 0 (units of the inputs)")
+    try:
+        torch.broadcast_shapes(mean.shape, std.shape, shape)
+    except RuntimeError:
+        raise InputError(f"`mean` and `std` must be numbers or one per channel of inputs {shape}") from None
+    return [Scale(1 / std, -mean / std, shape, (mean / std).abs())]
+
+
+def _compare(module: nn.Module, graph: Graph, builder: _Builder) -> None:
+    x = builder.samples
+    seen = x
+    for step in builder.preprocessing:
+        assert isinstance(step, Affine)
+        seen = step.forward(seen)
+    with torch.no_grad():
+        expected, found = module(seen.clone()), graph.forward(x)
+    if not _agree(expected, found):
+        raise UnsupportedLayerError(
+            f"{type(module).__name__} computes something else than the layers torch.fx finds in it: a hook, or a "
+            "layer that overwrites a tensor which is used again (pass inplace=False)"
+        )
+
+
+def _agree(expected: torch.Tensor, found: torch.Tensor) -> bool:
+    return expected.shape == found.shape and torch.allclose(expected, found, _AGREEMENT, _AGREEMENT)
+
+
+class _Builder(fx.Interpreter):
+    """A pass of two samples through a net, in which every call becomes steps of a graph."""
+
+    def __init__(self, net: fx.GraphModule, shape: Shape, preprocessing: Chain) -> None:
+        super().__init__(net, garbage_collect_values=False)
+        self.extra_traceback = False  # it would rewrite our errors
+        generator = torch.Generator().manual_seed(0)
+        self.samples = torch.rand(2, *shape, generator=generator, dtype=torch.float64)
+        self.preprocessing = preprocessing
+        self.nodes: list[Node] = [Node(Input(), (), shape, "input")]
+        self._index: dict[fx.Node, int] = {}  # of those that depend on the input
+
+    def build(self) -> tuple[list[Node], int]:
+        """The nodes, and the index of the last."""
+        x, last = self.samples, 0
+        for step in self.preprocessing:
+            last = self._append(step, (last,), tuple(x.shape[1:]), "preprocessing")
+            x = step_value(self.nodes[last], [x])
+        self._start = last
+        with torch.no_grad():
+            self.run(x)
+        output = self.graph.output_node()
+        if output not in self._index:
+            raise UnsupportedLayerError("the net's output does not depend on its input")
+        last = self._index[output]
+        if len(self.nodes[last].shape) != 1:
+            raise UnsupportedLayerError(
+                f"the net returns values of shape {self.nodes[last].shape} per sample; logits (k,) are expected"
+            )
+        return self.nodes, last
+
+    def run_node(self, n: fx.Node) -> Any:
+        """Compute one node of the traced net, and append its steps.
+
+        Args:
+            n: The node.
+
+        Returns:
+            What the node computes.
+
+        Raises:
+            InputError: If the node fails.
+            UnsupportedLayerError: If there are no bounds for it.
+        """
+        try:
+            before = self._arguments(n)
+            result = super().run_node(n)
+        except Exception as error:  # whatever a layer raises
+            raise InputError(
+                f"{self._describe(n)} fails on two samples of shape {tuple(self.samples.shape[1:])} in float64; "
+                f"check the input shape: {error}"
+            ) from error
+        try:
+            index = self._steps_of(n, before, result)
+        except Unsupported as reason:
+            raise UnsupportedLayerError(
+                f"no bounds over a ball for {self._describe(n)}: {reason}. {_INSTEAD}"
+            ) from None
+        if index is not None:
+            self._index[n] = index
+        return result
+
+    def _arguments(self, n: fx.Node) -> dict[fx.Node, Any]:
+        """What the node's arguments are before it may overwrite them."""
+        values = {a: self.env[a] for a in n.all_input_nodes if a in self._index}
+        return {a: v.clone() if isinstance(v, torch.Tensor) else v for a, v in values.items()}
+
+    def _steps_of(self, n: fx.Node, before: dict[fx.Node, Any], result: Any) -> int | None:
+        if n.op == "placeholder":
+            return self._placeholder(n)
+        if not before or (n.op == "call_method" and n.target in SHAPES):
+            return None
+        if n.target is getattr and n.args[1] in SHAPE_ATTRIBUTES:
+            return None
+        if n.op == "output":
+            if not isinstance(n.args[0], fx.Node):
+                raise Unsupported("the net returns more than one tensor; return the logits alone")
+            return self._index[n.args[0]]
+        if not isinstance(result, torch.Tensor) or not result.is_floating_point():
+            raise Unsupported("its result is not a tensor of real numbers")
+        if result.ndim < 2 or result.shape[0] != 2:
+            raise Unsupported("it mixes samples: its result has no axis for them in front")
+        if n.op == "call_function" and n.target in JOIN:
+            return self._join(n, result)
+        if len(before) > 1 or self._occurs_twice(n, before):
+            return self._sum(n, result)
+        return self._single(n, *before.items(), result=result)
+
+    def _placeholder(self, n: fx.Node) -> int | None:
+        if n.args:
+            return None
+        if self._index:
+            raise Unsupported("the net takes more than one input")
+        return self._start
+
+    def _occurs_twice(self, n: fx.Node, before: dict[fx.Node, Any]) -> bool:
+        found: list[fx.Node] = []
+        fx.map_arg((n.args, n.kwargs), found.append)
+        return any(found.count(a) > 1 for a in before)
+
+    def _join(self, n: fx.Node, result: torch.Tensor) -> int:
+        parts: Any = n.args[0] if n.args else n.kwargs["tensors"]
+        axis = n.args[1] if len(n.args) > 1 else n.kwargs.get("dim", n.kwargs.get("axis", 0))
+        if axis not in {1, 1 - result.ndim} or not all(p in self._index for p in parts):
+            raise Unsupported("only branches that depend on the input are joined, along the axis of the channels")
+        sizes = tuple(self.env[p].shape[1] for p in parts)
+        inputs = tuple(self._index[p] for p in parts)
+        return self._append(Concatenate(sizes), inputs, tuple(result.shape[1:]), self._name(n))
+
+    def _sum(self, n: fx.Node, result: torch.Tensor) -> int:
+        if n.target not in ADD | SUBTRACT or n.kwargs or len(n.args) != 2:
+            raise Unsupported("several of its arguments depend on the input")
+        if any(self.env[a].shape != result.shape for a in n.args):  # type: ignore[index]
+            raise Unsupported("it adds branches of different shapes")
+        signs = (1.0, 1.0 if n.target in ADD else -1.0)
+        inputs = tuple(self._index[a] for a in n.args)  # type: ignore[index]
+        return self._append(Add(signs), inputs, tuple(result.shape[1:]), self._name(n))
+
+    def _single(self, n: fx.Node, argument: tuple[fx.Node, Any], *, result: torch.Tensor) -> int:
+        source, x = argument
+        before, after = tuple(x.shape[1:]), tuple(result.shape[1:])
+        if n.op == "call_module":
+            chain = layer_chain(self.fetch_attr(str(n.target)), before, after)
+        else:
+            args, kwargs = fx.map_arg((n.args, n.kwargs), lambda a: x if a is source else self.env[a])
+            chain = call_chain(n.target, x, args, kwargs, result)
+        index, value = self._index[source], x
+        for step in chain:
+            shape = after if step is chain[-1] else _shape_after(step, value)
+            index = self._append(step, (index,), shape, self._name(n))
+            value = step_value(self.nodes[index], [value])
+        if not _agree(result, value):
+            raise Unsupported("a hook or a subclass changes what it computes")
+        return index
+
+    def _append(self, step: Step, inputs: tuple[int, ...], shape: Shape, name: str) -> int:
+        self.nodes.append(Node(step, inputs, shape, name))
+        return len(self.nodes) - 1
+
+    def _name(self, n: fx.Node) -> str:
+        return str(n.target) if n.op == "call_module" else n.name
+
+    def _describe(self, n: fx.Node) -> str:
+        if n.op == "call_module":
+            return f"{str(n.target)!r} ({type(self.fetch_attr(str(n.target))).__name__})"
+        if n.op in {"call_function", "call_method"}:
+            return f"{n.name!r} ({getattr(n.target, '__name__', n.target)})"
+        return f"the net's {'input' if n.op == 'placeholder' else n.op} {n.name!r}"
+
+
+def _shape_after(step: Affine | Activation, value: torch.Tensor) -> Shape:
+    return step.after if isinstance(step, Activation) else tuple(step.forward(value).shape[1:])
