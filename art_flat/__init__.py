@@ -42,6 +42,7 @@ _MODULES = (
     "adapters",
     "analysis",
     "attacks",
+    "certification",
     "datasets",
     "detection",
     "evaluation",

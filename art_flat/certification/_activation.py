@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch.nn import functional as F
@@ -78,15 +79,25 @@ class Activation:
         (top, left), (height, width) = self.padding, lower.shape[1:3]
         return found[:, top : top + height, left : left + width] > 0
 
-    def relax(self, lower: torch.Tensor, upper: torch.Tensor) -> Lines:
-        """The two lines of every result, for bounds laid out."""
-        low, high = self.arguments(lower), self.arguments(upper)
-        return Lines.around(self, self.function.relax(low, high), low, high)
+    def relax(self, lower: torch.Tensor, upper: torch.Tensor, error: torch.Tensor) -> Lines:
+        """The two lines of every result.
+
+        Args:
+            lower: Lower bounds of the arguments, laid out.
+            upper: Upper bounds.
+            error: What rounding can do in computing each argument, per unit of a coefficient.
+
+        Returns:
+            The lines.
+        """
+        low, high, error = (self.arguments(t) for t in (lower, upper, error))
+        size = torch.maximum(low.abs(), high.abs())
+        return Lines.around(self, self.function.relax(low, high), size, error)
 
     def scattered(self, parts: list[torch.Tensor], rows: Rows) -> Rows:
         """Rows of the arguments from the coefficients (r, h, w, channels) that each tap receives."""
         if len(parts) == 1:
-            return Rows(parts[0], rows.sample, rows.corner)
+            return Rows(parts[0], rows.owners, rows.corner, charged=True)
         height, width, channels = layout_of(self.before)
         h, w = rows.window
         size = [
@@ -99,9 +110,9 @@ class Activation:
         (top, left) = self.padding
         if rows.corner is None:
             ends = (0, 0, -left, width + left - size[1], -top, height + top - size[0])
-            return Rows(F.pad(coefs, ends), rows.sample)
+            return Rows(F.pad(coefs, ends), rows.owners, charged=True)
         corner = rows.corner * rows.corner.new_tensor(self.stride) - rows.corner.new_tensor(self.padding)
-        return Rows(coefs, rows.sample, corner).whole_if_larger((height, width, channels))
+        return Rows(coefs, rows.owners, corner, charged=True).whole_if_larger((height, width, channels))
 
 
 @dataclass
@@ -119,28 +130,38 @@ class Lines:
     intercept_mean: torch.Tensor
     """Shape (n, height, width, channels)."""
     intercept_half: torch.Tensor
-    error: torch.Tensor
-    """What rounding can do per unit of a coefficient, the largest of each channel, shape (n, channels)."""
-    _table: torch.Tensor | None = None
+    """With what rounding can do per unit of a coefficient, here and in computing the arguments."""
 
     @classmethod
     def around(
-        cls, activation: Activation, lines: Relaxation, lower: torch.Tensor, upper: torch.Tensor
+        cls,
+        activation: Activation,
+        lines: Relaxation,
+        size: torch.Tensor,
+        error: torch.Tensor,
     ) -> Lines:
-        """From a relaxation on bounds (K, n, height, width, channels)."""
+        """From a relaxation.
+
+        Args:
+            activation: Whose lines they are.
+            lines: The relaxation.
+            size: Largest magnitude of each argument, shape (K, n, height, width, channels).
+            error: What rounding can do in computing each argument, per unit of its coefficient, like `size`.
+
+        Returns:
+            The lines.
+        """
         slopes = torch.maximum(lines.lower_slope.abs(), lines.upper_slope.abs())
-        largest = torch.where(slopes > 0, torch.maximum(lower.abs(), upper.abs()), 0.0)
-        size = (slopes * largest).sum(0) + torch.maximum(
-            lines.lower_intercept.abs(), lines.upper_intercept.abs()
-        )
-        n_terms = layout_of(activation.after)[0] * layout_of(activation.after)[1] * size.shape[-1]
+        used = slopes > 0
+        size, error = (torch.where(used, slopes * t, 0.0).sum(0) for t in (size, error))
+        size = size + torch.maximum(lines.lower_intercept.abs(), lines.upper_intercept.abs())
+        error = (1 + gamma(0, size.dtype)) * error + gamma(size[0].numel(), size.dtype) * size
         return cls(
             activation,
             (lines.upper_slope + lines.lower_slope) / 2,
             (lines.upper_slope - lines.lower_slope) / 2,
             (lines.upper_intercept + lines.lower_intercept) / 2,
-            (lines.upper_intercept - lines.lower_intercept) / 2,
-            gamma(n_terms, size.dtype) * size.amax((1, 2)),
+            (lines.upper_intercept - lines.lower_intercept) / 2 + error,
         )
 
     def pull(self, rows: Rows) -> tuple[Rows, torch.Tensor]:
@@ -150,7 +171,7 @@ class Lines:
     def _pull_whole(self, rows: Rows) -> tuple[Rows, torch.Tensor]:
         size = rows.coefs.abs()
         parts = [torch.empty_like(rows.coefs) for _ in self.activation.taps]
-        for i, a, b in rows.segments():
+        for i, a, b in rows.owners.runs:
             for k, part in enumerate(parts):
                 torch.mul(rows.coefs[a:b], self.slope_mean[k, i], out=part[a:b])
                 part[a:b].addcmul_(size[a:b], self.slope_half[k, i])
@@ -159,7 +180,7 @@ class Lines:
 
     def _pull_windows(self, rows: Rows) -> tuple[Rows, torch.Tensor]:
         taps = len(self.activation.taps)
-        met = rows.gathered(self._windows_table(), layout_of(self.activation.after))
+        met = rows.gathered(self._table, layout_of(self.activation.after))
         size = rows.coefs.abs()
         parts = [
             torch.addcmul(rows.coefs * met[..., 2 * k, :], size, met[..., 2 * k + 1, :]) for k in range(taps)
@@ -168,13 +189,12 @@ class Lines:
         const = const.addcmul_(size, met[..., 2 * taps + 1, :]).flatten(1).sum(1)
         return self.activation.scattered(parts, rows), const
 
-    def _windows_table(self) -> torch.Tensor:
+    @cached_property
+    def _table(self) -> torch.Tensor:
         """All that an element of a window meets, side by side."""
-        if self._table is None:
-            columns = [t for pair in zip(self.slope_mean, self.slope_half, strict=True) for t in pair]
-            columns += [self.intercept_mean, self.intercept_half]
-            self._table = with_zero_beyond(torch.stack(columns, dim=3))
-        return self._table
+        columns = [t for pair in zip(self.slope_mean, self.slope_half, strict=True) for t in pair]
+        columns += [self.intercept_mean, self.intercept_half]
+        return with_zero_beyond(torch.stack(columns, dim=3))
 
 
 def output_range(

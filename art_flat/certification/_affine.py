@@ -27,6 +27,18 @@ class Affine(ABC):
     def spread(self, radius: torch.Tensor) -> torch.Tensor:
         """|W| r for radii r ≥ 0, shape (n, *shape)."""
 
+    def spread_square(self, up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Sums of squares of the coefficients that can raise and lower each result, None if there is no quick way.
+
+        Args:
+            up: What an element's rise counts, ≥ 0, shape (n, *shape).
+            down: What its fall counts.
+
+        Returns:
+            Σ W²·(up where W > 0, down where W < 0), and the same with up and down exchanged.
+        """
+        return None
+
     @abstractmethod
     def offset(self) -> torch.Tensor | None:
         """|b| with all that entered it, broadcastable to the result; None if there is no b."""
@@ -54,6 +66,10 @@ class Linear(Affine):
     def spread(self, radius: torch.Tensor) -> torch.Tensor:
         return radius @ self.weight.abs().T
 
+    def spread_square(self, up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        positive, negative = (w.clamp(min=0).square().T for w in (self.weight, -self.weight))
+        return up @ positive + down @ negative, down @ positive + up @ negative
+
     def offset(self) -> torch.Tensor | None:
         return self.bias.abs() if self.magnitude is None and self.bias is not None else self.magnitude
 
@@ -66,7 +82,7 @@ class Linear(Affine):
             flat = rows.coefs.flatten(1)
             coefs = flat @ self.weight
             const = None if self.bias is None else flat @ self.bias
-        return Rows(coefs[:, None, None], rows.sample), const
+        return Rows(coefs[:, None, None], rows.owners), const
 
 
 @dataclass
@@ -89,6 +105,10 @@ class Scale(Affine):
     def spread(self, radius: torch.Tensor) -> torch.Tensor:
         return radius * self.factor.abs()
 
+    def spread_square(self, up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        square, rises = self.factor.square(), self.factor > 0
+        return square * torch.where(rises, up, down), square * torch.where(rises, down, up)
+
     def offset(self) -> torch.Tensor | None:
         return self.magnitude
 
@@ -99,7 +119,7 @@ class Scale(Affine):
         if factor.shape[0] * factor.shape[1] > 1 or shift.shape[0] * shift.shape[1] > 1:
             rows = rows.whole(layout)
         const = (rows.coefs * shift).flatten(1).sum(1)
-        return Rows(rows.coefs * factor, rows.sample, rows.corner), const
+        return Rows(rows.coefs * factor, rows.owners, rows.corner), const
 
     def _laid_out(self, t: torch.Tensor) -> torch.Tensor:
         """Per element as (height, width, channels), with 1×1 where all elements of a channel agree."""
@@ -126,13 +146,16 @@ class Reshape(Affine):
     def spread(self, radius: torch.Tensor) -> torch.Tensor:
         return self.forward(radius)
 
+    def spread_square(self, up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.forward(up), self.forward(down)
+
     def offset(self) -> torch.Tensor | None:
         return None
 
     def pull(self, rows: Rows) -> tuple[Rows, torch.Tensor | None]:
         whole = rows.whole(layout_of(self.after))
         values = as_shape(whole.coefs, self.after).reshape(len(rows), *self.before)
-        return Rows(laid_out(values), rows.sample), None
+        return Rows(laid_out(values), rows.owners), None
 
 
 @dataclass
@@ -163,7 +186,7 @@ class LinearFunction(Affine):
         zeros = coefs.new_zeros(len(rows), *self.before)
         (back,) = torch.func.vjp(self.apply, zeros)[1](coefs.contiguous())
         const = None if self.bias is None else (coefs * self.bias).flatten(1).sum(1)
-        return Rows(laid_out(back), rows.sample), const
+        return Rows(laid_out(back), rows.owners), const
 
 
 def nonnegative(apply: Callable[[torch.Tensor], torch.Tensor], before: Shape, after: Shape) -> LinearFunction:

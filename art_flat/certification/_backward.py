@@ -8,12 +8,12 @@ from dataclasses import replace
 import torch
 
 from ._activation import Activation
-from ._affine import Affine
+from ._affine import Affine, Reshape
 from ._ball import Ball
-from ._graph import Add, Concatenate, Input, Node
+from ._graph import Add, Concatenate, Input, Node, Step
 from ._intervals import Bounds
 from ._rounding import gamma
-from ._rows import Rows, dot, laid_out, layout_of
+from ._rows import Pairing, Rows, laid_out, layout_of
 
 
 def upper_bounds(
@@ -34,58 +34,76 @@ def upper_bounds(
         that a row had on its way.
     """
     total = rows.coefs.new_zeros(len(rows))
-    size = rows.coefs.new_zeros(len(rows))
+    lost = rows.coefs.new_zeros(len(rows))
     pending: dict[int, Rows] = {index: rows}
-    steps, largest = 0, 1
+    largest = 1
     for i in range(index, -1, -1):
         if i not in pending:
             continue
         rows, node = pending.pop(i), bounds.graph.nodes[i]
-        steps, largest = steps + 1, max(largest, rows.coefs[0].numel())
-        coefs_size = torch.linalg.vector_norm(rows.coefs, 1, dim=(1, 2))
-        size = size + (coefs_size * bounds.error[i][rows.sample]).sum(1)
+        largest = max(largest, rows.coefs[0].numel())
+        if _must_be_charged(rows, node.step):
+            total = total + _error(rows, bounds.channel_error(i))
         if isinstance(node.step, Input):
             total = total + ball.largest(rows, tight=tight)
         elif isinstance(node.step, Activation) and not through:
             total = total + _largest_in_interval(bounds, i, rows)
         else:
-            arguments, const, error = _pulled(bounds, i, node, rows, coefs_size)
-            total, size = total + const, size + error
+            arguments, const = _pulled(bounds, i, node, rows)
+            total = total + const
             _collect(bounds, pending, node, arguments)
-    # the sums of `total` over the steps: each at most the magnitudes that `size` is γ times of
-    return total + (2 + steps) * size, largest
+        lost = lost + gamma(0, total.dtype) * total.abs()  # in adding up the total
+    return total + lost, largest
 
 
-def _pulled(
-    bounds: Bounds, index: int, node: Node, rows: Rows, coefs_size: torch.Tensor
-) -> tuple[list[Rows], torch.Tensor | float, torch.Tensor | float]:
-    """Rows of each argument, the constants, and what rounding in them can do beyond the node's own error."""
+def _must_be_charged(rows: Rows, step: Step) -> bool:
+    """Whether what rounding can do at a node is not part of the bound in another way.
+
+    The input's sums and an activation's lines contain it, also for its arguments; moving numbers is exact, except
+    where rows were added up.
+
+    Returns:
+        True if it is not.
+    """
+    if isinstance(step, (Input, Activation)):
+        return False
+    return rows.merged or not (rows.charged or isinstance(step, (Reshape, Concatenate)))
+
+
+def _error(rows: Rows, error: torch.Tensor) -> torch.Tensor:
+    """What rounding can do in computing a node's value, from the largest of each channel (n, channels)."""
+    size = torch.linalg.vector_norm(rows.coefs, 1, dim=(1, 2))
+    found: torch.Tensor = torch.linalg.vecdot(size, error[rows.sample])
+    return found
+
+
+def _pulled(bounds: Bounds, index: int, node: Node, rows: Rows) -> tuple[list[Rows], torch.Tensor | float]:
+    """Rows of each argument, and the constants."""
     step = node.step
     if isinstance(step, Affine):
-        pulled, affine_const = step.pull(rows)
-        return [pulled], 0.0 if affine_const is None else affine_const, 0.0
+        pulled, const = step.pull(rows)
+        return [pulled], 0.0 if const is None else const
     if isinstance(step, Activation):
-        lines = bounds.lines[index]
-        pulled, const = lines.pull(rows)
-        return [pulled], const, (coefs_size * lines.error[rows.sample]).sum(1)
+        pulled, const = bounds.lines[index].pull(rows)
+        return [pulled], const
     if isinstance(step, Add):
-        return [_signed(rows, s) for s in step.signs], 0.0, 0.0
+        return [_signed(rows, s) for s in step.signs], 0.0
     assert isinstance(step, Concatenate)
-    return _split(rows, step.sizes, node), 0.0, 0.0
+    return _split(rows, step.sizes, node), 0.0
 
 
 def _signed(rows: Rows, sign: float) -> Rows:
     if sign > 0:
-        return rows
+        return replace(rows, charged=False, merged=False)
     unit = None if rows.unit is None else (rows.unit[0], -rows.unit[1])
-    return replace(rows, coefs=-rows.coefs, unit=unit)
+    return replace(rows, coefs=-rows.coefs, unit=unit, charged=False, merged=False)
 
 
 def _split(rows: Rows, sizes: tuple[int, ...], node: Node) -> list[Rows]:
     """Rows of each branch: the axis that branches are joined along is the last, or the outermost part of it."""
     behind = math.prod(node.shape[1:]) if len(node.shape) > 3 else 1
-    parts = rows.coefs.split([size * behind for size in sizes], dim=3)
-    return [replace(rows, coefs=p.contiguous(), unit=None) for p in parts]
+    parts = torch.split(rows.coefs, [size * behind for size in sizes], dim=3)
+    return [replace(rows, coefs=p.contiguous(), unit=None, charged=False, merged=False) for p in parts]
 
 
 def _collect(bounds: Bounds, pending: dict[int, Rows], node: Node, arguments: list[Rows]) -> None:
@@ -97,8 +115,5 @@ def _collect(bounds: Bounds, pending: dict[int, Rows], node: Node, arguments: li
 def _largest_in_interval(bounds: Bounds, index: int, rows: Rows) -> torch.Tensor:
     lower, upper = laid_out(bounds.lower[index]), laid_out(bounds.upper[index])
     middle, half = (upper + lower) / 2, (upper - lower) / 2
-    value = dot(rows, rows.coefs, middle) + dot(rows, rows.coefs.abs(), half)
-    terms = rows.coefs[0].numel()
-    size = torch.linalg.vector_norm(rows.coefs, 1, dim=(1, 2))
-    error = gamma(terms, value.dtype) * (middle.abs() + half).amax((1, 2))
-    return value + 2 * (size * error[rows.sample]).sum(1)
+    error = gamma(middle[0].numel(), middle.dtype) * (middle.abs() + half) + bounds.error[index]
+    return Pairing(middle, half + 2 * error).sums(rows, rows.coefs, rows.coefs.abs())

@@ -9,7 +9,10 @@ import torch
 
 from .._types import Norm
 from ._rounding import gamma, rounded_up
-from ._rows import Rows, as_shape, dot, laid_out, with_zero_beyond
+from ._rows import Pairing, Rows, as_shape, laid_out, with_zero_beyond
+
+_ITERATIONS = 40
+"""Most steps towards the best multiplier of an L2 ball; every one gives a bound."""
 
 
 @dataclass
@@ -39,9 +42,8 @@ class Ball:
         self.up = laid_out(up.clamp(max=self.radius))
         self.centre = laid_out(self.x)
         size = self.centre.abs() + torch.maximum(self.up, self.down)
-        n_terms = self.centre[0].numel()
-        self.error = gamma(n_terms, self.x.dtype) * size.amax((1, 2))
-        """What rounding can do to a sum over the input, per unit of a coefficient, shape (n, channels)."""
+        self.error = gamma(self.centre[0].numel(), self.x.dtype) * size
+        """What rounding can do to a sum over the input, per unit of a coefficient, laid out."""
 
     @property
     def box(self) -> tuple[torch.Tensor, torch.Tensor]:
@@ -61,25 +63,46 @@ class Ball:
         Returns:
             Shape (r,).
         """
-        size = torch.linalg.vector_norm(rows.coefs, 1, dim=(1, 2))
-        slack = (size * self.error[rows.sample]).sum(1)
         if self.norm == "Linf":
-            value = dot(rows, rows.coefs, self._middle) + dot(rows, rows.coefs.abs(), self._half)
-            return value + 2 * slack
+            return self._box.sums(rows, rows.coefs, rows.coefs.abs())
+        centre = self._point.sums(rows, rows.coefs, rows.coefs.abs())
+        if self.norm == "L2" and not tight:
+            return centre + self._one_sided(rows)
         up, down = self._reach(rows)
         room = torch.where(rows.coefs > 0, up, down).flatten(1)
         a = torch.where(room > 0, rows.coefs.abs().flatten(1), 0.0)
-        increase = self._largest_l2(a, room, tight) if self.norm == "L2" else self._largest_l1(a, room)
-        increase = torch.minimum(increase, (a * room).sum(1))
-        return dot(rows, rows.coefs, self.centre) + rounded_up(increase) + 2 * slack
+        increase = self._largest_l2(a, room) if self.norm == "L2" else self._largest_l1(a, room)
+        return centre + rounded_up(torch.minimum(increase, (a * room).sum(1)))
+
+    @property
+    def can_move(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Whether each element can rise and fall, as 0 and 1, shape (n, *shape)."""
+        up, down = (as_shape((t > 0).to(self.x.dtype), self.x.shape[1:]) for t in (self.up, self.down))
+        return up.contiguous(), down.contiguous()
 
     @cached_property
-    def _middle(self) -> torch.Tensor:
-        return self.centre + (self.up - self.down) / 2
+    def _box(self) -> Pairing:
+        """For sums over the whole box: the middle of each side, and half its length."""
+        return Pairing(self.centre + (self.up - self.down) / 2, (self.up + self.down) / 2 + 2 * self.error)
 
     @cached_property
-    def _half(self) -> torch.Tensor:
-        return (self.up + self.down) / 2
+    def _point(self) -> Pairing:
+        """For sums at the samples."""
+        return Pairing(self.centre, 2 * self.error)
+
+    @cached_property
+    def _moves(self) -> Pairing:
+        """Whether an element can move, as 0 and 1: upwards where a coefficient is positive, else downwards."""
+        up, down = (self.up > 0).to(self.x.dtype), (self.down > 0).to(self.x.dtype)
+        return Pairing((up - down) / 2, (up + down) / 2)
+
+    def _one_sided(self, rows: Rows) -> torch.Tensor:
+        """δ times the norm of the coefficients whose elements can move the way that raises the row."""
+        square = rows.coefs * rows.coefs
+        total = self._moves.sums(rows, rows.coefs * rows.coefs.abs(), square).clamp(min=0)
+        # the two sums cancel where an element cannot move: what is lost is γ of the sum of squares
+        lost = gamma(square[0].numel(), square.dtype) * square.flatten(1).sum(1)
+        return rounded_up((total + 2 * lost).sqrt() * self.radius)
 
     @cached_property
     def _reach_table(self) -> torch.Tensor:
@@ -90,27 +113,32 @@ class Ball:
         met = rows.gathered(self._reach_table, (height, width, channels))
         return met[..., 0, :], met[..., 1, :]
 
-    def _largest_l2(self, a: torch.Tensor, room: torch.Tensor, tight: bool) -> torch.Tensor:
+    def _largest_l2(self, a: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
         """The Lagrangian dual: for every μ > 0, Σ max over 0 ≤ d ≤ room of (a d − μd²/2), + μδ²/2.
 
         μ starts at ‖a‖/δ, which is the bound without the box, and falls to where ‖d‖ = δ.
+
+        Args:
+            a: Coefficients ≥ 0 in the direction that raises each row, shape (r, d).
+            room: How far each element can move that way.
+
+        Returns:
+            Shape (r,).
         """
         delta = self.radius
         mu = (torch.linalg.vector_norm(a, dim=1) / delta).clamp(min=torch.finfo(a.dtype).tiny)
         error = gamma(a.shape[1], a.dtype)
         best = torch.full_like(mu, torch.inf)
-        for _ in range(40 if tight else 1):
+        for _ in range(_ITERATIONS):
             d = torch.minimum(a / mu[:, None], room)
             value = (d * (a - mu[:, None] / 2 * d)).sum(1) + mu * delta * delta / 2
             best = torch.fmin(best, value + error * (value.abs() + 2 * mu * delta * delta))
-            if not tight:
-                break
             clamped = d >= room
             left = delta * delta - (d * d * clamped).sum(1)
             free = (a * a * ~clamped).sum(1)
             following = (free / left.clamp(min=torch.finfo(a.dtype).tiny)).sqrt()
             following = torch.where((left > 0) & (following > 0), following, mu)
-            if bool((following >= mu).all()):
+            if bool((following > (1 - 1e-7) * mu).all()):  # the bound is flat in μ near the best one
                 break
             mu = torch.minimum(mu, following)
         return best

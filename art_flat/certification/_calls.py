@@ -86,7 +86,12 @@ def call_chain(
 
 
 def _arithmetic(
-    target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any], before: Shape, after: Shape
+    target: Target,
+    x: torch.Tensor,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    before: Shape,
+    after: Shape,
 ) -> Chain:
     if before != after:
         raise Unsupported("a constant changes the shape of its result")
@@ -158,9 +163,11 @@ def _convolution(module: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
         groups: int = 1,
     ) -> nn.Module:
         out, into, *kernel = weight.shape
-        layer = module(into * groups, out, kernel, stride, padding, dilation, groups, bias=False, device="meta")
-        layer.weight = nn.Parameter(weight.detach(), requires_grad=False)
-        layer.bias = None if bias is None else nn.Parameter(bias.detach(), requires_grad=False)
+        layer = module(
+            into * groups, out, kernel, stride, padding, dilation, groups, bias=False, device="meta"
+        )
+        for name, value in (("weight", weight), ("bias", bias)):
+            setattr(layer, name, _constant(value))
         return layer
 
     return build
@@ -180,10 +187,15 @@ def _batch_norm(
     if training or running_mean is None or running_var is None:
         raise Unsupported("it uses the statistics of the batch")
     layer = nn.BatchNorm2d(before[0], eps, affine=False).to(torch.float64)
-    layer.running_mean, layer.running_var = running_mean, running_var
+    layer.register_buffer("running_mean", running_mean)
+    layer.register_buffer("running_var", running_var)
     for name, value in (("weight", weight), ("bias", bias)):
-        setattr(layer, name, None if value is None else nn.Parameter(value.detach(), requires_grad=False))
+        setattr(layer, name, _constant(value))
     return layer
+
+
+def _constant(value: torch.Tensor | None) -> nn.Parameter | None:
+    return None if value is None else nn.Parameter(value.detach(), requires_grad=False)
 
 
 def _clamp(before: Shape, after: Shape, min: Any = None, max: Any = None) -> Chain:
@@ -211,7 +223,9 @@ _FUNCTIONS: dict[Target, Callable[..., nn.Module | Chain]] = {
     **dict.fromkeys((F.hardswish,), _module(lambda *a, **k: nn.Hardswish())),
     **dict.fromkeys((F.mish,), _module(lambda *a, **k: nn.Mish())),
     **dict.fromkeys((F.layer_norm, F.group_norm, F.instance_norm), _module(lambda *a, **k: nn.LayerNorm(1))),
-    **dict.fromkeys((F.softmax, torch.softmax, "softmax", F.log_softmax), _module(lambda *a, **k: nn.Softmax())),
+    **dict.fromkeys(
+        (F.softmax, torch.softmax, "softmax", F.log_softmax), _module(lambda *a, **k: nn.Softmax())
+    ),
     F.max_pool1d: _max_pool(nn.MaxPool1d),
     F.max_pool2d: _max_pool(nn.MaxPool2d),
     F.linear: _linear,

@@ -109,7 +109,7 @@ def bounds_in_ball(
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         parts = [
             _batch(graph, Ball(a.to(dtype), delta, norm, clip), b, kind)
-            for a, b in zip(x.split(size), y.split(size), strict=True)
+            for a, b in zip(torch.split(x, size), torch.split(y, size), strict=True)
         ]
     return BallBounds(*(torch.cat(part).to(torch.float64) for part in zip(*parts, strict=True)))
 
@@ -140,8 +140,8 @@ def _batch(
     return increase.clamp(min=0), found.upper.amax(1)
 
 
-def _checked_norm(norm: Any) -> Norm:
-    norm = check_norm(norm)
+def _checked_norm(value: Any) -> Norm:
+    norm: Norm = check_norm(value)
     if norm == "L0":
         raise InputError(
             'there are no bounds over L0 balls; use norm="L1" or "L2": δ elements within a range r lie at most '

@@ -40,6 +40,11 @@ class Convolution(Affine):
     def spread(self, radius: torch.Tensor) -> torch.Tensor:
         return self._convolve(radius, self.weight.abs(), None)
 
+    def spread_square(self, up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        positive, negative = (w.clamp(min=0).square() for w in (self.weight, -self.weight))
+        rise = self._convolve(up, positive, None) + self._convolve(down, negative, None)
+        return rise, self._convolve(down, positive, None) + self._convolve(up, negative, None)
+
     def offset(self) -> torch.Tensor | None:
         magnitude = self.bias.abs() if self.magnitude is None and self.bias is not None else self.magnitude
         return None if magnitude is None else magnitude.reshape(-1, *[1] * (len(self.after) - 1))
@@ -57,10 +62,10 @@ class Convolution(Affine):
         (top, left), (h, w) = self.padding, coefs.shape[1:3]
         if rows.corner is None:
             coefs = F.pad(coefs, (0, 0, -left, width + left - w, -top, height + top - h))
-            return Rows(coefs, rows.sample), const
+            return Rows(coefs, rows.owners), const
         step = rows.corner.new_tensor(self.stride)
         corner = rows.corner * step - rows.corner.new_tensor(self.padding)
-        found = Rows(coefs, rows.sample, corner, inside=False)
+        found = Rows(coefs, rows.owners, corner, inside=False)
         return found.whole_if_larger((height, width, coefs.shape[3])), const
 
     def _is_unit(self, rows: Rows) -> bool:

@@ -32,6 +32,7 @@ class Concatenate:
     sizes: tuple[int, ...]
 
 
+CPU = torch.device("cpu")
 Step = Input | Affine | Add | Concatenate | Activation
 
 
@@ -54,7 +55,7 @@ class Graph:
 
     nodes: tuple[Node, ...]
     dtype: torch.dtype = torch.float64
-    device: torch.device = torch.device("cpu")
+    device: torch.device = CPU
 
     @property
     def input_shape(self) -> Shape:
@@ -70,6 +71,10 @@ class Graph:
     def activations(self) -> list[int]:
         """Indices of the nonlinear steps."""
         return [i for i, n in enumerate(self.nodes) if isinstance(n.step, Activation)]
+
+    def until(self, index: int) -> Graph:
+        """The steps up to one node."""
+        return Graph(self.nodes[: index + 1], self.dtype, self.device)
 
     def to(self, dtype: torch.dtype, device: torch.device) -> Graph:
         """The graph with its constants in another dtype or on another device."""

@@ -22,9 +22,16 @@ class Bounds:
     """Per node, shape (n, *shape)."""
     upper: list[torch.Tensor] = field(default_factory=list)
     error: list[torch.Tensor] = field(default_factory=list)
-    """Per node: what rounding can do per unit of a coefficient, the largest of each channel, (n, channels)."""
+    """Per node: what rounding can do per unit of a coefficient in computing its value, laid out."""
     lines: dict[int, Lines] = field(default_factory=dict)
     """Per nonlinear node."""
+    _channel_error: dict[int, torch.Tensor] = field(default_factory=dict)
+
+    def channel_error(self, index: int) -> torch.Tensor:
+        """The largest error of each channel of a node, shape (n, channels)."""
+        if index not in self._channel_error:
+            self._channel_error[index] = self.error[index].amax((1, 2))
+        return self._channel_error[index]
 
     def append(self, node: Node) -> None:
         """Add the next node's bounds, from those of its arguments."""
@@ -36,7 +43,7 @@ class Bounds:
         """Add the next node's bounds and the size of the numbers that its value is computed from, times γ."""
         self.lower.append(lower)
         self.upper.append(upper)
-        self.error.append(laid_out(error).amax((1, 2)))
+        self.error.append(laid_out(error))
 
     def tighten(self, index: int, lower: torch.Tensor, upper: torch.Tensor) -> None:
         """Keep the better of the known bounds and new ones; NaN changes nothing."""
@@ -48,7 +55,7 @@ class Bounds:
         node = self.graph.nodes[index]
         assert isinstance(node.step, Activation)
         lower, upper = (laid_out(b[node.inputs[0]]) for b in (self.lower, self.upper))
-        self.lines[index] = node.step.relax(lower, upper)
+        self.lines[index] = node.step.relax(lower, upper, self.error[node.inputs[0]])
 
 
 def _step_bounds(

@@ -12,7 +12,7 @@ from ._intervals import Bounds
 from ._loss import chord_of_loss, loss_at, loss_from_chord, margin_matrix
 from ._preactivations import in_chunks, interval_bounds, sharpened_bounds
 from ._rounding import gamma
-from ._rows import Rows
+from ._rows import Owners, Rows
 
 CertificateKind = Literal["interval", "crown_interval", "crown", "branch"]
 """How a bound over a ball is found; each includes the ones before it."""
@@ -40,30 +40,30 @@ class Certificate:
             through: Whether rows go through nonlinear steps.
         """
         self.upper = torch.fmin(self.upper, self._margins(bounds, 1.0, through))
-        self.lower = torch.fmax(self.lower, -self._margins(bounds, -1.0, through))
+        self.lower = torch.fmax(self.lower, -self._margins(bounds, -1.0, through, tight=False))
         slopes, constant, top = chord_of_loss(self.lower, self.upper)
         row = self._row(bounds, slopes, through)
         self.loss = torch.fmin(self.loss, loss_from_chord(row, constant, top))
         self.loss = torch.fmin(self.loss, loss_at(self.upper))
 
-    def _margins(self, bounds: Bounds, sign: float, through: bool) -> torch.Tensor:
+    def _margins(self, bounds: Bounds, sign: float, through: bool, tight: bool = True) -> torch.Tensor:
         n, others, k = self.matrix.shape
         sample = torch.arange(n, device=self.matrix.device).repeat_interleave(others)
-        rows = Rows(sign * self.matrix.reshape(n * others, 1, 1, k), sample)
-        return self._bounds(bounds, rows, through).view(n, others)
+        rows = Rows(sign * self.matrix.reshape(n * others, 1, 1, k), Owners(sample))
+        return self._bounds(bounds, rows, through, tight).view(n, others)
 
     def _row(self, bounds: Bounds, slopes: torch.Tensor, through: bool) -> torch.Tensor:
         """An upper bound on Σ slopes·m, rounding in the sum of the rows included."""
         n, others, k = self.matrix.shape
         coefs = (slopes[:, None] @ self.matrix).view(n, 1, 1, k)
-        found = self._bounds(bounds, Rows(coefs, torch.arange(n, device=coefs.device)), through)
+        found = self._bounds(bounds, Rows(coefs, Owners(torch.arange(n, device=coefs.device))), through)
         logits = torch.maximum(bounds.lower[-1].abs(), bounds.upper[-1].abs())
         size = (slopes[:, None] @ self.matrix.abs()).squeeze(1)
         return found + gamma(others, found.dtype) * (size * logits).sum(1)
 
-    def _bounds(self, bounds: Bounds, rows: Rows, through: bool) -> torch.Tensor:
+    def _bounds(self, bounds: Bounds, rows: Rows, through: bool, tight: bool = True) -> torch.Tensor:
         last = len(self.graph.nodes) - 1
-        return in_chunks(bounds, self.ball, last, rows, through=through, tight=True)
+        return in_chunks(bounds, self.ball, last, rows, through=through, tight=tight)
 
 
 def certificate(graph: Graph, ball: Ball, labels: torch.Tensor, kind: CertificateKind) -> Certificate:
@@ -98,5 +98,3 @@ def clean_loss_below(graph: Graph, x: torch.Tensor, labels: torch.Tensor) -> tor
     loss, at = top + total.log(), (slopes * margins).sum(1)
     slack = gamma(margins.shape[1], x.dtype) * (2 + 2 * top + loss + (slopes * margins.abs()).sum(1))
     return loss - at - row - slack
-
-

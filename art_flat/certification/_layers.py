@@ -59,7 +59,13 @@ def linear(weight: torch.Tensor, bias: torch.Tensor | None, before: Shape, after
 
 
 def finite(t: torch.Tensor) -> torch.Tensor:
-    """A constant of the net, detached, in float64.
+    """A constant of the net.
+
+    Args:
+        t: The constant.
+
+    Returns:
+        It, detached, in float64.
 
     Raises:
         Unsupported: If it has NaN or infinite values.
@@ -89,8 +95,15 @@ def _convolution(module: nn.Conv2d, before: Shape, after: Shape) -> Chain:
     padding: Any = tuple(around[-2::-2])
     if module.padding_mode != "zeros" or padding != tuple(around[-1::-2]):
         mode = "constant" if module.padding_mode == "zeros" else module.padding_mode
-        padded = (*before[:1], *(n + a + b for n, a, b in zip(before[1:], around[-2::-2], around[-1::-2], strict=True)))
-        chain, before, padding = [nonnegative(lambda v: F.pad(v, around, mode), before, padded)], padded, (0,) * axes
+        padded = (
+            *before[:1],
+            *(n + a + b for n, a, b in zip(before[1:], around[-2::-2], around[-1::-2], strict=True)),
+        )
+        chain, before, padding = (
+            [nonnegative(lambda v: F.pad(v, around, mode), before, padded)],
+            padded,
+            (0,) * axes,
+        )
     if axes > 2:
         return [*chain, _volume(module, weight, bias, before, after, padding)]
     weight = weight.unsqueeze(2) if axes == 1 else weight
@@ -105,9 +118,14 @@ def max_one(value: Pair) -> Pair:
 
 
 def _volume(
-    module: nn.Conv2d, weight: torch.Tensor, bias: torch.Tensor | None, before: Shape, after: Shape, padding: Any
+    module: Any,
+    weight: torch.Tensor,
+    bias: torch.Tensor | None,
+    before: Shape,
+    after: Shape,
+    padding: Any,
 ) -> Affine:
-    options = (module.stride, padding, module.dilation, module.groups)
+    options: Any = (module.stride, padding, module.dilation, module.groups)
     size = weight.abs()
     return LinearFunction(
         lambda v: F.conv3d(v, weight, None, *options),
@@ -122,7 +140,7 @@ def _volume(
 def _transposed(module: nn.ConvTranspose2d, before: Shape, after: Shape) -> Chain:
     function = {2: F.conv_transpose1d, 3: F.conv_transpose2d, 4: F.conv_transpose3d}[len(before)]
     weight, bias = finite(module.weight), finite_or_none(module.bias)
-    options = (module.stride, module.padding, module.output_padding, module.groups, module.dilation)
+    options: Any = (module.stride, module.padding, module.output_padding, module.groups, module.dilation)
     size = weight.abs()
     shift = None if bias is None else bias.reshape(-1, *[1] * (len(after) - 1))
     terms = weight[0].numel() + weight[:, 0].numel()
@@ -148,7 +166,8 @@ def _batch_norm(module: nn.BatchNorm2d, before: Shape, after: Shape) -> Chain:
 def channel_scale(factor: torch.Tensor, shift: torch.Tensor, magnitude: torch.Tensor, shape: Shape) -> Scale:
     """A factor and a shift per channel, each of shape (channels,)."""
     trailing = [1] * (len(shape) - 1)
-    return Scale(*(t.reshape(-1, *trailing) for t in (factor, shift)), shape, magnitude.reshape(-1, *trailing))
+    factor, shift, magnitude = (t.reshape(-1, *trailing) for t in (factor, shift, magnitude))
+    return Scale(factor, shift, shape, magnitude)
 
 
 def _leaky(module: Any, before: Shape, after: Shape) -> Chain:
@@ -229,13 +248,16 @@ def _of(function: Nonlinearity) -> Callable[[Any, Shape, Shape], Chain]:
     return lambda module, before, after: elementwise(function, before)
 
 
-_NOT_MONOTONE = "it is not monotone, so that lines around it need a table of their own; ReLU, LeakyReLU or Tanh work"
+_NOT_MONOTONE = (
+    "it is not monotone, so that lines around it need a table of their own; ReLU, LeakyReLU or Tanh work"
+)
+_ATTENTION = "attention has no bounds here"
 _DIVIDES = "it divides by a spread of its argument; batch normalisation in evaluation mode works"
 _REASONS: dict[type[nn.Module], str] = {
     **dict.fromkeys((nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanhshrink, nn.Softshrink), _NOT_MONOTONE),
     **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm), _DIVIDES),
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _DIVIDES),
-    **dict.fromkeys((nn.MultiheadAttention, nn.Transformer, nn.TransformerEncoderLayer), "attention has no bounds here"),
+    **dict.fromkeys((nn.MultiheadAttention, nn.Transformer, nn.TransformerEncoderLayer), _ATTENTION),
     **dict.fromkeys((nn.Softmax, nn.LogSoftmax), "softmax has no bounds here; let the net return logits"),
     **dict.fromkeys((nn.Hardshrink, nn.Threshold), "it is discontinuous"),
 }
@@ -250,7 +272,9 @@ _BUILDERS: dict[type[nn.Module], Callable[[Any, Shape, Shape], Chain]] = {
     **dict.fromkeys((nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d), _average_pool),
     **dict.fromkeys((nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d), _nonnegative),
     **dict.fromkeys((nn.PixelShuffle, nn.PixelUnshuffle, nn.ChannelShuffle), _nonnegative),
-    **dict.fromkeys((nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d), _padding),
+    **dict.fromkeys(
+        (nn.ReflectionPad1d, nn.ReflectionPad2d, nn.ReplicationPad1d, nn.ReplicationPad2d), _padding
+    ),
     **dict.fromkeys((nn.CircularPad1d, nn.CircularPad2d, nn.ZeroPad1d, nn.ZeroPad2d), _padding),
     **dict.fromkeys((nn.ConstantPad1d, nn.ConstantPad2d), _padding),
     nn.ReLU: _of(Maximum()),

@@ -42,7 +42,9 @@ def loss_at(margins: torch.Tensor) -> torch.Tensor:
     return top + (rest * (1 + gamma(n, top.dtype))).log() + gamma(n, top.dtype) * (1 + top)
 
 
-def chord_of_loss(lower: torch.Tensor, upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def chord_of_loss(
+    lower: torch.Tensor, upper: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """A linear function of the margins above 1 + Σ exp m_j on their bounds, times exp(−top).
 
     Args:

@@ -10,8 +10,8 @@ from ._backward import upper_bounds
 from ._ball import Ball
 from ._graph import Graph, Input
 from ._intervals import Bounds
-from ._rounding import gamma
-from ._rows import Rows, as_shape, laid_out, layout_of
+from ._rounding import gamma, rounded_down, rounded_up
+from ._rows import Owners, Rows, as_shape, laid_out, layout_of
 
 ELEMENTS = 1 << 18
 """Coefficients that are in work at a time: few enough for a processor's cache, enough to fill it."""
@@ -45,7 +45,8 @@ def _forward(graph: Graph, ball: Ball, *, sharpen: bool) -> Bounds:
 def _sharpen(bounds: Bounds, ball: Ball, index: int, activation: Activation) -> None:
     """Bound the undecided arguments of a nonlinear node: first the side nearer 0, which often decides them."""
     source = bounds.graph.nodes[index].inputs[0]
-    if ball.norm == "Linf" and _is_exact(bounds.graph, source):
+    path = _single_layer(bounds.graph, source)
+    if path is not None and (ball.norm == "Linf" or _sharpen_first(bounds, ball, source, path)):
         return
     lower, upper = (laid_out(b[source]) for b in (bounds.lower, bounds.upper))
     from_above = upper < -lower
@@ -84,7 +85,7 @@ def element_rows(which: torch.Tensor, sign: torch.Tensor, channels: int) -> Rows
     """
     coefs = sign.new_zeros(len(which), channels)
     coefs[torch.arange(len(which), device=sign.device), which[:, 3]] = sign
-    return Rows(coefs[:, None, None], which[:, 0], which[:, 1:3], unit=(which[:, 3], sign))
+    return Rows(coefs[:, None, None], Owners(which[:, 0]), which[:, 1:3], unit=(which[:, 3], sign))
 
 
 def in_chunks(
@@ -93,7 +94,7 @@ def in_chunks(
     """`upper_bounds` of many rows, a cache full at a time; the first few show how large rows become."""
     layout = layout_of(bounds.graph.nodes[index].shape)
     if layout[:2] == (1, 1):
-        rows = Rows(rows.coefs, rows.sample, unit=rows.unit)
+        rows = Rows(rows.coefs, rows.owners, unit=rows.unit)
     found, start, size = [], 0, 8
     while start < len(rows):
         part = rows.take(start, start + size)
@@ -103,12 +104,41 @@ def in_chunks(
     return torch.cat(found)
 
 
-def _is_exact(graph: Graph, index: int) -> bool:
-    """Whether intervals are exact at a node: one affine step after steps that keep elements apart."""
-    node, affine = graph.nodes[index], 0
+def _sharpen_first(bounds: Bounds, ball: Ball, source: int, path: list[Affine]) -> bool:
+    """Bound all elements of the first layer in an L2 ball at once, from the squares of its weights.
+
+    Returns:
+        Whether that was done.
+    """
+    if ball.norm != "L2":
+        return False
+    up, down = ball.can_move
+    for step in path:
+        squares = step.spread_square(up, down)
+        if squares is None:
+            return False
+        up, down = squares
+    zero = Ball(ball.x, 0.0, "Linf", ball.clip)
+    at_x = interval_bounds(bounds.graph.until(source), zero)
+    terms = sum(step.terms for step in path)
+    rise, fall = (ball.radius * (t * (1 + gamma(terms, t.dtype))).sqrt() for t in (up, down))
+    lower, upper = at_x.lower[-1] - fall, at_x.upper[-1] + rise
+    bounds.tighten(source, rounded_down(lower, fall + lower.abs()), rounded_up(upper, rise + upper.abs()))
+    return True
+
+
+def _single_layer(graph: Graph, index: int) -> list[Affine] | None:
+    """The steps from the input to a node, if at most one of them sums over elements and none is nonlinear.
+
+    Returns:
+        The steps; intervals are exact there. None if there is no such path.
+    """
+    path: list[Affine] = []
+    node = graph.nodes[index]
     while not isinstance(node.step, Input):
         if not isinstance(node.step, Affine):
-            return False
-        affine += not isinstance(node.step, (Scale, Reshape))
+            return None
+        path.insert(0, node.step)
         node = graph.nodes[node.inputs[0]]
-    return affine <= 1
+    summing = [step for step in path if not isinstance(step, (Scale, Reshape))]
+    return path if len(summing) <= 1 else None

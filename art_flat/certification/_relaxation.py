@@ -75,14 +75,22 @@ class Maximum(Nonlinearity):
         slope, intercept = _chord(lower, upper, base, above)
         top = rounded_up(base + intercept.sum(0), base.abs() + intercept.abs().sum(0))
         centre = (lower + upper) / 2
-        best = torch.zeros_like(lower).scatter_(0, centre.argmax(0, keepdim=True), 1.0)
+        best = _first_largest(centre)
         below = best * (centre.amax(0) > 0) if self.floor == 0.0 else best
         exact = lower.amax(0) >= second.clamp(min=self.floor)
-        one = torch.zeros_like(lower).scatter_(0, lower.argmax(0, keepdim=True), 1.0)
+        one = _first_largest(lower)
         top = torch.where(exact, 0.0, torch.where(upper.amax(0) <= self.floor, self.floor, top))
         return Relaxation(
             torch.where(exact, one, below), torch.where(exact, one, slope), torch.zeros_like(top), top
         )
+
+
+def _first_largest(values: torch.Tensor) -> torch.Tensor:
+    """1 for the first of the largest of K values, 0 for the others."""
+    if values.shape[0] == 1:
+        return torch.ones_like(values)
+    largest = values == values.amax(0)
+    return (largest & (largest.cumsum(0) == 1)).to(values.dtype)
 
 
 def _chord(
@@ -157,6 +165,9 @@ class Clamp(Nonlinearity):
 
         The line from the left end to the upper kink, or to the right end where that comes first, lies above;
         without a lower kink inside, x and the constant `high` do, of which the smaller area is taken.
+
+        Returns:
+            Slope and intercept.
         """
         left, right = lower.clamp(low, high), upper.clamp(low, high)
         end = torch.minimum(upper, torch.full_like(upper, high))

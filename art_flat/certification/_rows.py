@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch.nn import functional as F
@@ -19,6 +20,12 @@ Layout = tuple[int, int, int]
 
 def layout_of(shape: Sequence[int]) -> Layout:
     """How the value of one sample is laid out: (c, h, w) and (c, l) as images, all else as one vector.
+
+    Args:
+        shape: Of the value.
+
+    Returns:
+        Height, width and channels.
 
     >>> layout_of((3, 8, 9)), layout_of((3, 9)), layout_of((7,))
     ((8, 9, 3), (1, 9, 3), (1, 1, 7))
@@ -49,13 +56,34 @@ def as_shape(values: torch.Tensor, shape: Sequence[int]) -> torch.Tensor:
 
 
 @dataclass(frozen=True)
+class Owners:
+    """The sample that each row belongs to, in runs of rows with the same one."""
+
+    index: torch.Tensor
+    """int64, shape (r,), sorted."""
+
+    @cached_property
+    def runs(self) -> list[tuple[int, int, int]]:
+        """(sample, start, stop) of each run."""
+        samples, counts = torch.unique_consecutive(self.index, return_counts=True)
+        stops = counts.cumsum(0).tolist()
+        return list(zip(samples.tolist(), [0, *stops[:-1]], stops, strict=True))
+
+    @cached_property
+    def even(self) -> slice | None:
+        """The samples, where they follow each other and all have the same number of rows."""
+        first, last = self.runs[0][0], self.runs[-1][0]
+        lengths = {b - a for _, a, b in self.runs}
+        return slice(first, last + 1) if len(lengths) == 1 and last - first + 1 == len(self.runs) else None
+
+
+@dataclass(frozen=True)
 class Rows:
     """r linear functions of a node's value, sorted by sample."""
 
     coefs: torch.Tensor
     """Coefficients, shape (r, h, w, channels)."""
-    sample: torch.Tensor
-    """The sample that each row belongs to, int64, shape (r,)."""
+    owners: Owners
     corner: torch.Tensor | None = None
     """Row and column of each window's upper left element, int64, shape (r, 2), possibly outside the image; None
     for whole rows."""
@@ -63,20 +91,23 @@ class Rows:
     """Whether every coefficient outside the image is 0."""
     unit: tuple[torch.Tensor, torch.Tensor] | None = None
     """(channel, sign) of each row if it is ± one element."""
+    charged: bool = False
+    """Whether what rounding can do in computing the node's value is part of the bound already."""
+    merged: bool = False
+    """Whether the coefficients are sums over several users of the node."""
 
     def __len__(self) -> int:
-        return self.sample.shape[0]
+        return self.coefs.shape[0]
+
+    @property
+    def sample(self) -> torch.Tensor:
+        """The sample that each row belongs to, int64, shape (r,)."""
+        return self.owners.index
 
     @property
     def window(self) -> tuple[int, int]:
         """Height and width of the coefficients."""
         return self.coefs.shape[1], self.coefs.shape[2]
-
-    def segments(self) -> list[tuple[int, int, int]]:
-        """(sample, start, stop) of each run of rows that belong to one sample."""
-        samples, counts = torch.unique_consecutive(self.sample, return_counts=True)
-        stops = counts.cumsum(0).tolist()
-        return list(zip(samples.tolist(), [0, *stops[:-1]], stops, strict=True))
 
     def positions(self, height: int, width: int, beyond: int) -> torch.Tensor:
         """Flat index of every window element among the images of all samples, `beyond` for those outside.
@@ -107,10 +138,10 @@ class Rows:
         """
         height, width, _ = layout
         if self.corner is None:
-            images = values[:-1].unflatten(0, (-1, height * width))
-            return images.index_select(0, self.sample).unflatten(1, (height, width))
+            images = values[:-1].view(-1, height, width, *values.shape[1:])
+            return images.index_select(0, self.sample)
         index = self.positions(height, width, values.shape[0] - 1)
-        return values.index_select(0, index.flatten()).unflatten(0, index.shape)
+        return values.index_select(0, index.flatten()).view(*index.shape, *values.shape[1:])
 
     def cut(self, layout: Layout) -> Rows:
         """The same rows with 0 for every coefficient outside the image."""
@@ -131,10 +162,11 @@ class Rows:
         index = self._own_positions(height, width).flatten()
         coefs = self.coefs.new_zeros(len(self) * height * width + 1, channels)
         coefs = coefs.index_copy(0, index, self.coefs.reshape(-1, channels))
-        return Rows(coefs[:-1].view(len(self), height, width, channels), self.sample, unit=None)
+        whole = coefs[:-1].view(len(self), height, width, channels)
+        return replace(self, coefs=whole, corner=None, inside=True, unit=None)
 
     def _own_positions(self, height: int, width: int) -> torch.Tensor:
-        numbered = replace(self, sample=torch.arange(len(self), device=self.sample.device))
+        numbered = replace(self, owners=Owners(torch.arange(len(self), device=self.sample.device)))
         return numbered.positions(height, width, len(self) * height * width)
 
     def whole_if_larger(self, layout: Layout) -> Rows:
@@ -145,14 +177,14 @@ class Rows:
     def plus(self, other: Rows, layout: Layout) -> Rows:
         """The sum of two sets of rows of the same samples."""
         if self.corner is None or other.corner is None or not self._aligned(other):
-            a, b = self.whole(layout), other.whole(layout)
-            return Rows(a.coefs + b.coefs, self.sample)
+            coefs = self.whole(layout).coefs + other.whole(layout).coefs
+            return Rows(coefs, self.owners, merged=True)
         first = torch.minimum(self.corner[0], other.corner[0])
         ends = [r.corner[0] + torch.tensor(r.window, device=first.device) for r in (self, other)]  # type: ignore[index]
         size = torch.maximum(*ends) - first
         a, b = (r._placed(first, size) for r in (self, other))
         corner = self.corner - (self.corner[0] - first)
-        return Rows(a + b, self.sample, corner, self.inside and other.inside)
+        return Rows(a + b, self.owners, corner, self.inside and other.inside, merged=True)
 
     def _aligned(self, other: Rows) -> bool:
         assert self.corner is not None
@@ -171,30 +203,58 @@ class Rows:
         """Rows from `start` to `stop`."""
         corner = None if self.corner is None else self.corner[start:stop]
         unit = None if self.unit is None else (self.unit[0][start:stop], self.unit[1][start:stop])
-        return Rows(self.coefs[start:stop], self.sample[start:stop], corner, self.inside, unit)
+        owners = Owners(self.sample[start:stop])
+        return Rows(self.coefs[start:stop], owners, corner, self.inside, unit)
 
 
 def dot(rows: Rows, coefs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """Sum over each row's elements of coefficient times value.
+    """Sum over each whole row's elements of coefficient times value.
 
     Args:
-        rows: Where the coefficients belong.
+        rows: Whole rows.
         coefs: Shape (r, h, w, channels), `rows.coefs` or a function of it.
         values: Per sample, shape (n, height, width, channels).
 
     Returns:
         Shape (r,).
     """
-    if rows.corner is None:
-        flat, per_sample = coefs.flatten(1), values.flatten(1)
-        parts = [flat[a:b] @ per_sample[i] for i, a, b in rows.segments()]
-        return torch.cat(parts)
-    layout = (values.shape[1], values.shape[2], values.shape[3])
-    met = rows.gathered(with_zero_beyond(values), layout)
-    return torch.linalg.vecdot(coefs.flatten(1), met.flatten(1))
+    flat, per_sample = coefs.flatten(1), values.flatten(1)
+    even = rows.owners.even
+    if even is not None:
+        per_sample = per_sample[even]
+        return (flat.view(len(per_sample), -1, flat.shape[1]) @ per_sample[:, :, None]).flatten()
+    return torch.cat([flat[a:b] @ per_sample[i] for i, a, b in rows.owners.runs])
 
 
 def with_zero_beyond(values: torch.Tensor) -> torch.Tensor:
     """Values (n, height, width, ...) as (n·height·width + 1, ...), with zeros for what lies outside."""
     flat = values.flatten(0, 2)
     return torch.cat([flat, flat.new_zeros(1, *flat.shape[1:])])
+
+
+class Pairing:
+    """Two values per element, of which rows A need Σ A·mean + |A|·half."""
+
+    def __init__(self, mean: torch.Tensor, half: torch.Tensor) -> None:
+        self.mean, self.half = mean, half
+
+    @cached_property
+    def _table(self) -> torch.Tensor:
+        return with_zero_beyond(torch.stack([self.mean, self.half], dim=3))
+
+    def sums(self, rows: Rows, coefs: torch.Tensor, size: torch.Tensor) -> torch.Tensor:
+        """Σ coefs·mean + size·half over each row's elements, shape (r,).
+
+        Args:
+            rows: Where the coefficients belong.
+            coefs: Shape (r, h, w, channels).
+            size: |coefs| in the case of a bound.
+
+        Returns:
+            Shape (r,).
+        """
+        if rows.corner is None:
+            return dot(rows, coefs, self.mean) + dot(rows, size, self.half)
+        layout = (self.mean.shape[1], self.mean.shape[2], self.mean.shape[3])
+        met = rows.gathered(self._table, layout)
+        return (coefs * met[..., 0, :]).addcmul_(size, met[..., 1, :]).flatten(1).sum(1)

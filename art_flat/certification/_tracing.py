@@ -24,9 +24,7 @@ _AGREEMENT = 1e-8
 """Largest relative difference between a step and what the module computes in float64."""
 
 
-def trace(
-    module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, std: Any = None
-) -> Graph:
+def trace(module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, std: Any = None) -> Graph:
     """The graph of a net, for bounds over balls of its inputs.
 
     Supported are linear layers, convolutions, batch normalisation, ReLU, LeakyReLU, ReLU6, Hardtanh, Tanh,
@@ -104,7 +102,7 @@ def _preprocessing(mean: Any, std: Any, shape: Shape) -> Chain:
     if not bool((std > 0).all() and torch.isfinite(mean).all() and torch.isfinite(std).all()):
         raise InputError("`mean` must be finite and `std` finite and greater than 0 (units of the inputs)")
     try:
-        torch.broadcast_shapes(mean.shape, std.shape, shape)
+        _ = mean + std + torch.empty(shape)
     except RuntimeError:
         raise InputError(f"`mean` and `std` must be numbers or one per channel of inputs {shape}") from None
     return [Scale(1 / std, -mean / std, shape, (mean / std).abs())]
@@ -233,7 +231,9 @@ class _Builder(fx.Interpreter):
         parts: Any = n.args[0] if n.args else n.kwargs["tensors"]
         axis = n.args[1] if len(n.args) > 1 else n.kwargs.get("dim", n.kwargs.get("axis", 0))
         if axis not in {1, 1 - result.ndim} or not all(p in self._index for p in parts):
-            raise Unsupported("only branches that depend on the input are joined, along the axis of the channels")
+            raise Unsupported(
+                "only branches that depend on the input are joined, along the axis of the channels"
+            )
         sizes = tuple(self.env[p].shape[1] for p in parts)
         inputs = tuple(self._index[p] for p in parts)
         return self._append(Concatenate(sizes), inputs, tuple(result.shape[1:]), self._name(n))
