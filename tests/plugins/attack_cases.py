@@ -9,7 +9,7 @@ import pytest
 
 QUICK = {
     *("art:FastGradientMethod", "art:ProjectedGradientDescent", "art:AutoProjectedGradientDescent"),
-    *("art:SquareAttack", "art:CarliniL2Method", "art:DeepFool", "art:HopSkipJump"),
+    *("art:SquareAttack", "art:CarliniL2Method", "art:DeepFool"),
     *("torchattacks:FGSM", "torchattacks:PGD", "torchattacks:PGDL2", "torchattacks:APGD", "torchattacks:CW"),
     *("torchattacks:Square", "torchattacks:FAB"),
 }
