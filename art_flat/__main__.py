@@ -1,6 +1,6 @@
 """`python -m art_flat` is the same as `art-flat`."""
 
-from .cli import main
+from .cli.app import main
 
 if __name__ == "__main__":
     main()

@@ -7,10 +7,10 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ._checks import check_definition, check_number
-from ._errors import HeadNotFoundError, InputError
-from ._types import Definition
+from ._utils.validation import check_definition, check_number
+from .errors import HeadNotFoundError, InputError
 from .functional import relative_sharpness
+from .typing import Definition
 
 
 class FlatnessRegularizer:

@@ -11,13 +11,13 @@ from sklearn.base import BaseEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
-from ._arrays import to_numpy
-from ._checks import check_definition, check_delta, check_epsilon, check_norm, radius_words
-from ._errors import InputError, UnsupportedEstimatorError
-from ._types import Definition
+from ._utils.arrays import to_numpy
+from ._utils.validation import check_definition, check_delta, check_epsilon, check_norm, radius_words
 from .adapters import Adapter, adapt
 from .attacks.registry import load_attacks
+from .errors import InputError, UnsupportedEstimatorError
 from .scores import loss_change_robustness_score
+from .typing import Definition
 
 _ANY = (-np.inf, np.inf)
 

@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._checks import check_definition, check_epsilon, check_labels
-from ._errors import InputError
-from ._types import DEFINITIONS, Definition
+from ._utils.validation import check_definition, check_epsilon, check_labels
+from .errors import InputError
 from .functional import cross_entropy, relative_sharpness
+from .typing import DEFINITIONS, Definition
 
 try:
     from torchmetrics import Metric

@@ -24,10 +24,10 @@ import torch
 from results_page import markdown, section
 
 import art_flat as af
-from art_flat._errors import ArtFlatError
-from art_flat.config import load_data, load_model, read_config
+from art_flat.cli.config import load_data, load_model, read_config
+from art_flat.errors import ArtFlatError
 from art_flat.evaluation import Results
-from art_flat.evaluation.manifest import environment
+from art_flat.records.manifest import environment
 
 HERE = Path(__file__).resolve().parent
 LADDER = (8, 40, 200)

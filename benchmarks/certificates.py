@@ -21,10 +21,10 @@ import numpy as np
 import torch
 
 import art_flat as af
-from art_flat.evaluation.manifest import environment
 from art_flat.functional import SOUND_BOUND_KINDS, feature_radius, loss_increase_bound
 from art_flat.metrics import input_radius
 from art_flat.models import as_classifier, fcn, mnist_cnn
+from art_flat.records.manifest import environment
 from art_flat.training import train
 
 HERE = Path(__file__).resolve().parent

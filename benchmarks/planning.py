@@ -18,9 +18,9 @@ import torchvision
 from results_page import markdown, section
 
 import art_flat as af
-from art_flat.config import prepare, read_config
+from art_flat.cli.config import prepare, read_config
 from art_flat.evaluation import plan
-from art_flat.evaluation.manifest import environment
+from art_flat.records.manifest import environment
 
 HERE = Path(__file__).resolve().parent
 IMAGES, ATTACKS, MODELS, RADII = 50_000, 30, 8, 5

@@ -5,10 +5,10 @@ import pytest
 import torch
 
 import art_flat as af
-from art_flat._checks import check_count
-from art_flat._errors import InputError
+from art_flat._utils.validation import check_count
 from art_flat.datasets import load_dataset
 from art_flat.detection import detection_table
+from art_flat.errors import InputError
 from art_flat.training import Adversary, train
 
 TWO = np.int64(2)

@@ -140,7 +140,7 @@ def test_import_loads_nothing_heavy():
 
 def test_help_loads_nothing_heavy():
     code = (
-        "import sys\nfrom typer.testing import CliRunner\nfrom art_flat.cli import app\n"
+        "import sys\nfrom typer.testing import CliRunner\nfrom art_flat.cli.app import app\n"
         "assert CliRunner().invoke(app, ['--help']).exit_code == 0\n"
         "print([m for m in ('torch', 'art', 'pandas', 'numpy') if m in sys.modules])"
     )

@@ -26,7 +26,7 @@ def test_python_of_the_readme_runs(tmp_path, monkeypatch):
 
 
 def test_configuration_of_the_readme_is_valid():
-    from art_flat.config import parse_config
+    from art_flat.cli.config import parse_config
 
     run = next(toml for toml in blocks(README, "toml") if "attacks =" in toml)
     config = parse_config(tomllib.loads(run))
@@ -44,7 +44,7 @@ def test_quick_start_is_two_lines():
 def test_commands_of_the_readme_exist():
     from typer.testing import CliRunner
 
-    from art_flat.cli import app
+    from art_flat.cli.app import app
 
     for command in set(re.findall(r"art-flat (\w+)", README)):
         assert CliRunner().invoke(app, [command, "--help"]).exit_code == 0, command

@@ -5,8 +5,8 @@ import pytest
 import torch
 from torch import nn
 
-from art_flat._errors import HeadNotFoundError, InputError, UnknownNameError
 from art_flat.datasets import load_dataset
+from art_flat.errors import HeadNotFoundError, InputError, UnknownNameError
 from art_flat.models import digits_cnn, fcn
 from art_flat.regularization import FlatnessRegularizer
 

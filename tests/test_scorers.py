@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 from tolerances import near
 
-from art_flat._errors import InputError, ParameterError, UnknownNameError, UnsupportedEstimatorError
+from art_flat.errors import InputError, ParameterError, UnknownNameError, UnsupportedEstimatorError
 from art_flat.scorers import loss_change_robustness_scorer, neg_relative_sharpness_scorer
 
 

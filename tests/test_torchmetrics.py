@@ -13,7 +13,7 @@ pytest.importorskip("torchmetrics", reason="the extra torchmetrics is not instal
 from torchmetrics import MetricCollection
 
 from art_flat import functional as F
-from art_flat._errors import InputError, UnknownNameError
+from art_flat.errors import InputError, UnknownNameError
 from art_flat.scores import loss_change_robustness_score
 from art_flat.torchmetrics import LossChangeRobustness, RelativeSharpness
 

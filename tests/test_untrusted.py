@@ -14,11 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import art_flat as af
-from art_flat._errors import ArtFlatError, ConfigError, InputError
 from art_flat.attacks.registry import parse_spec
-from art_flat.config import RunConfig, parse_config, read_config
-from art_flat.evaluation.manifest import manifest_text, read_manifest
+from art_flat.cli.config import RunConfig, parse_config, read_config
+from art_flat.errors import ArtFlatError, ConfigError, InputError
 from art_flat.models import load_weights, save_weights
+from art_flat.records.manifest import manifest_text, read_manifest
 
 TOML = """
 seed = 3
@@ -251,8 +251,8 @@ def test_inputs_of_any_shape_are_taken_or_refused(digits, shape, fill):
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_records_of_any_values_come_back_as_they_were(tmp_path, data):
-    from art_flat.evaluation.records import TABLES, make_frame
-    from art_flat.evaluation.store import Store
+    from art_flat.records.schema import TABLES, make_frame
+    from art_flat.records.store import Store
 
     n = data.draw(st.integers(0, 4))
     kinds = {"double": st.floats() | st.none(), "int64": st.integers(-(2**63), 2**63 - 1) | st.none()}

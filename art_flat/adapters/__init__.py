@@ -9,7 +9,7 @@ from art.estimators.classification import PyTorchClassifier
 from art.estimators.classification.scikitlearn import ScikitlearnClassifier, ScikitlearnLogisticRegression
 from torch import nn
 
-from .._errors import InputError, UnsupportedEstimatorError
+from ..errors import InputError, UnsupportedEstimatorError
 from .base import Adapter as Adapter
 from .base import Head as Head
 from .base import Outputs as Outputs

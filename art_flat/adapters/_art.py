@@ -16,11 +16,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .._arrays import to_tensor
-from .._checks import check_inputs
-from .._errors import InputError, UnsupportedEstimatorError
-from .._types import Norm
+from .._utils.arrays import to_tensor
+from .._utils.validation import check_inputs
+from ..errors import InputError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, LipschitzCost, LipschitzKind, lipschitz_constant, lipschitz_cost
+from ..typing import Norm
 from ._preprocessing import Preprocessing
 from ._state import preserved, preserved_attributes
 from .base import Adapter

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from .._checks import check_number
-from .._errors import InputError
+from .._utils.validation import check_number
+from ..errors import InputError
 
 T = TypeVar("T")
 

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from .._errors import HeadNotFoundError, UnsupportedEstimatorError, closest
+from ..errors import HeadNotFoundError, UnsupportedEstimatorError, closest
 from ._relation import Form, find_relation
 
 _SPREADS = (0.1, 3.0, 100.0)

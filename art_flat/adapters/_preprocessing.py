@@ -13,8 +13,8 @@ from art.preprocessing.standardisation_mean_std.pytorch import StandardisationMe
 from art.preprocessing.standardisation_mean_std.utils import broadcastable_mean_std
 from torch import Tensor
 
-from .._arrays import to_numpy, to_tensor
-from .._errors import UnsupportedEstimatorError
+from .._utils.arrays import to_numpy, to_tensor
+from ..errors import UnsupportedEstimatorError
 
 
 class Preprocessing:

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .._errors import UnsupportedEstimatorError
+from ..errors import UnsupportedEstimatorError
 from ._head import FoundHead
 from ._relation import Form
 

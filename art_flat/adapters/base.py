@@ -17,22 +17,22 @@ import torch
 from torch import Tensor, nn
 
 from .. import functional
-from .._arrays import like, n_samples
-from .._checks import check_definition, check_inputs, check_labels
-from .._errors import UnsupportedEstimatorError
-from .._types import DEFINITIONS
+from .._utils.arrays import like, n_samples
+from .._utils.validation import check_definition, check_inputs, check_labels
+from ..errors import UnsupportedEstimatorError
 from ..functional._logits import frobenius_norm, squared_row_distances
+from ..typing import DEFINITIONS
 from ._batches import Results, check_batch_size, default_batch_size, map_batches
-from ._parts import Head as Head
-from ._parts import Outputs as Outputs
-from ._parts import Passes as Passes
-from ._parts import clip_pair
+from .outputs import Head as Head
+from .outputs import Outputs as Outputs
+from .outputs import Passes as Passes
+from .outputs import clip_pair
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from .._types import Array, Definition, Norm
     from ..functional import LipschitzBound, LipschitzKind
+    from ..typing import Array, Definition, Norm
     from .recipe import Recipe
 
 

@@ -10,9 +10,9 @@ import torch
 from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
-from .._arrays import to_tensor
-from .._errors import ArtFlatError, UnsupportedEstimatorError
-from .._random import forked
+from .._utils.arrays import to_tensor
+from .._utils.random import forked
+from ..errors import ArtFlatError, UnsupportedEstimatorError
 from ._art import ArtAdapter
 from ._head import find_head
 from ._network import Network, prepare

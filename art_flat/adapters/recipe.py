@@ -22,7 +22,7 @@ import torch
 from art.estimators import BaseEstimator
 from torch import nn
 
-from .._errors import StoreError, UnsupportedEstimatorError
+from ..errors import StoreError, UnsupportedEstimatorError
 from ..models import build
 from . import adapt
 from .base import Adapter

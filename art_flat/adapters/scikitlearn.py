@@ -12,8 +12,8 @@ import torch
 from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
-from .._arrays import to_tensor
-from .._errors import InputError, UnsupportedEstimatorError
+from .._utils.arrays import to_tensor
+from ..errors import InputError, UnsupportedEstimatorError
 from ._art import ArtAdapter
 from ._perceptron import Layers, Perceptron, flat
 from .base import Head, Outputs

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .._checks import check_inputs
+from .._utils.validation import check_inputs
 from ..adapters.base import Adapter
 
 if TYPE_CHECKING:
-    from .._types import Array
+    from ..typing import Array
 
 
 def prepared(net: Adapter, x: Array) -> torch.Tensor:

@@ -7,8 +7,8 @@ from typing import NamedTuple
 
 import torch
 
-from .._types import Norm
 from ..functional import distance
+from ..typing import Norm
 
 _ORDER: dict[Norm, float] = {"Linf": math.inf, "L2": 2.0, "L1": 1.0, "L0": 0.0}
 _CHUNK = 1 << 26

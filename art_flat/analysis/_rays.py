@@ -8,8 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .._errors import InputError
 from ..adapters.base import Adapter
+from ..errors import InputError
 
 
 class Place(NamedTuple):

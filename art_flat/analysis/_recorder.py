@@ -11,11 +11,11 @@ import torch
 from torch import nn
 
 from .. import functional as F
-from .._arrays import to_numpy
-from .._types import Definition, Norm
+from .._utils.arrays import to_numpy
 from ..adapters._network import Network, stretch
 from ..adapters.base import Adapter, Outputs
 from ..functional._logits import squared_row_distances
+from ..typing import Definition, Norm
 from ._matching import Match, Matcher
 from ._view import View
 

@@ -11,17 +11,17 @@ import pandas as pd
 import torch
 
 from .. import functional as F
-from .._arrays import to_numpy
-from .._checks import check_definition, check_labels, check_number
-from .._errors import InputError, UnknownNameError
-from .._types import Definition
+from .._utils.arrays import to_numpy
+from .._utils.validation import check_definition, check_labels, check_number
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
+from ..errors import InputError, UnknownNameError
+from ..typing import Definition
 from ._inputs import prepared
 from ._rays import DIRECTIONS, Place, unit
 
 if TYPE_CHECKING:
-    from .._types import Array
+    from ..typing import Array
 
 ON_MANIFOLD = ("manifold",)
 OFF_MANIFOLD = ("adversarial", "random")

@@ -12,19 +12,19 @@ import torch
 from torch import Tensor, nn
 
 from .. import functional as F
-from .._arrays import to_numpy
-from .._checks import check_definition, check_labels, check_number, radius_words
-from .._errors import InputError
-from .._types import Definition
+from .._utils.arrays import to_numpy
+from .._utils.validation import check_definition, check_labels, check_number, radius_words
 from ..adapters import Adapter, adapt
 from ..adapters.base import Head, Outputs
 from ..attacks import Attack, AttackResult, load_attack
-from ..evaluation._gradients import zero_gradients
+from ..diagnostics.zero_gradients import zero_gradients
+from ..errors import InputError
+from ..typing import Definition
 from ._inputs import prepared
 from ._view import View
 
 if TYPE_CHECKING:
-    from .._types import Array
+    from ..typing import Array
 
 DEFAULT_SCALES = (0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 50.0, 100.0)
 _QUANTILES = (0.1, 0.5, 0.9)

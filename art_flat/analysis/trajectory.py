@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from .._arrays import to_numpy
-from .._checks import (
+from .._utils.arrays import to_numpy
+from .._utils.validation import (
     check_definition,
     check_delta,
     check_epsilon,
@@ -19,16 +19,16 @@ from .._checks import (
     check_norm,
     radius_words,
 )
-from .._types import Definition
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
 from ..attacks import Attack, AttackResult, load_attack
 from ..functional.bounds import feature_radius
+from ..typing import Definition
 from ._inputs import prepared
 from ._recorder import _FOREIGN, Recorder, Watched
 
 if TYPE_CHECKING:
-    from .._types import Array
+    from ..typing import Array
 
 CONFIDENT = 0.9
 """Probability from which a prediction counts as confident, as in the summary of an evaluation."""

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._arrays import to_numpy
+from .._utils.arrays import to_numpy
 
 _ATOMS = (type(None), type(...), bool, int, float, complex, str, bytes, range, slice, np.generic)
 _TORCH_ATOMS = (torch.dtype, torch.device, torch.Size, torch.layout, Enum)

@@ -16,10 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._checks import check_norm
-from .._errors import UnknownNameError
-from .._types import Norm
-from ._parts import AttackInfo, Budget, Problem
+from .._utils.validation import check_norm
+from ..errors import UnknownNameError
+from ..typing import Norm
+from .problem import AttackInfo, Budget, Problem
 
 _SILENT = {"verbose", "summary_writer", "device", "attack"}
 """Settings of library objects that do not change what they find, or that are not settings."""

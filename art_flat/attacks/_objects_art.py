@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .._arrays import to_numpy
-from .._errors import AttackNotUsableError, InputError
+from .._utils.arrays import to_numpy
+from ..errors import AttackNotUsableError, InputError
 from ._objects import LibraryObject, own_norm, plain_settings, registered, same_weights
-from ._parts import Problem
+from .problem import Problem
 
 _TARGET_READERS = {"SaliencyMapMethod", "ShadowAttack", "TargetedUniversalPerturbation"}
 """Classes that read y as a target, also without `targeted`."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ._objects import LibraryObject, is_instance, own_norm, plain_settings, registered
-from ._parts import Budget, Problem
+from .problem import Budget, Problem
 from .view import UnitView
 
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from .._errors import AttackNotUsableError
+from ..errors import AttackNotUsableError
 from ._objects import LibraryObject, own_norm, plain_settings, registered, same_weights
-from ._parts import Problem
+from .problem import Problem
 
 _WIDE = 1e4
 """A clip range so many times wider than the data are large is not what [0, 1] stands for."""

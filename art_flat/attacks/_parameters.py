@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import ParameterError
-from ._parts import AttackInfo
+from ..errors import ParameterError
+from .problem import AttackInfo
 
 _FRACTION = re.compile(r"\s*[-+]?[\d.]+\s*/\s*[\d.]+\s*")
 

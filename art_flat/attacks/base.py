@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 import torch
 
-from .._arrays import like, to_numpy
-from .._checks import (
+from .._utils.arrays import like, to_numpy
+from .._utils.random import drawn, forked
+from .._utils.timeouts import interruptible
+from .._utils.validation import (
     check_count,
     check_delta,
     check_inputs,
@@ -25,30 +27,21 @@ from .._checks import (
     check_number,
     radius_words,
 )
-from .._errors import (
-    AttackNotUsableError,
-    BudgetError,
-    InputError,
-    ModelChangedError,
-    ParameterError,
-    closest,
-)
-from .._interrupt import interruptible
-from .._random import drawn, forked
-from .._types import Norm
 from ..adapters.base import Adapter, Outputs, Passes
+from ..errors import AttackNotUsableError, BudgetError, InputError, ModelChangedError, ParameterError, closest
 from ..functional import cross_entropy, snap_into_balls
+from ..typing import Norm
 from ._parameters import read_parameter
-from ._parts import Access as Access
-from ._parts import AttackInfo as AttackInfo
-from ._parts import AttackResult as AttackResult
-from ._parts import Budget as Budget
-from ._parts import Problem as Problem
-from ._parts import Steps as Steps
-from ._parts import Usability as Usability
+from .problem import Access as Access
+from .problem import AttackInfo as AttackInfo
+from .problem import AttackResult as AttackResult
+from .problem import Budget as Budget
+from .problem import Problem as Problem
+from .problem import Steps as Steps
+from .problem import Usability as Usability
 
 if TYPE_CHECKING:
-    from .._types import Array
+    from ..typing import Array
 
 
 class Attack(ABC):

@@ -20,8 +20,8 @@ from typing import Any
 
 import torch
 
-from .._types import Norm
 from ..adapters.base import Adapter
+from ..typing import Norm
 from .base import Attack, Problem, Steps
 
 

@@ -10,8 +10,8 @@ from abc import abstractmethod
 
 import torch
 
-from .._types import Norm
 from ..adapters.base import Adapter
+from ..typing import Norm
 from .base import Attack, Problem
 from .lossmax import ascent_value, expand, to_ball, unit_step
 

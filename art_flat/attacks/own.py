@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from .._checks import check_norm
-from .._errors import AttackNotUsableError, InputError
-from .._types import NORMS, Norm
+from .._utils.validation import check_norm
+from ..errors import AttackNotUsableError, InputError
+from ..typing import NORMS, Norm
 from ._fingerprint import identity
 from ._objects import LibraryObject, read_object
 from .base import Access, Attack, AttackInfo, Budget, Problem

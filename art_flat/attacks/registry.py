@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
-from .._errors import ArtFlatError, AttackNotUsableError, InputError, UnknownNameError
+from ..errors import ArtFlatError, AttackNotUsableError, InputError, UnknownNameError
 from ._parameters import read_literal
 from .base import Attack, AttackInfo
 from .own import OwnAttack, as_attack

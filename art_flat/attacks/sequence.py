@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import torch
 
-from .._types import Norm
 from ..adapters.base import Adapter
-from ._parts import Problem, Steps
+from ..typing import Norm
 from .base import Attack
+from .problem import Problem, Steps
 
 _PLACE = re.compile(r"(?P<spec>.*\S)\s+@(?P<sequence>[A-Za-z][\w-]*)\.(?P<position>\d+)\s*", re.DOTALL)
 

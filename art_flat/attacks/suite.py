@@ -8,7 +8,7 @@ import warnings
 from importlib.resources import files
 from pathlib import Path
 
-from .._errors import ArtFlatError, ConfigError, UnknownNameError
+from ..errors import ArtFlatError, ConfigError, UnknownNameError
 from .base import Attack
 from .registry import list_attacks, load_attack
 

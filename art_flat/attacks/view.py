@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from .._errors import AttackNotUsableError
-from ._parts import Problem
+from ..errors import AttackNotUsableError
+from .problem import Problem
 
 _WIDE = 8
 """A clip range this many times wider than the points an attack can reach is not the scale of the data."""

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import torch
 
-from .._types import Norm
+from ..typing import Norm
 from ._rounding import gamma, rounded_up
 from ._rows import Pairing, Rows, as_shape, laid_out, with_zero_beyond
 

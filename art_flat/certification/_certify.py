@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._checks import check_delta, check_inputs, check_labels, check_norm
-from .._errors import InputError, UnknownNameError
-from .._types import Norm
+from .._utils.validation import check_delta, check_inputs, check_labels, check_norm
+from ..errors import InputError, UnknownNameError
+from ..typing import Norm
 from ._ball import Ball
 from ._graph import Graph
 from ._kinds import CERTIFICATE_KINDS, CertificateKind, certificate, clean_loss_below

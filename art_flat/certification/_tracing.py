@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from .._errors import InputError, UnsupportedLayerError
+from ..errors import InputError, UnsupportedLayerError
 from ._activation import Activation
 from ._affine import Affine, Scale, Shape
 from ._calls import ADD, JOIN, SHAPE_ATTRIBUTES, SHAPES, SUBTRACT, call_chain

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import InputError
+from ..errors import InputError
 
 _SIXTEEN_BITS = 65535
 

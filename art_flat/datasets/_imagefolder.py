@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import InputError, UnknownNameError
+from ..errors import InputError, UnknownNameError
 from ._dataset import Dataset, count
 from ._image_files import ImageFiles
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from .._checks import check_count
-from .._errors import InputError, UnknownNameError
+from .._utils.validation import check_count
+from ..errors import InputError, UnknownNameError
 from ._dataset import Dataset
 from ._imagefolder import load_imagefolder
 from ._npz import load_npz

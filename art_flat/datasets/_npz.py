@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from .._checks import check_labels
-from .._errors import InputError
+from .._utils.validation import check_labels
+from ..errors import InputError
 from ._dataset import Dataset, count
 
 _CHANNELS = (1, 3, 4)

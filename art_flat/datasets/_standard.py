@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import InputError
+from ..errors import InputError
 from ._dataset import Dataset, count
 
 _DIGITS = tuple("0123456789")

@@ -11,7 +11,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, validate_data
 
-from .._errors import InputError
+from ..errors import InputError
 from ._transformer import FLOOR
 
 

@@ -10,9 +10,9 @@ from art.defences.detector.evasion import EvasionDetector
 from sklearn.base import clone
 from sklearn.exceptions import NotFittedError
 
-from .._arrays import to_numpy
-from .._checks import check_definition, check_labels
-from .._types import Definition
+from .._utils.arrays import to_numpy
+from .._utils.validation import check_definition, check_labels
+from ..typing import Definition
 from ._classifier import SharpnessClassifier
 from ._transformer import SharpnessTransformer, check_columns
 

@@ -13,12 +13,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
-from .._arrays import to_numpy
-from .._checks import check_count, check_definition, check_delta, check_inputs, check_labels, radius_words
-from .._errors import InputError
-from .._types import Definition
+from .._utils.arrays import to_numpy
+from .._utils.validation import (
+    check_count,
+    check_definition,
+    check_delta,
+    check_inputs,
+    check_labels,
+    radius_words,
+)
 from ..adapters import adapt
 from ..attacks.registry import load_attacks
+from ..errors import InputError
+from ..typing import Definition
 from ._classifier import SharpnessClassifier
 from ._transformer import COLUMNS, factors
 
@@ -87,7 +94,7 @@ def detection_table(
 
     Source: arXiv 2510.14231 reports 0.92 for a stump on its CIFAR-10 WideResNet.
 
-    >>> from art_flat.attacks.testing import small_problem
+    >>> from art_flat.testing.attack_contract import small_problem
     >>> net, x, y = small_problem()
     >>> table = detection_table(net, x, y, "art_flat:PGD(steps=5)", [0.05, 0.1])
     >>> table.columns.tolist()[:5], len(table)

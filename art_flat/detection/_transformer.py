@@ -11,12 +11,12 @@ import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 
 from .. import functional as F
-from .._arrays import to_numpy, to_tensor
-from .._checks import check_definition, check_inputs
-from .._errors import InputError, UnknownNameError
-from .._types import Definition
+from .._utils.arrays import to_numpy, to_tensor
+from .._utils.validation import check_definition, check_inputs
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
+from ..errors import InputError, UnknownNameError
+from ..typing import Definition
 
 COLUMNS = ("log_feature_norm", "log_gini", "log_weight_norm", "log_kappa")
 """What `SharpnessTransformer` can give: log‖φ‖, log G, log‖W‖_F and log κ."""

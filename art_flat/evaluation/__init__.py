@@ -1,16 +1,16 @@
 """Run attacks over a grid of models, norms and radii, and read every score from the records."""
 
+from ..diagnostics._diagnose import Finding as Finding
+from ..diagnostics._diagnose import diagnose as diagnose
+from ..summaries._summary import ALL_ATTACKS as ALL_ATTACKS
+from ._evaluate import Progress as Progress
+from ._evaluate import evaluate as evaluate
 from .art import FlatnessEvaluation as FlatnessEvaluation
-from .diagnostics import Finding as Finding
-from .diagnostics import diagnose as diagnose
 from .merging import Merged as Merged
 from .merging import merge as merge
 from .planning import Plan as Plan
 from .planning import plan as plan
 from .results import Results as Results
-from .runner import Progress as Progress
-from .runner import evaluate as evaluate
-from .summary import ALL_ATTACKS as ALL_ATTACKS
 
 __all__ = [
     "ALL_ATTACKS",

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-from .._arrays import to_numpy
-from .._checks import check_inputs, check_labels
-from .._errors import InputError
-from .._foreign_arrays import is_batches, stack_batches
-from .._input_shapes import check_columns, check_input_shape
+from .._utils.arrays import to_numpy
+from .._utils.foreign_arrays import is_batches, stack_batches
+from .._utils.input_shapes import check_columns, check_input_shape
+from .._utils.streaming import ContentHash, InputRows
+from .._utils.validation import check_inputs, check_labels
 from ..adapters import Adapter
-from ._streaming import ContentHash, InputRows
+from ..errors import InputError
 from .worker import Data
 
 

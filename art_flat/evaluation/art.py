@@ -9,17 +9,17 @@ import numpy as np
 import pandas as pd
 from art.evaluations.evaluation import Evaluation
 
-from .._checks import check_delta, check_epsilon, check_norm, radius_words
-from .._errors import InputError
+from .._utils.validation import check_delta, check_epsilon, check_norm, radius_words
 from ..adapters import Adapter, adapt
+from ..errors import InputError
+from ..summaries._summary import ALL_ATTACKS
+from ._evaluate import DEFAULT_EPSILONS, evaluate
 from .results import Results
-from .runner import DEFAULT_EPSILONS, evaluate
-from .summary import ALL_ATTACKS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .._types import Array, Norm
+    from ..typing import Array, Norm
 
 
 class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types

@@ -15,13 +15,13 @@ import pandas as pd
 import torch
 
 from .. import functional as F
-from .._arrays import to_numpy
-from .._errors import ArtFlatError
-from .._types import Norm
+from .._utils.arrays import to_numpy
 from ..adapters import Adapter
 from ..adapters.base import Outputs
+from ..errors import ArtFlatError
+from ..records.schema import make_frame
+from ..typing import Norm
 from .grid import Deltas
-from .records import make_frame
 
 KIND: F.BoundKind = "best"
 """The bound that certifies: the smallest of the sound ones."""

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from .._checks import check_delta, check_norm
-from .._errors import InputError
-from .._random import derive_seed
-from .._types import NORMS, Norm
+from .._utils.random import derive_seed
+from .._utils.validation import check_delta, check_norm
 from ..attacks import Attack
 from ..attacks.sequence import Stage
-from .records import SCHEMA_VERSION, content_hash
+from ..errors import InputError
+from ..records.schema import SCHEMA_VERSION, content_hash
+from ..typing import NORMS, Norm
 from .targets import Targets
 
 Deltas = Mapping[Norm, tuple[float, ...]]

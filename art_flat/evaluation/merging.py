@@ -7,10 +7,10 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .._errors import InputError, StoreError
+from ..errors import InputError, StoreError
+from ..records.store import FREE_OPTIONS, IN_UNITS, Store, differences
+from ._evaluate import EnvironmentWarning
 from .results import Results
-from .runner import EnvironmentWarning
-from .store import FREE_OPTIONS, IN_UNITS, Store, differences
 from .worker import has_failed
 
 

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._checks import check_number, radius_words
+from .._utils.validation import check_number, radius_words
 from ..attacks import Attack
-from ._files import parquet
+from ..records.files import parquet
+from ..records.schema import to_arrow
 from .certificates import lipschitz_constants
 from .grid import CleanUnit, Unit
-from .records import to_arrow
-from .run import Run, check_run
+from .settings import Run, check_run
 from .worker import Computed, Worker, threads
 
 _FIRST, _GROWTH = 2, 4

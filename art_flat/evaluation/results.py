@@ -10,17 +10,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._checks import check_definition, check_epsilon, radius_words
-from .._errors import InputError, StoreError, UnknownNameError
-from .._types import Definition
-from ._not_run import not_run
-from .diagnostics import Finding, diagnose
-from .optimality import optimality
-from .points import ADVICE, Points, Saved
-from .records import ADVERSARIAL, CLEAN, TABLES
-from .selection import SURFACE_EPSILONS, Selection, surface
-from .store import IN_UNITS, Store
-from .summary import log_kappa, summarise
+from .._utils.validation import check_definition, check_epsilon, radius_words
+from ..diagnostics._diagnose import Finding, diagnose
+from ..errors import InputError, StoreError, UnknownNameError
+from ..records.points import ADVICE, Points, Saved
+from ..records.schema import ADVERSARIAL, CLEAN, TABLES
+from ..records.store import IN_UNITS, Store
+from ..summaries._not_run import not_run
+from ..summaries._optimality import optimality
+from ..summaries._summary import log_kappa, summarise
+from ..summaries.selection import SURFACE_EPSILONS, Selection, surface
+from ..typing import Definition
 
 _SAVED = "records"
 """Key of the one unit that `save` writes."""

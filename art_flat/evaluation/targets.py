@@ -8,9 +8,9 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
-from .._checks import check_labels
-from .._errors import InputError, UnknownNameError
-from .records import content_hash
+from .._utils.validation import check_labels
+from ..errors import InputError, UnknownNameError
+from ..records.schema import content_hash
 
 TargetRule = Literal["least-likely", "next"]
 """How targets follow from the labels and the model."""

@@ -14,21 +14,21 @@ import pandas as pd
 import threadpoolctl
 import torch
 
-from .._arrays import to_numpy
-from .._errors import ArtFlatError, AttackNotUsableError, UnsupportedEstimatorError
-from .._interrupt import TimeUpError, time_limit
-from .._random import forked
-from .._types import Norm
+from .._utils.arrays import to_numpy
+from .._utils.random import forked
+from .._utils.streaming import InputRows
+from .._utils.timeouts import TimeUpError, time_limit
 from ..adapters import Adapter
 from ..adapters._batches import ran_out_of_memory
 from ..adapters.base import Outputs
+from ..errors import ArtFlatError, AttackNotUsableError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, cross_entropy
-from ._chain import Goal, left_over
-from ._streaming import InputRows
+from ..records.points import Saved
+from ..records.schema import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows
+from ..typing import Norm
 from .certificates import certified_rows
 from .grid import CleanUnit, Deltas, Unit
-from .points import Saved
-from .records import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows
+from .remaining import Goal, left_over
 from .targets import Targets
 
 _CACHED_BYTES = 64 * 2**20

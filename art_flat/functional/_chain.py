@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .._types import Norm
+from ..typing import Norm
 from ._operator_norm import SAFETY, largest_eigenvalue
 
 LARGEST = 384

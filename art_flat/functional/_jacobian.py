@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import torch
 from torch import nn
 
-from .._errors import UnknownNameError
-from .._types import Norm
+from ..errors import UnknownNameError
+from ..typing import Norm
 
 _ENTRIES = 1 << 23
 _SIGN_STEPS = 20

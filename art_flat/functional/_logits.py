@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from .._errors import InputError
+from ..errors import InputError
 
 
 class Spread(NamedTuple):

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 import torch
 
-from .._types import Norm
+from ..typing import Norm
 
 Linear = Callable[[torch.Tensor], torch.Tensor]
 """An affine map of a float64 tensor with a leading axis of 1; only its linear part counts."""

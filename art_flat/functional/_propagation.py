@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from .._errors import InputError, UnsupportedLayerError
-from .._types import Norm
+from ..errors import InputError, UnsupportedLayerError
+from ..typing import Norm
 from . import _functions
 from ._functions import function_layer
 from ._layers import LinearMap, layer, multiplication

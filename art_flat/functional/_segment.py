@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import torch
 
-from .._types import Norm
+from ..typing import Norm
 from ._chain import LARGEST, chain_constant
 from ._layers import LinearMap
 from ._operator_norm import column_norm, dense_matrix, infinity_norm, spectral_norm

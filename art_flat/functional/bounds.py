@@ -35,8 +35,8 @@ from typing import Literal, get_args
 
 import torch
 
-from .._checks import check_labels, check_number, radius_words
-from .._errors import InputError, UnknownNameError
+from .._utils.validation import check_labels, check_number, radius_words
+from ..errors import InputError, UnknownNameError
 from . import _directional, _increase, _inverse
 from ._increase import Samples, head_geometry
 from ._logits import check_logits

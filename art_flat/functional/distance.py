@@ -6,9 +6,9 @@ import math
 
 import torch
 
-from .._checks import check_delta, check_norm, radius_words
-from .._errors import InputError
-from .._types import NORMS, Norm
+from .._utils.validation import check_delta, check_norm, radius_words
+from ..errors import InputError
+from ..typing import NORMS, Norm
 from ._logits import wide
 
 

@@ -20,9 +20,9 @@ from typing import Literal, get_args
 import torch
 from torch import fx, nn
 
-from .._checks import check_inputs, check_norm, check_number
-from .._errors import InputError, UnknownNameError, UnsupportedLayerError
-from .._types import Norm
+from .._utils.validation import check_inputs, check_norm, check_number
+from ..errors import InputError, UnknownNameError, UnsupportedLayerError
+from ..typing import Norm
 from ._jacobian import largest_jacobian
 from ._operator_norm import constant_in_norm as constant_in_norm
 from ._propagation import Propagation

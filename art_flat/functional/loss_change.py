@@ -10,7 +10,7 @@ import math
 
 import torch
 
-from .._errors import InputError
+from ..errors import InputError
 from ._logits import check_logits, residual, two_classes, two_rows, wide
 
 

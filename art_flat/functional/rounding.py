@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import torch
 
-from .._types import Norm
+from ..typing import Norm
 from ._logits import wide
 from .distance import _difference, _length, distances, project
 

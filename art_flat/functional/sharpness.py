@@ -14,8 +14,8 @@ from __future__ import annotations
 
 import torch
 
-from .._checks import check_definition
-from .._types import Definition
+from .._utils.validation import check_definition
+from ..typing import Definition
 from . import _fused
 from ._logits import (
     Spread,

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import torch
 
-from .._arrays import to_numpy
-from .._checks import check_delta, check_inputs, check_labels, check_norm
-from .._errors import BudgetError, InputError
-from .._types import Norm
+from .._utils.arrays import to_numpy
+from .._utils.validation import check_delta, check_inputs, check_labels, check_norm
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, load_attacks
+from ..errors import BudgetError, InputError
 from ..functional import snap_into_balls
 from ..scores._points import Points, ScoredCase, check_points
 from ..scores._reduce import Bools, difference, found_in_any
+from ..typing import Norm
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import torch
 
-from .._arrays import like
-from .._errors import UnknownNameError
+from .._utils.arrays import like
+from ..errors import UnknownNameError
 from ..scores._points import check_share, something_left
 from ..scores._reduce import Floats, weighted_quantile
 
 if TYPE_CHECKING:
-    from .._types import Array
+    from ..typing import Array
 
 Reduction = Literal["mean", "quantile", "none"]
 """How numbers of n samples become one: their mean, a quantile, or not at all."""

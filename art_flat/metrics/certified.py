@@ -8,8 +8,8 @@ import numpy as np
 from torch import Tensor
 
 from .. import functional
-from .._arrays import like, to_numpy
-from .._checks import (
+from .._utils.arrays import like, to_numpy
+from .._utils.validation import (
     check_delta,
     check_epsilon,
     check_inputs,
@@ -18,8 +18,8 @@ from .._checks import (
     check_number,
     radius_words,
 )
-from .._errors import InputError, UnknownNameError
 from ..adapters import adapt
+from ..errors import InputError, UnknownNameError
 from ..evaluation.certificates import lipschitz_constants
 from ..functional import SOUND_BOUND_KINDS, BoundKind, LipschitzBound, LipschitzKind
 from ..scores._points import something_left
@@ -28,7 +28,7 @@ from ._reduction import Reduction, check_reduction, reduced
 from .robustness import loss_change_robustness
 
 if TYPE_CHECKING:
-    from .._types import Array, Norm
+    from ..typing import Array, Norm
 
 
 @radius_words

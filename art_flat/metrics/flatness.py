@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import functional
-from .._checks import check_definition, radius_words
-from .._errors import InputError
+from .._utils.validation import check_definition, radius_words
 from ..adapters import Adapter, Outputs, adapt
+from ..errors import InputError
 from ._case import Case, make_case
 from ._reduction import Reduction, check_reduction, reduced
 
 if TYPE_CHECKING:
-    from .._types import Array, Definition, Norm
+    from ..typing import Array, Definition, Norm
 
 
 @radius_words

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._checks import check_epsilon, radius_words
+from .._utils.validation import check_epsilon, radius_words
 from ..scores._reduce import found_in_any, worst_case_loss_change
 from ._case import Case, make_case
 from ._reduction import Reduction, check_reduction, reduced
 
 if TYPE_CHECKING:
-    from .._types import Array, Norm
+    from ..typing import Array, Norm
 
 
 @radius_words

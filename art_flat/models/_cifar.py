@@ -14,8 +14,8 @@ from torchvision.models.densenet import DenseNet
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
-from .._checks import check_number
-from .._random import forked
+from .._utils.random import forked
+from .._utils.validation import check_number
 
 
 class _ResNet(nn.Module):

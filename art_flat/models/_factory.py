@@ -17,8 +17,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._errors import ConfigError, InputError, UnknownNameError
-from .._random import forked
+from .._utils.random import forked
+from ..errors import ConfigError, InputError, UnknownNameError
 from ._weights import load_weights
 
 

@@ -8,8 +8,8 @@ from itertools import pairwise
 
 from torch import nn
 
-from .._errors import InputError
-from .._random import forked
+from .._utils.random import forked
+from ..errors import InputError
 
 
 def fcn(

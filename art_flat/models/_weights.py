@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from .._errors import InputError
+from ..errors import InputError
 
 _TRUST = "art-flat run --trust, or load_weights(..., trust=True)"
 _SAVE_ADVICE = "save the weights with art_flat.models.save_weights(model, 'weights.safetensors')"

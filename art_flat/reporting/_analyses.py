@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..analysis._bands import step_quantiles
+from ..summaries.step_quantiles import step_quantiles
 from ._look import power_of_ten
 from ._numbers import short, shorts, whole
 from .plots.analyses import ALONG_RAYS, RAYS, SWEEP_SHARES

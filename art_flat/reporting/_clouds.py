@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation import Results
-from ..evaluation.selection import OUTCOMES, Selection
+from ..summaries.selection import OUTCOMES, Selection
 from ._gallery import gallery
 from ._look import power_of_ten
 from ._numbers import evenly, short, shorts, whole

@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._errors import StoreError
+from ..errors import StoreError
 from ..evaluation import Results
 from ._clouds import Clouds
 from ._images import png, showable, triples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from ..evaluation.selection import OUTCOMES, Selection
+from ..summaries.selection import OUTCOMES, Selection
 
 KINDS = {
     "loss": "Largest loss increase",

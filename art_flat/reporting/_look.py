@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..evaluation.selection import OUTCOMES
+from ..summaries.selection import OUTCOMES
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY, GREY = (
     "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#8A8F98",

@@ -5,8 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .._types import Definition
-from .._wording import (
+from ..evaluation import ALL_ATTACKS, Results
+from ..typing import Definition
+from .text import (
     attack_title,
     column_titles,
     error_lines,
@@ -19,7 +20,6 @@ from .._wording import (
     summary_notes,
     target_lines,
 )
-from ..evaluation import ALL_ATTACKS, Results
 
 
 def to_markdown(

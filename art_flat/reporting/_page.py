@@ -10,16 +10,16 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from .._checks import check_definition
-from .._replace import replace_file
-from .._types import Definition
-from .._wording import failure_counts, not_run_lines, target_lines
+from .._utils.replace import replace_file
+from .._utils.validation import check_definition
+from ..diagnostics.finding import SEVERITIES
 from ..evaluation import Results
-from ..evaluation._findings import SEVERITIES
+from ..typing import Definition
 from ._analyses import read_findings
 from ._data import page_data
 from ._look import radius_text
 from ._verdict import verdicts
+from .text import failure_counts, not_run_lines, target_lines
 
 _PARTS = files(__package__) / "page"
 

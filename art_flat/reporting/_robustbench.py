@@ -13,12 +13,12 @@ from typing import Any
 
 import pandas as pd
 
-from .._errors import InputError, StoreError
-from .._replace import replace_file
-from .._types import Norm
+from .._utils.replace import replace_file
+from ..errors import InputError, StoreError
 from ..evaluation import ALL_ATTACKS, Results
-from ..evaluation.records import TABLES
-from ..evaluation.summary import summarise
+from ..records.schema import TABLES
+from ..summaries._summary import summarise
+from ..typing import Norm
 
 AUTOATTACK = (
     "torchattacks:APGD(loss='ce', n_restarts=1, steps=100) @standard.1",

@@ -7,10 +7,10 @@ from typing import Any
 
 import pandas as pd
 
-from .._wording import marked_share, origin, unfinished_notes
 from ..evaluation import ALL_ATTACKS
 from ._look import NORM_SIGNS, radius_text
 from ._numbers import percent
+from .text import marked_share, origin, unfinished_notes
 
 
 def overall(summary: pd.DataFrame) -> pd.DataFrame:

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from .._arrays import to_numpy, to_tensor
-from .._checks import check_labels, check_number
-from .._errors import InputError
+from .._utils.arrays import to_numpy, to_tensor
+from .._utils.validation import check_labels, check_number
+from ..errors import InputError
 from ..functional import cross_entropy
 from ._reduce import Bools, Floats, difference, evaluated_samples, found_in_any, least, smallest_increase
 

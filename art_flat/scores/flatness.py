@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._checks import check_number
-from .._errors import InputError
+from .._utils.validation import check_number
+from ..errors import InputError
 from ._points import (
     check_mask,
     check_pairs,

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .._errors import InputError
+from ..errors import InputError
 from ._points import (
     check_case,
     check_column,

@@ -10,9 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from art_flat._checks import check_number
-from art_flat._errors import InputError
-
+from .._utils.validation import check_number
+from ..errors import InputError
 from ._points import check_column, check_weight, something_left
 from ._reduce import area_ratio, mean_ratio
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._checks import check_epsilon, radius_words
+from .._utils.validation import check_epsilon, radius_words
 from ._points import check_case, something_left
 from ._reduce import found_in_any, robust_share, weighted_share, worst_case_loss_change
 

@@ -8,8 +8,8 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_count, check_delta, check_norm, check_number
-from .._errors import InputError
+from .._utils.validation import check_count, check_delta, check_norm, check_number
+from ..errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)

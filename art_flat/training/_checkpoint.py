@@ -14,8 +14,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from .._errors import InputError
-from .._replace import replace_file
+from .._utils.replace import replace_file
+from ..errors import InputError
 
 
 @dataclass(frozen=True)

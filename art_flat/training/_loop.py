@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .._errors import InputError
-from .._random import derive_seed, forked
+from .._utils.random import derive_seed, forked
+from ..errors import InputError
 from ._adversary import Adversary
 from ._art import ArtTrainer
 from ._augment import augment

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .._checks import check_count, check_inputs, check_labels, check_number
-from .._errors import InputError
+from .._utils.validation import check_count, check_inputs, check_labels, check_number
+from ..errors import InputError
 from ._adversary import Adversary
 from ._checkpoint import Checkpoint, fingerprint
 from ._loop import Loop

@@ -24,7 +24,7 @@ from typing import Any
 
 import torch
 
-from art_flat.evaluation.manifest import environment
+from art_flat.records.manifest import environment
 
 Work = Callable[[], Any]
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "mnist"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from art_flat.evaluation import Results
-from art_flat.evaluation.records import ADVERSARIAL, CLEAN, make_frame
+from art_flat.records.schema import ADVERSARIAL, CLEAN, make_frame
 
 from ._harness import Row, Settings, median_seconds
 

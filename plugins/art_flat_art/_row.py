@@ -11,10 +11,10 @@ from typing import Any, Literal
 import numpy as np
 from art.attacks import evasion
 
-from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Problem
 from art_flat.attacks.base import Access, Budget
+from art_flat.typing import Norm
 
 from ._compat import nothing
 from ._view import CHANNELS_FIRST, Layout

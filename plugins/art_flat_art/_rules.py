@@ -6,10 +6,10 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Problem
 from art_flat.attacks.view import Window
+from art_flat.typing import Norm
 
 from ._compat import installed
 

@@ -9,12 +9,12 @@ import foolbox
 import numpy as np
 import torch
 
-from art_flat._errors import AttackNotUsableError, ParameterError
-from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
 from art_flat.attacks.base import Steps
 from art_flat.attacks.view import UnitView
+from art_flat.errors import AttackNotUsableError, ParameterError
+from art_flat.typing import Norm
 
 from ._row import STEP, Row
 

@@ -11,8 +11,8 @@ from typing import Any
 import foolbox
 from foolbox.attacks.base import FixedEpsilonAttack, MinimizationAttack
 
-from art_flat._types import Norm
 from art_flat.attacks.base import Access, Budget
+from art_flat.typing import Norm
 
 STEP = "abs_stepsize"
 _HIDDEN = (

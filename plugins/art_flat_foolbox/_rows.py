@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from art_flat._types import Norm
+from art_flat.typing import Norm
 
 from ._row import Row
 

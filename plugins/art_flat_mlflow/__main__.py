@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from art_flat import Results
-from art_flat._errors import ArtFlatError
+from art_flat.errors import ArtFlatError
 
 from ._log import log_results
 

@@ -17,7 +17,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.tracking import MlflowClient
 
 from art_flat import Results
-from art_flat._errors import InputError
+from art_flat.errors import InputError
 from art_flat.evaluation import ALL_ATTACKS
 
 _KEYS = ("model", "attack", "source_model", "norm", "delta", "maximises_loss")

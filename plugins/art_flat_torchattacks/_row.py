@@ -10,10 +10,10 @@ from typing import Any, Literal
 import torch
 import torchattacks
 
-from art_flat._types import Norm
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Problem
 from art_flat.attacks.view import UnitView
+from art_flat.typing import Norm
 
 SET_BY_CALL: Mapping[str, str] = {
     "eps": "pass `delta` to the call, in units of the classifier's clip_values",

@@ -9,8 +9,8 @@ from typing import Any, NoReturn
 import torch
 import torchattacks
 
-from art_flat._errors import AttackNotUsableError, InputError
 from art_flat.attacks import load_attack
+from art_flat.errors import AttackNotUsableError, InputError
 from art_flat.functional import project
 
 from ._attack import LibraryAttack

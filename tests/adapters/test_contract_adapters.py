@@ -17,8 +17,8 @@ from tolerances import close, near
 from torch import nn
 
 import art_flat as af
-from art_flat._errors import InputError
 from art_flat.adapters.base import Adapter, Head, Outputs
+from art_flat.errors import InputError
 
 N, D = 9, 6
 

@@ -9,8 +9,8 @@ from tolerances import close, near
 from torch import nn
 
 import art_flat as af
-from art_flat._errors import HeadNotFoundError, UnsupportedEstimatorError
 from art_flat.adapters._relation import find_relation
+from art_flat.errors import HeadNotFoundError, UnsupportedEstimatorError
 from art_flat.models import vgg11_bn
 
 SHAPE = (3, 32, 32)

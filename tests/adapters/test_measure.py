@@ -9,9 +9,9 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 import art_flat as af
-from art_flat._errors import InputError
 from art_flat.adapters import _batches, base
 from art_flat.adapters.base import Adapter, Head, Outputs
+from art_flat.errors import InputError
 
 rng = np.random.default_rng(0)
 X, Y = rng.random((7, 1, 4, 4), dtype=np.float32), np.array([0, 1, 2, 0, 1, 2, 0])

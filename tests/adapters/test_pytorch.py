@@ -15,7 +15,7 @@ from tolerances import close, rounding
 from torch import nn
 
 import art_flat as af
-from art_flat._errors import HeadNotFoundError, InputError, UnsupportedEstimatorError
+from art_flat.errors import HeadNotFoundError, InputError, UnsupportedEstimatorError
 
 SHAPE = (2, 5, 5)
 

@@ -10,7 +10,7 @@ from art.estimators.classification import SklearnClassifier
 from sklearn.linear_model import LogisticRegression
 
 import art_flat as af
-from art_flat._errors import InputError, UnsupportedEstimatorError
+from art_flat.errors import InputError, UnsupportedEstimatorError
 
 
 def data(k, n=60, d=5):

@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 
 import art_flat as af
-from art_flat._errors import InputError, UnsupportedEstimatorError
+from art_flat.errors import InputError, UnsupportedEstimatorError
 
 
 def data(k=3, n=60, d=5):

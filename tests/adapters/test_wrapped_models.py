@@ -10,8 +10,8 @@ from tolerances import close, rounding
 from torch import nn
 
 import art_flat as af
-from art_flat._errors import HeadNotFoundError, UnsupportedEstimatorError
 from art_flat.adapters._state import as_written
+from art_flat.errors import HeadNotFoundError, UnsupportedEstimatorError
 
 X = np.random.default_rng(0).random((6, 8)).astype(np.float32)
 Y = np.arange(6) % 3

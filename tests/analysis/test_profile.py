@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from tolerances import close, near
 
-from art_flat._errors import InputError, UnknownNameError
 from art_flat.analysis import radial_profile
+from art_flat.errors import InputError, UnknownNameError
 
 ALL = ("adversarial", "random", "class", "manifold")
 

@@ -8,9 +8,9 @@ import torch
 from tolerances import close
 
 import art_flat as af
-from art_flat._errors import InputError, ParameterError
 from art_flat.analysis import ScaledHead, scale_sweep
-from art_flat.evaluation._gradients import zero_gradients
+from art_flat.diagnostics.zero_gradients import zero_gradients
+from art_flat.errors import InputError, ParameterError
 from art_flat.models import as_classifier
 
 

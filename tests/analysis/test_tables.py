@@ -7,10 +7,10 @@ import pandas as pd
 import pytest
 
 import art_flat as af
-from art_flat._errors import AttackNotUsableError, ConfigError
 from art_flat.analysis import ScaledHead
-from art_flat.analysis._tables import write_analyses
-from art_flat.config import carry_out, parse_config
+from art_flat.analysis._write_analyses import write_analyses
+from art_flat.cli.config import carry_out, parse_config
+from art_flat.errors import AttackNotUsableError, ConfigError
 
 CONFIG = {
     "seed": 3,

@@ -11,9 +11,9 @@ from tolerances import close
 from torch import nn
 
 import art_flat as af
-from art_flat._errors import InputError, ParameterError, UnknownNameError
 from art_flat.analysis import trace_attack
 from art_flat.attacks import Attack, AttackInfo, load_attack
+from art_flat.errors import InputError, ParameterError, UnknownNameError
 from art_flat.models import as_classifier
 
 COLUMNS = ["sample", "step", "loss", "kappa", "log_kappa", "confidence", "label", "distance"]

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import art_flat as af
-from art_flat._errors import AttackNotUsableError, BudgetError, InputError, ParameterError
 from art_flat.attacks import Attack, AttackInfo
+from art_flat.errors import AttackNotUsableError, BudgetError, InputError, ParameterError
 
 
 def make(run, *, norms=("Linf", "L2", "L1", "L0"), defaults=None, **facts):

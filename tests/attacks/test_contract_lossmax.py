@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from art_flat._errors import ModelChangedError
 from art_flat.attacks import Attack, AttackInfo
-from art_flat.attacks.testing import AttackContract
+from art_flat.errors import ModelChangedError
+from art_flat.testing.attack_contract import AttackContract
 
 
 class TestPGDLinf(AttackContract):

@@ -12,8 +12,8 @@ from torch import nn
 
 import art_flat as af
 from art_flat import metrics
-from art_flat._errors import InputError, StoreError
 from art_flat.attacks import as_attack, load_attacks
+from art_flat.errors import InputError, StoreError
 from art_flat.models import as_classifier, fcn
 
 STEP = 0.1

@@ -5,8 +5,8 @@ import pytest
 from tolerances import close
 
 import art_flat as af
-from art_flat._errors import InputError
-from art_flat.attacks.testing import AttackContract
+from art_flat.errors import InputError
+from art_flat.testing.attack_contract import AttackContract
 
 
 class TestGaussianLinf(AttackContract):

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 import art_flat as af
-from art_flat._errors import AttackNotUsableError, InputError
 from art_flat.attacks import as_attack
+from art_flat.errors import AttackNotUsableError, InputError
 
 MEAN, STD, SHAPE, K, N = [0.4, 0.5, 0.3], [0.2, 0.3, 0.25], (3, 4, 4), 4, 10
 mean, std = (torch.tensor(v).view(1, 3, 1, 1) for v in (MEAN, STD))

@@ -9,10 +9,10 @@ import torch
 from tolerances import close
 
 import art_flat as af
-from art_flat._errors import AttackNotUsableError, BudgetError, InputError, UnknownNameError
 from art_flat.attacks import as_attack, load_attacks
-from art_flat.attacks.testing import AttackContract
+from art_flat.errors import AttackNotUsableError, BudgetError, InputError, UnknownNameError
 from art_flat.models import as_classifier
+from art_flat.testing.attack_contract import AttackContract
 
 
 def sign_step(module, x, y, delta=0.2, norm="Linf"):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import art_flat as af
-from art_flat._errors import ArtFlatError, InputError, ParameterError
+from art_flat.errors import ArtFlatError, InputError, ParameterError
 
 STEPS = [
     ("art_flat:PGD", "step_size"), ("torchattacks:PGD", "alpha"), ("art:ProjectedGradientDescent", "eps_step"),

@@ -6,8 +6,8 @@ import warnings
 import pytest
 
 import art_flat as af
-from art_flat._errors import ConfigError, InputError, ParameterError, UnknownNameError
 from art_flat.attacks import SUITES, PluginWarning, SuiteWarning, load_attacks, load_suite, registry
+from art_flat.errors import ConfigError, InputError, ParameterError, UnknownNameError
 
 
 def test_every_plugin_is_listed_by_its_own_name():

@@ -6,8 +6,8 @@ from importlib.resources import files
 import pytest
 
 import art_flat as af
-from art_flat._errors import ConfigError
 from art_flat.attacks import SUITES, SuiteWarning, load_suite
+from art_flat.errors import ConfigError
 
 
 def specs(name):

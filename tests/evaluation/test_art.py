@@ -13,7 +13,7 @@ from art.evaluations.evaluation import Evaluation
 from art.evaluations.security_curve import SecurityCurve
 from torch import nn
 
-from art_flat._errors import InputError, ParameterError
+from art_flat.errors import InputError, ParameterError
 from art_flat.evaluation import FlatnessEvaluation, Results
 from art_flat.models import as_classifier
 

@@ -6,7 +6,7 @@ import torch
 from tolerances import close
 
 import art_flat as af
-from art_flat._errors import InputError
+from art_flat.errors import InputError
 from art_flat.evaluation import ALL_ATTACKS
 from art_flat.models import as_classifier
 

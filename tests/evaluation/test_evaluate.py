@@ -10,11 +10,11 @@ import torch
 from tolerances import close
 
 import art_flat as af
-from art_flat._errors import InputError, ParameterError, StoreError, UnknownNameError
 from art_flat.attacks import Attack, AttackInfo
+from art_flat.errors import InputError, ParameterError, StoreError, UnknownNameError
 from art_flat.evaluation import ALL_ATTACKS
-from art_flat.evaluation.records import ADVERSARIAL, CLEAN, TABLES
-from art_flat.evaluation.store import DamagedFileWarning
+from art_flat.records.schema import ADVERSARIAL, CLEAN, TABLES
+from art_flat.records.store import DamagedFileWarning
 
 DELTAS = {"Linf": [0.05, 0.15], "L2": [0.5]}
 ATTACKS = ["art_flat:PGD(steps=5)", "art_flat:APGD(steps=5)"]

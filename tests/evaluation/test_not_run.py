@@ -7,8 +7,8 @@ import torch
 
 import art_flat as af
 from art_flat import metrics
-from art_flat._errors import InputError
 from art_flat.attacks import as_attack
+from art_flat.errors import InputError
 from art_flat.models import as_classifier, fcn
 from art_flat.reporting._page import render
 

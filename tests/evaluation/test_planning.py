@@ -8,7 +8,7 @@ from run_cases import attack, same, small_run
 import art_flat as af
 from art_flat.evaluation import Plan, plan
 from art_flat.evaluation.planning import CLEAN_PASS, _line
-from art_flat.evaluation.run import check_run
+from art_flat.evaluation.settings import check_run
 
 SECONDS = 0.004
 

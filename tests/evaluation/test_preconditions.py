@@ -11,8 +11,8 @@ from torch import nn
 
 import art_flat as af
 from art_flat.attacks import as_attack
+from art_flat.diagnostics.asked import ask_data, asked_samples
 from art_flat.evaluation import Results, diagnose
-from art_flat.evaluation._asked import ask_data, asked_samples
 from art_flat.models import as_classifier
 from art_flat.reporting._page import render
 

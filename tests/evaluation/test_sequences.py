@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 import art_flat as af
-from art_flat._errors import InputError
 from art_flat.attacks import load_attack
+from art_flat.errors import InputError
 
 WEAK = "art_flat:GaussianNoise @mine.1"
 MIDDLE = "art_flat:PGD(steps=1) @mine.2"

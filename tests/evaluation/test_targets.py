@@ -9,10 +9,10 @@ from torch import nn
 from typer.testing import CliRunner
 
 import art_flat as af
-from art_flat import cli
-from art_flat._errors import ConfigError, InputError, StoreError, UnknownNameError
 from art_flat.attacks import as_attack
-from art_flat.config import prepare, read_config
+from art_flat.cli.app import app as cli
+from art_flat.cli.config import prepare, read_config
+from art_flat.errors import ConfigError, InputError, StoreError, UnknownNameError
 from art_flat.evaluation.targets import least_likely
 from art_flat.models import as_classifier
 

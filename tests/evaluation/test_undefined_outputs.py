@@ -14,8 +14,8 @@ import art_flat as af
 from art_flat import metrics, scores
 from art_flat.attacks import as_attack
 from art_flat.evaluation import ALL_ATTACKS, Results
-from art_flat.evaluation.records import UNDEFINED_OUTPUTS
 from art_flat.models import as_classifier
+from art_flat.records.schema import UNDEFINED_OUTPUTS
 from art_flat.reporting._page import render
 
 N, M = 20, 3

@@ -4,7 +4,7 @@ import pytest
 import torch
 from bounds_cases import every_kind, head, rounding
 
-from art_flat import _errors
+from art_flat import errors as _errors
 from art_flat.functional import bounds
 from art_flat.functional.bounds import feature_radius, loss_increase_bound
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tolerances import close, near
 
-from art_flat._errors import InputError, ParameterError, UnknownNameError
+from art_flat.errors import InputError, ParameterError, UnknownNameError
 from art_flat.functional import distance, project
 
 NORMS = ["Linf", "L2", "L1", "L0"]

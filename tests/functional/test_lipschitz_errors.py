@@ -6,7 +6,7 @@ from lipschitz_cases import Net, small
 from torch import nn
 from torch.nn import functional as F
 
-from art_flat import _errors
+from art_flat import errors as _errors
 from art_flat.functional.lipschitz import lipschitz_constant
 
 

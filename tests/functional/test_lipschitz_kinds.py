@@ -7,7 +7,7 @@ from lipschitz_cases import NORMS, Net, jacobian, norm_from, randomised, seen, s
 from torch import nn
 from torch.nn import functional as F
 
-from art_flat._errors import InputError
+from art_flat.errors import InputError
 from art_flat.functional import _operator_norm
 from art_flat.functional.lipschitz import (
     LipschitzBound,

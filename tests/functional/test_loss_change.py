@@ -4,7 +4,7 @@ import pytest
 import references
 import torch
 
-from art_flat._errors import InputError
+from art_flat.errors import InputError
 from art_flat.functional import cross_entropy, loss_change, margin, minimum_loss_increase_lower_bound
 
 PER_SAMPLE = {

@@ -10,7 +10,7 @@ from sharpness_cases import ALL
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 from art_flat import functional as F
-from art_flat._types import DEFINITIONS, NORMS
+from art_flat.typing import DEFINITIONS, NORMS
 
 N, D = 6, 32
 STAYS = {

@@ -5,7 +5,8 @@ import torch
 from sharpness_cases import ALL, DEFINITIONS, close, each, head
 from tolerances import rounding
 
-from art_flat import _errors, functional
+from art_flat import errors as _errors
+from art_flat import functional
 from art_flat.functional import (
     gini_impurity,
     hessian_max_eigenvalue,

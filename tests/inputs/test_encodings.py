@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import art_flat
-from art_flat import _terminal
 from art_flat.attacks import load_attacks
-from art_flat.config import read_config
+from art_flat.cli.app import terminal as _terminal
+from art_flat.cli.config import read_config
 
 CONFIG = """
 deltas = { Linf = [0.1] }

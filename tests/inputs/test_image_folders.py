@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 import art_flat as af
-from art_flat._errors import InputError
 from art_flat.datasets import _imagefolder, load_dataset
+from art_flat.errors import InputError
 
 RNG = np.random.default_rng(0)
 

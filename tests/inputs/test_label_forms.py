@@ -10,9 +10,9 @@ from art.estimators.classification import SklearnClassifier
 from sklearn.linear_model import LogisticRegression
 
 import art_flat as af
-from art_flat._checks import check_inputs, check_labels
-from art_flat._errors import InputError
+from art_flat._utils.validation import check_inputs, check_labels
 from art_flat.datasets import stack_batches
+from art_flat.errors import InputError
 
 Y = np.array([2, 0, 1, 1, 0, 2])
 ONE_HOT = Y[:, None] == np.arange(3)

@@ -10,9 +10,9 @@ import pytest
 from attack_cases import ART, ART_COLOUR, LARGER, TORCHATTACKS, UNFIT, Larger
 from attack_cells import CELLS, Cell, problem, radius
 
-from art_flat._errors import AttackNotUsableError
 from art_flat.attacks import list_attacks, load_attack
-from art_flat.attacks.testing import AttackContract
+from art_flat.errors import AttackNotUsableError
+from art_flat.testing.attack_contract import AttackContract
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 SOME = {

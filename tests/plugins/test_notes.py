@@ -4,7 +4,7 @@ import pytest
 from typer.testing import CliRunner
 
 from art_flat.attacks import list_attacks
-from art_flat.cli import app
+from art_flat.cli.app import app
 
 DEFECTS = {
     "art:AutoConjugateGradient": "with cross-entropy it hardly attacks",

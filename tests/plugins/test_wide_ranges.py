@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import art_flat as af
-from art_flat._errors import AttackNotUsableError
+from art_flat.errors import AttackNotUsableError
 from art_flat.scorers import loss_change_robustness_scorer
 
 RANGES = [(0.0, 255.0), (-1e5, 1e5), (-np.inf, np.inf)]

@@ -3,7 +3,7 @@
 import pytest
 
 import art_flat as af
-from art_flat.config import carry_out, parse_config
+from art_flat.cli.config import carry_out, parse_config
 from art_flat.models import save_weights
 
 DELTAS = {"Linf": [0.1, 0.2], "L2": [0.5]}

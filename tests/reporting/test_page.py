@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 import art_flat as af
-from art_flat._errors import UnknownNameError
+from art_flat.errors import UnknownNameError
 from art_flat.evaluation import Results
 from art_flat.reporting._page import render
 

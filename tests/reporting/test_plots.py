@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
-from art_flat._errors import InputError, StoreError, UnknownNameError
+from art_flat.errors import InputError, StoreError, UnknownNameError
 from art_flat.evaluation import ALL_ATTACKS, Results
 from art_flat.reporting import _look, plots
 from art_flat.reporting._images import image_layout, triples

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from art_flat._errors import InputError
+from art_flat.errors import InputError
 from art_flat.functional import log_gini_impurity, log_relative_sharpness
 from art_flat.scores import (
     confidently_wrong_fraction,

@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from art_flat._errors import InputError
+from art_flat.errors import InputError
 from art_flat.scores import (
     minimum_adversarial_distance,
     minimum_loss_increase,

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from art_flat._errors import InputError
+from art_flat.errors import InputError
 from art_flat.scores import distance_optimality_score, loss_optimality_score
 
 RNG = np.random.default_rng(0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score
 
 import art_flat.scores
-from art_flat._errors import InputError, ParameterError
+from art_flat.errors import InputError, ParameterError
 from art_flat.scores import (
     loss_change_robustness_score,
     prediction_robustness_score,

@@ -9,9 +9,9 @@ from art.attacks.evasion import ProjectedGradientDescentPyTorch
 from tolerances import close
 from torch import nn
 
-from art_flat._errors import InputError
-from art_flat._random import forked
+from art_flat._utils.random import forked
 from art_flat.datasets import load_dataset
+from art_flat.errors import InputError
 from art_flat.models import as_classifier, digits_cnn, fcn, resnet18
 from art_flat.training import Adversary, train
 from art_flat.training._augment import augment

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from art_flat._errors import InputError
+from art_flat.errors import InputError
 from art_flat.models import resnet18
 from art_flat.training import Adversary, train
 from art_flat.training._checkpoint import Checkpoint

@@ -11,8 +11,8 @@ import torch
 from tolerances import close
 from torch import nn
 
-from art_flat._errors import InputError
 from art_flat.datasets import load_dataset
+from art_flat.errors import InputError
 from art_flat.models import digits_cnn, fcn, mnist_cnn, resnet18
 from art_flat.training import train
 

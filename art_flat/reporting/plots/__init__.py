@@ -4,14 +4,14 @@ from .analyses import plot_radial_profile as plot_radial_profile
 from .analyses import plot_scale_sweep as plot_scale_sweep
 from .analyses import plot_trajectories as plot_trajectories
 from .attacks import plot_attacks as plot_attacks
+from .curves import plot_bracket as plot_bracket
+from .curves import plot_security_curve as plot_security_curve
+from .curves import plot_surface as plot_surface
 from .detection import plot_detection as plot_detection
-from .flatness import plot_confidence as plot_confidence
-from .flatness import plot_distributions as plot_distributions
-from .flatness import plot_kappa as plot_kappa
-from .robustness import plot_bracket as plot_bracket
-from .robustness import plot_security_curve as plot_security_curve
-from .robustness import plot_surface as plot_surface
 from .samples import plot_samples as plot_samples
+from .sharpness import plot_confidence as plot_confidence
+from .sharpness import plot_distributions as plot_distributions
+from .sharpness import plot_kappa as plot_kappa
 
 __all__ = [
     "plot_attacks",

@@ -6,8 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..._checks import check_delta, check_norm
-from ..._errors import InputError
+from ..._utils.validation import check_delta, check_norm
+from ...errors import InputError
 from ...evaluation import Results
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..._errors import InputError
-from ...analysis._bands import step_quantiles
+from ...errors import InputError
+from ...summaries.step_quantiles import step_quantiles
 from .._look import BLUE, CYCLE, LOG10, RED, SHARE, cell_title, legend_below, new_figure, wrapped
 from ._choose import only
 
@@ -195,7 +195,7 @@ def plot_radial_profile(rays: pd.DataFrame, *, model: str | None = None, quantit
 
 
 def _logarithmic(axes: Any) -> None:
-    from .flatness import label_powers
+    from .sharpness import label_powers
 
     label_powers(axes.yaxis)
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from ..._checks import check_epsilon, radius_words
-from ..._wording import origin
+from ..._utils.validation import check_epsilon, radius_words
 from ...evaluation import ALL_ATTACKS, Results
 from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure, rows_height, short_lines
+from ..text import origin
 from ._choose import choose_cell
 
 

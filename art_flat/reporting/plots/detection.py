@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..._errors import InputError
+from ...errors import InputError
 from .._look import CYCLE, GREY, delta_label, new_figure, wrapped
 from ._choose import only
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._checks import radius_words
-from ..._errors import InputError, StoreError, UnknownNameError
-from ..._types import Definition
+from ..._utils.validation import radius_words
+from ...errors import InputError, StoreError, UnknownNameError
 from ...evaluation import Results
+from ...typing import Definition
 from .._gallery import KINDS, gallery
 from .._images import showable, triples
 from .._look import cell_title, new_figure

@@ -1,0 +1,78 @@
+"""The one door between NumPy and torch: what came in goes out."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from .foreign_arrays import as_numbers, dense_real, torch_dtype_safe
+
+if TYPE_CHECKING:
+    from ..typing import Array
+
+
+def to_numpy(value: Any) -> np.ndarray:
+    """Any array, tensor, series or list as a NumPy array; a copy only where it must be one."""
+    if isinstance(value, torch.Tensor):
+        tensor = value.detach().cpu().resolve_conj().resolve_neg()
+        value = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
+    return np.asarray(value)
+
+
+def to_tensor(
+    value: Any,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    read_only: bool = False,
+    name: str = "",
+) -> torch.Tensor:
+    """Any array, tensor, series or list as a tensor; a copy only where it must be one.
+
+    Args:
+        value: The numbers.
+        device: Where to.
+        dtype: Of which type.
+        read_only: Nothing will be written into the tensor, so that an array that may not be written to (a file mapped
+            into memory) need not be copied.
+        name: The argument that the numbers were passed as, for errors.
+
+    Returns:
+        The tensor, on `device` and in `dtype` where they are given.
+
+    Raises:
+        InputError: If the values are not real numbers.
+    """
+    if not isinstance(value, torch.Tensor):
+        array = as_numbers(value, name)
+        if (
+            not (array.flags.writeable or read_only)
+            or any(s < 0 for s in array.strides)
+            or not array.dtype.isnative
+        ):
+            array = np.array(array, dtype=array.dtype.newbyteorder("="))
+        array = torch_dtype_safe(array)
+        value = torch.from_numpy(array) if array.flags.writeable else _not_to_be_written(array)
+    tensor = dense_real(value, name)
+    return tensor.to(device=device, dtype=dtype)
+
+
+def _not_to_be_written(array: np.ndarray) -> torch.Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(array)
+
+
+def n_samples(value: Any) -> int:
+    """The number of rows of any array, sparse matrix or list."""
+    return int(value.shape[0]) if hasattr(value, "shape") else len(value)
+
+
+def like(result: torch.Tensor, source: Any) -> Array:
+    """`result` in the kind of array that `source` is: a tensor on its device, or NumPy."""
+    if isinstance(source, torch.Tensor):
+        return result.to(source.device)
+    return to_numpy(result)

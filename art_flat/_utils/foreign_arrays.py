@@ -1,0 +1,154 @@
+"""Arrays of third-party libraries as NumPy arrays of numbers, or one sentence that names the argument."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..errors import InputError
+
+_WIDER = {np.dtype(f"uint{bits}"): np.dtype("int64") for bits in (16, 32, 64)}
+"""Unsigned types in which torch computes little."""
+
+
+def as_numbers(value: Any, name: str = "") -> np.ndarray:
+    """An array, list, sparse matrix, data frame, series or Arrow table as a NumPy array of real numbers.
+
+    Args:
+        value: The numbers; sparse ones are made dense.
+        name: The argument they were passed as, for errors.
+
+    Returns:
+        The array, of kind bool, int or float; the same memory where that is possible.
+
+    Raises:
+        InputError: If `value` holds something else than real numbers, or is a loader or an iterator.
+    """
+    expected = f"`{name}` must be an array of numbers" if name else "expected an array of numbers"
+    _refuse_batches(value, name or "x")
+    try:
+        array = np.asarray(value.toarray() if _is_sparse(value) else value)
+        if array.dtype == object and hasattr(value, "to_numpy"):
+            array = value.to_numpy(dtype=_common_dtype(value), na_value=np.nan)
+    except MemoryError as error:
+        raise InputError(f"{expected} that fits into memory when it is dense: {error}") from None
+    except (ValueError, TypeError) as error:
+        if (text := _first_text(value)) is not None:
+            raise InputError(_text_message(expected, text)) from None
+        raise InputError(f"{expected}: {error}; all samples must have one shape") from None
+    if array.dtype.kind in "biuf":
+        return array
+    if (text := _first_text(array)) is not None:
+        raise InputError(_text_message(expected, text))
+    advice = "; all samples must have one shape" if array.dtype == object else ""
+    raise InputError(f"{expected}, got {array.dtype} with shape {array.shape}{advice}")
+
+
+def torch_dtype_safe(array: np.ndarray) -> np.ndarray:
+    """The array in a type that torch has: unsigned integers become int64, long doubles float64."""
+    if array.dtype in _WIDER:
+        return array.astype(_WIDER[array.dtype])
+    return array.astype(np.float64) if array.dtype == np.longdouble != np.float64 else array
+
+
+def dense_real(tensor: torch.Tensor, name: str = "") -> torch.Tensor:
+    """A tensor of real numbers, strided, in a type in which torch computes.
+
+    Args:
+        tensor: The numbers; sparse ones are made dense.
+        name: The argument they were passed as, for errors.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        InputError: If the numbers are complex.
+    """
+    if tensor.is_complex():
+        raise InputError(
+            f"{f'`{name}`' if name else 'the tensor'} must hold real numbers, got {tensor.dtype}"
+        )
+    dense = tensor if tensor.layout == torch.strided else tensor.to_dense()
+    return dense.to(torch.int64) if dense.dtype in {torch.uint16, torch.uint32, torch.uint64} else dense
+
+
+def is_batches(value: Any) -> bool:
+    """Whether a value gives batches or samples one after another, as a `DataLoader` or a generator does."""
+    if isinstance(value, (torch.utils.data.DataLoader, torch.utils.data.Dataset)):
+        return True
+    return isinstance(value, Iterable) and not hasattr(value, "__len__") and not hasattr(value, "__array__")
+
+
+def stack_batches(batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """Inputs and labels of a `DataLoader`, or of anything that gives pairs (x, y) of batches, in memory.
+
+    Each batch is read once, so a loader that shuffles or augments gives the samples as they came this time.
+
+    Args:
+        batches: Gives (x, y): inputs (m, ...) and labels (m,) or (m, k), of any m.
+
+    Returns:
+        Inputs (n, ...) and labels (n,) or (n, k).
+
+    Raises:
+        InputError: If there is no batch, or one is not a pair.
+
+    >>> import torch
+    >>> from torch.utils.data import DataLoader, TensorDataset
+    >>> loader = DataLoader(TensorDataset(torch.rand(5, 2), torch.arange(5)), batch_size=2)
+    >>> x, y = stack_batches(loader)
+    >>> x.shape, y.tolist()
+    ((5, 2), [0, 1, 2, 3, 4])
+    """
+    from .arrays import to_numpy
+
+    if isinstance(batches, torch.utils.data.Dataset):
+        batches = torch.utils.data.DataLoader(batches, batch_size=64)
+    parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    for batch in batches:
+        if not isinstance(batch, (tuple, list)) or len(batch) != 2:
+            raise InputError(f"`batches` must give pairs (x, y) of batches, got a {type(batch).__name__}")
+        for part, values in zip(parts, batch, strict=True):
+            part.append(to_numpy(values))
+    if not parts[0]:
+        raise InputError("`batches` gave no batch; an iterator can be read only once")
+    try:
+        x, y = map(np.concatenate, parts)
+    except ValueError as error:
+        raise InputError(f"the batches do not fit together: {error}") from None
+    return x, y
+
+
+def _refuse_batches(value: Any, name: str) -> None:
+    if is_batches(value):
+        raise InputError(
+            f"`{name}` is a {type(value).__name__}, not an array; stack its batches first: "
+            "x, y = art_flat.datasets.stack_batches(loader)"
+        )
+
+
+def _is_sparse(value: Any) -> bool:
+    return hasattr(value, "toarray") and hasattr(value, "nnz")
+
+
+def _common_dtype(frame: Any) -> np.dtype:
+    """The NumPy type that holds every column of a data frame or series of extension types."""
+    columns = list(frame.dtypes) if hasattr(frame, "columns") else [frame.dtype]
+    if bool(np.any(frame.isna())):
+        return np.dtype(np.float64)
+    return np.result_type(*(getattr(dtype, "numpy_dtype", dtype) for dtype in columns))
+
+
+def _first_text(value: Any) -> str | None:
+    flat = np.asarray(value, dtype=object).ravel() if not isinstance(value, np.ndarray) else value.ravel()
+    return next((str(entry) for entry in flat[:1000] if isinstance(entry, (str, bytes))), None)
+
+
+def _text_message(expected: str, text: str) -> str:
+    return (
+        f"{expected}, got text such as {text!r}; for labels, pass class indices: "
+        "sklearn.preprocessing.LabelEncoder().fit_transform(labels)"
+    )

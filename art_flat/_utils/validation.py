@@ -1,0 +1,267 @@
+"""Checks of what users pass in; each raises an error that says what to do."""
+
+from __future__ import annotations
+
+import functools
+import math
+import operator
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from typing import Any, ParamSpec, TypeVar, cast
+
+import numpy as np
+import torch
+
+from ..errors import InputError, ParameterError, UnknownNameError
+from ..typing import DEFINITIONS, NORMS, Definition, Norm
+from .arrays import to_tensor
+from .input_shapes import check_columns, check_input_shape
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_NORM_ALIASES: dict[str, Norm] = {
+    **{n.lower(): n for n in NORMS},
+    **{n[1:].lower(): n for n in NORMS},
+    "infinity": "Linf",
+    "l_inf": "Linf",
+    "l∞": "Linf",
+}
+_RANGE_TOLERANCE = 1e-6
+"""Share of the clip range by which float32 inputs may lie outside it."""
+
+
+def radius_words(function: Callable[P, R]) -> Callable[P, R]:
+    """Answer a call with `eps=` by the two words that art_flat uses instead."""
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if "eps" in kwargs:
+            raise ParameterError(
+                f"{function.__name__}() has no parameter 'eps': the radius is `delta`, "
+                "the tolerated loss change is `epsilon`"
+            )
+        return function(*args, **kwargs)
+
+    return wrapper
+
+
+def check_norm(norm: Any) -> Norm:
+    """The stored form of a norm: "Linf", "L2", "L1" or "L0".
+
+    Args:
+        norm: A stored form in any case, `np.inf`, `0`, `1`, `2` or their texts.
+
+    Returns:
+        One of `art_flat.typing.NORMS`.
+
+    Raises:
+        UnknownNameError: If it is no norm.
+
+    >>> check_norm(np.inf), check_norm("l2"), check_norm(1)
+    ('Linf', 'L2', 'L1')
+    """
+    if isinstance(norm, str):
+        key = norm.strip().lower()
+    elif isinstance(norm, (int, float, np.number)) and not isinstance(norm, bool):
+        key = "inf" if norm == math.inf else f"{norm:g}"
+    else:
+        key = ""
+    if key not in _NORM_ALIASES:
+        raise UnknownNameError("norm", norm, NORMS)
+    return _NORM_ALIASES[key]
+
+
+def check_definition(definition: Any) -> Definition:
+    """One of the three relative sharpnesses.
+
+    Returns:
+        `definition` as it is.
+
+    Raises:
+        UnknownNameError: If it does not.
+    """
+    if definition not in DEFINITIONS:
+        raise UnknownNameError("definition of relative sharpness", definition, DEFINITIONS)
+    return cast("Definition", definition)
+
+
+def check_number(
+    value: Any, name: str, unit: str, *, above: float | None = None, at_least: float | None = None
+) -> float:
+    """A finite number within its range; texts such as "8/255" are read as fractions.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: If it is no finite number or lies outside the range.
+    """
+    try:
+        number = float(Fraction(value.replace(" ", ""))) if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, ZeroDivisionError):
+        raise InputError(f"`{name}` must be a number in {unit}, got {value!r}") from None
+    if not math.isfinite(number):
+        raise InputError(f"`{name}` must be finite ({unit}), got {value!r}")
+    if above is not None and not number > above:
+        raise InputError(f"`{name}` must be greater than {above:g} ({unit}), got {number:g}")
+    if at_least is not None and not number >= at_least:
+        raise InputError(f"`{name}` must be at least {at_least:g} ({unit}), got {number:g}")
+    return number
+
+
+def check_count(value: Any, name: str, *, at_least: int = 1, of: str = "") -> int:
+    """A whole number of Python, NumPy or torch; a bool is not one.
+
+    Args:
+        value: The number.
+        name: What to call it in an error.
+        at_least: The smallest that is allowed.
+        of: What is counted, such as "samples".
+
+    Returns:
+        The same as Python's own.
+
+    Raises:
+        InputError: If it is not a whole number, or too small.
+
+    >>> check_count(np.int64(3), "steps")
+    3
+    """
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = None
+    if number is None or isinstance(value, (bool, np.bool_)) or number < at_least:
+        kind = f"whole number of {of}, at least" if of else "whole number of at least"
+        raise InputError(f"`{name}` must be a {kind} {at_least}, got {value!r}")
+    return number
+
+
+def check_delta(delta: Any) -> float:
+    """The radius of the ball, > 0, in units of the classifier's `clip_values`."""
+    return check_number(delta, "delta", "units of the classifier's clip_values", above=0.0)
+
+
+def check_epsilon(epsilon: Any) -> float:
+    """The tolerated loss change, ≥ 0, in nats."""
+    return check_number(epsilon, "epsilon", "nats", at_least=0.0)
+
+
+def check_labels(
+    y: Any, n: int | None = None, nb_classes: int | None = None, name: str = "y"
+) -> torch.Tensor:
+    """Labels as int64 indices of shape (n,), from indices (n,) or (n, 1) or one-hot rows (n, k).
+
+    Args:
+        y: The labels.
+        n: How many samples there are; not checked if None.
+        nb_classes: How many classes there are; not checked if None.
+        name: What to call the labels in an error.
+
+    Returns:
+        Indices, int64, shape (n,), on the device of `y`.
+
+    Raises:
+        InputError: If labels are soft, out of range, of another number, or no labels.
+    """
+    labels = to_tensor(y, name=name)
+    labels = labels.to(torch.int64) if labels.dtype == torch.bool else labels
+    if labels.ndim == 0:
+        raise InputError(f"`{name}` is a single number; pass one label per sample, shape (n,) or (n, k)")
+    if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
+        raise InputError(f"`{name}` has NaN or infinite labels")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim == 2:
+        if nb_classes is not None and labels.shape[1] != nb_classes:
+            raise InputError(
+                f"`{name}` has {labels.shape[1]} columns, the classifier has {nb_classes} classes; "
+                "pass class indices or one-hot rows with one column per class"
+            )
+        one_hot = ((labels == 0) | (labels == 1)).all() & (labels.sum(dim=1) == 1).all()
+        if not bool(one_hot):
+            raise InputError(
+                f"`{name}` has soft labels (rows that are not one-hot); the loss −log p_y needs one class per "
+                "sample: pass y.argmax(axis=1)"
+            )
+        labels = labels.argmax(dim=1)
+    elif labels.ndim != 1:
+        raise InputError(f"`{name}` must have shape (n,) or (n, k), got {tuple(labels.shape)}")
+    if labels.is_floating_point() and not bool((labels == labels.round()).all()):
+        raise InputError(f"`{name}` has labels that are no whole numbers; pass class indices or one-hot rows")
+    labels = labels.to(torch.int64)
+    if n is not None and labels.shape[0] != n:
+        raise InputError(f"`{name}` has {labels.shape[0]} labels for {n} samples; pass one label per sample")
+    if nb_classes is not None and labels.numel():
+        low, high = int(labels.min()), int(labels.max())
+        if low < 0 or high >= nb_classes:
+            raise InputError(
+                f"`{name}` has labels from {low} to {high}, the classifier has classes 0 to {nb_classes - 1}"
+            )
+    return labels
+
+
+def check_inputs(
+    x: Any,
+    *,
+    input_shape: Sequence[int] | None = None,
+    clip_values: tuple[Any, Any] | None = None,
+    name: str = "x",
+    read_only: bool = False,
+    first_index: int = 0,
+    feature_names: Sequence[str] | None = None,
+) -> torch.Tensor:
+    """Inputs as a floating tensor with at least one sample, finite, of the shape and in the range expected.
+
+    Args:
+        x: Samples, shape (n, ...).
+        input_shape: Shape of one sample; not checked if None.
+        clip_values: Smallest and largest value, numbers or arrays; not checked if None.
+        name: What to call the inputs in an error.
+        read_only: Nothing will be written into the result; see `to_tensor`.
+        first_index: Index of the first sample, where `x` is a piece of the inputs.
+        feature_names: Columns that a data frame must have, in this order; not checked if None.
+
+    Returns:
+        The samples; float32 if they were no floats.
+
+    Raises:
+        InputError: If there is no sample, or one has another shape, NaN, or lies outside the range.
+    """
+    check_columns(x, feature_names, name)
+    inputs = to_tensor(x, read_only=read_only, name=name)
+    if not inputs.is_floating_point():
+        inputs = inputs.to(torch.float32)
+    check_input_shape(tuple(inputs.shape), input_shape, name)
+    # one pass over the inputs and one copy to the host, which would wait for the device
+    low, high = torch.stack(inputs.detach().aminmax()).tolist()
+    if not (math.isfinite(low) and math.isfinite(high)):
+        bad = (~torch.isfinite(inputs)).flatten(1).any(dim=1).nonzero()[:, 0] + first_index
+        raise InputError(
+            f"`{name}` has NaN or infinite values in sample(s) {_some(bad.tolist())}; remove or repair them"
+        )
+    if clip_values is not None:
+        lo, hi = (torch.as_tensor(np.asarray(v), dtype=torch.float64) for v in clip_values)
+        slack = _RANGE_TOLERANCE * (hi - lo)
+        if lo.ndim == 0 and hi.ndim == 0:
+            inside = bool((low >= lo - slack) & (high <= hi + slack))
+        else:
+            least, most = (limit.to(inputs.device) for limit in (lo - slack, hi + slack))
+            lowest, highest = inputs.detach().amin(dim=0), inputs.detach().amax(dim=0)
+            inside = bool(((lowest >= least) & (highest <= most)).all())
+        if not inside:
+            raise InputError(
+                f"`{name}` has values from {low:.6g} to {high:.6g}, the classifier's clip_values are "
+                f"{_span(lo)} to {_span(hi)}; rescale the inputs, or give the classifier the range of your data"
+            )
+    return inputs
+
+
+def _some(indices: list[int], n: int = 5) -> str:
+    return ", ".join(map(str, indices[:n])) + (f" and {len(indices) - n} more" if len(indices) > n else "")
+
+
+def _span(value: torch.Tensor) -> str:
+    low, high = float(value.min()), float(value.max())
+    return f"{low:g}" if low == high else f"{low:g}…{high:g}"

@@ -1,0 +1,231 @@
+"""The analyses of a run from a configuration file, written as tables beside its records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .._utils.replace import replace_file
+from ..adapters import Adapter, adapt
+from ..attacks import Attack, load_attacks
+from ..errors import AttackNotUsableError
+from ..evaluation import Results, diagnose
+from ..typing import Norm
+from .profile import radial_profile
+from .scaling import scale_sweep
+from .trajectory import trace_attack
+
+DEFAULT_SWEEP = "art:ProjectedGradientDescent(max_iter=20)"
+"""What a scale sweep attacks with unless told: an attack that looks at the plain gradient."""
+
+
+def write_analyses(
+    results: Results,
+    models: Mapping[str, Any],
+    x: np.ndarray,
+    y: np.ndarray,
+    folder: Path,
+    *,
+    trajectories: Sequence[str] = (),
+    sweeps: Sequence[str] = (),
+    profile: bool = False,
+    samples: np.ndarray | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> dict[str, Path]:
+    """Trajectories, scale sweeps, profiles and findings of every model, as tables in a folder.
+
+    An attack that takes δ is run at every radius of the run in each of its norms, another one once per norm, read at
+    the largest. What is there already and was made from the same things is not made again.
+
+    Args:
+        results: The run.
+        models: Estimators or adapted ones by the names of the run.
+        x: Clean inputs to analyse, shape (n, ...).
+        y: Their labels.
+        folder: Where the tables go.
+        trajectories: Attacks to trace: `trajectories.parquet`, `valley.parquet`, `trajectories.csv` (quantiles).
+        sweeps: Attacks of the scale sweep: `scale_sweep.parquet` (per sample), `scale_sweep.csv`.
+        profile: Also `radial_profile.parquet`, `radial_profile.csv` (conditions per sample).
+        samples: Ids of the samples, shape (n,); 0…n−1 if None.
+        say: Called with a line on what is about to happen.
+
+    Returns:
+        Name of each table → its path; `findings.csv` is always among them.
+
+    Raises:
+        AttackNotUsableError: If an attack supports none of the norms of the run.
+    """
+    nets = {name: adapt(model) for name, model in models.items()}
+    ids = np.arange(len(x)) if samples is None else np.asarray(samples)
+    work = _Work(results, nets, x, y, ids, say)
+    folder.mkdir(parents=True, exist_ok=True)
+    traced, swept = (load_attacks(list(names)) if names else [] for names in (trajectories, sweeps))
+    _check_norms([*traced, *swept], work.deltas)
+    jobs: list[tuple[str, list[Any], Callable[[], dict[str, pd.DataFrame]]]] = []
+    if traced:
+        jobs.append(("trajectories", [a.hash for a in traced], lambda: work.trajectories(traced)))
+    if swept:
+        jobs.append(("scale_sweep", [a.hash for a in swept], lambda: work.sweeps(swept)))
+    if profile:
+        jobs.append(("radial_profile", [], work.profiles))
+    done = _read_keys(folder)
+    for name, settings, make in jobs:
+        key = work.key(name, settings)
+        before = done.get(name, {})
+        if before.get("key") == key and all((folder / t).exists() for t in before["tables"]):
+            continue
+        tables = make()
+        for file, frame in tables.items():
+            _write(folder / file, frame)
+        done[name] = {"key": key, "tables": list(tables)}
+        _write_text(folder / "analyses.json", json.dumps(done, indent=2))
+    found = pd.read_csv(folder / "scale_sweep.csv") if swept else None
+    _write(folder / "findings.csv", work.findings(found))
+    names = [t for job in jobs for t in done[job[0]]["tables"]] + ["findings.csv"]
+    return {name: folder / name for name in names}
+
+
+class _Work:
+    """What the analyses of one run share."""
+
+    def __init__(
+        self,
+        results: Results,
+        nets: Mapping[str, Adapter],
+        x: np.ndarray,
+        y: np.ndarray,
+        ids: np.ndarray,
+        say: Callable[[str], None],
+    ) -> None:
+        self.results, self.nets, self.x, self.y, self.ids, self.say = results, nets, x, y, ids, say
+        self.seed = int(results.facts["seed"])
+        self.deltas: dict[Norm, list[float]] = results.facts["deltas"]
+
+    def key(self, name: str, settings: list[Any]) -> str:
+        """Hash of everything that determines the tables of an analysis."""
+        from .. import __version__
+        from ..records.schema import content_hash
+
+        identities = {m: net.identity() for m, net in self.nets.items()}
+        data = content_hash(self.x, self.y, self.ids)
+        parts = [__version__, name, settings, identities, data, self.results.facts["deltas"], self.seed]
+        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
+
+    def cells(self, attacks: Iterable[Attack], what: str) -> Iterator[tuple[str, Attack, str, float]]:
+        """Model, attack, norm and δ of everything to be run."""
+        for model in self.nets:
+            for attack in attacks:
+                for norm in (n for n in self.deltas if n in attack.info.norms):
+                    deltas = self.deltas[norm]
+                    for delta in deltas if attack.info.budget == "fixed" else [max(deltas)]:
+                        self.say(f"{what}: {model}, {attack.name}, {norm}, δ = {delta:.4g}")
+                        yield model, attack, norm, delta
+
+    def trajectories(self, attacks: Sequence[Attack]) -> dict[str, pd.DataFrame]:
+        """Steps, valleys and their quantiles."""
+        steps, valleys, summaries = [], [], []
+        for model, attack, norm, delta in self.cells(attacks, "trajectories"):
+            seen = trace_attack(
+                self.nets[model], attack, self.x, self.y, delta=delta, norm=norm, seed=self.seed
+            )
+            key = {"model": model, "attack": attack.name, "norm": norm, "delta": delta}
+            steps.append(self._named(seen.frame(), key))
+            valleys.append(self._named(seen.valley(), key))
+            summaries.append(
+                seen.summary().assign(model=model, delta=delta, matching_exact=seen.matching_exact)
+            )
+        return {
+            "trajectories.parquet": _stacked(steps),
+            "valley.parquet": _stacked(valleys),
+            "trajectories.csv": _stacked(summaries),
+        }
+
+    def sweeps(self, attacks: Sequence[Attack]) -> dict[str, pd.DataFrame]:
+        """Scale sweeps, per scale and per sample."""
+        tables, rows = [], []
+        for model, attack, norm, delta in self.cells(attacks, "scale sweep"):
+            found = scale_sweep(
+                self.nets[model], attack, self.x, self.y, delta=delta, norm=norm, seed=self.seed
+            )
+            key = {"model": model, "attack": attack.name, "norm": norm, "delta": delta}
+            tables.append(found.frame().assign(model=model))
+            rows.append(self._named(found.samples, key))
+        return {"scale_sweep.csv": _stacked(tables), "scale_sweep.parquet": _stacked(rows)}
+
+    def profiles(self) -> dict[str, pd.DataFrame]:
+        """Rays, and conditions per sample."""
+        rays, conditions = [], []
+        for model, net in self.nets.items():
+            self.say(f"radial profile: {model}")
+            found = radial_profile(net, self.x, self.y, seed=self.seed)
+            rays.append(self._named(found.frame(), {"model": model}))
+            conditions.append(self._named(found.conditions(), {"model": model}))
+        return {"radial_profile.parquet": _stacked(rays), "radial_profile.csv": _stacked(conditions)}
+
+    def findings(self, sweeps: pd.DataFrame | None) -> pd.DataFrame:
+        """What `diagnose` says of records, models and sweeps."""
+        tables = {}
+        if sweeps is not None:
+            for keys, part in sweeps.groupby(["model", "attack", "norm", "delta"], sort=False):
+                tables[f"{keys[0]}, {keys[2]}, δ = {keys[3]:.4g}"] = part
+        found = diagnose(self.results, self.nets, self.x, self.y, sweeps=tables)
+        rows = [
+            {
+                "id": f.id,
+                "severity": f.severity,
+                "what": f.what,
+                "advice": f.advice,
+                "samples": list(f.samples),
+            }
+            for f in found
+        ]
+        return pd.DataFrame(rows, columns=["id", "severity", "what", "advice", "samples"])
+
+    def _named(self, frame: pd.DataFrame, key: Mapping[str, Any]) -> pd.DataFrame:
+        frame = frame.assign(sample=self.ids[frame["sample"]])
+        for place, (name, value) in enumerate(key.items()):
+            frame.insert(place, name, value)
+        return frame
+
+
+def _check_norms(attacks: Iterable[Attack], deltas: Mapping[Norm, Any]) -> None:
+    for attack in attacks:
+        if not set(attack.info.norms) & set(deltas):
+            raise AttackNotUsableError(
+                f"{attack.name} supports {', '.join(attack.info.norms)}, the run has radii in {', '.join(deltas)}; "
+                "leave it out of the analyses, or add a radius in one of its norms"
+            )
+
+
+def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:
+    frame = pd.concat(frames, ignore_index=True)
+    return frame[["model", *(c for c in frame.columns if c != "model")]]
+
+
+def _read_keys(folder: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads((folder / "analyses.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError):
+        return {}
+
+
+def _write(path: Path, frame: pd.DataFrame) -> None:
+    if path.suffix == ".csv":
+        _write_text(path, frame.to_csv(index=False))
+    else:
+        part = path.with_name(f".{path.name}.{os.getpid()}.part")
+        frame.to_parquet(part, index=False)
+        replace_file(part, path)
+
+
+def _write_text(path: Path, text: str) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    replace_file(part, path)

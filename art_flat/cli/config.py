@@ -1,0 +1,352 @@
+"""The configuration of a run, as written in `config.toml`: read, checked, and carried out."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from .._utils.validation import check_delta, check_epsilon
+from ..errors import ArtFlatError, ConfigError, closest
+
+if TYPE_CHECKING:
+    from ..adapters import Adapter
+    from ..datasets import Dataset
+    from ..evaluation import Progress, Results
+
+C = TypeVar("C", bound=BaseModel)
+Delta = Annotated[float, BeforeValidator(check_delta)]
+Epsilon = Annotated[float, BeforeValidator(check_epsilon)]
+
+
+class Section(BaseModel):
+    """A part of a configuration: unknown keys are faults, and nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ModelConfig(Section):
+    """`[models.NAME]`: where the classifier comes from."""
+
+    factory: str
+    """`"package.module:function"`; returns an ART classifier or a torch network of logits."""
+    weights: str | None = None
+    """Weights file, relative to the configuration file."""
+    options: dict[str, Any] = {}
+    """Keyword arguments for the factory."""
+
+
+class DataConfig(Section):
+    """`[data]`: what is attacked."""
+
+    name: Literal["digits", "mnist", "cifar10", "imagefolder", "npz"]
+    root: str | None = None
+    """Folder, relative to the configuration file."""
+    path: str | None = None
+    """File of an npz, relative to the configuration file."""
+    split: str = "test"
+    n: int | None = Field(default=None, ge=1)
+    seed: int = 0
+    download: bool = False
+    size: int | list[int] | None = None
+    channels_last: bool = False
+    classes: list[str] | None = None
+    """Folders of an imagefolder, in the order of the model's outputs."""
+
+
+class AnalysesConfig(Section):
+    """`[analyses]`: what else is looked at; tables go into the folder `analyses` of the results."""
+
+    trajectories: list[str] = []
+    """Attacks whose way is traced, see `art_flat.trace_attack`."""
+    scale_sweep: bool | list[str] = False
+    """Attacks of the scale sweep; true: those of `trajectories`, or ART's PGD."""
+    radial_profile: bool = False
+    """Loss and curvature along rays."""
+    n: int | None = Field(default=200, ge=1)
+    """How many samples, the first of the run."""
+
+
+class RunConfig(Section):
+    """A whole run; the words are those of `art_flat.evaluate`."""
+
+    models: dict[str, ModelConfig] = Field(min_length=1)
+    data: DataConfig
+    deltas: dict[str, list[Delta] | Delta] | list[Delta] | Delta
+    attacks: list[str] | str = "fast"
+    epsilons: list[Epsilon] = [0.01, 0.1, 1.0]
+    seed: int = 0
+    shard_size: int = Field(default=500, ge=1)
+    transfer: bool = False
+    estimate_gradients: bool = False
+    save_adversarial: bool = False
+    n_jobs: int | None = None
+    threads: int | None = Field(default=None, ge=1)
+    time_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
+    lipschitz: Literal["auto", "spectral", "none"] | dict[str, float] = "auto"
+    """What certifies; see `evaluate`."""
+    target: Literal["least-likely", "next"] | list[int] | None = None
+    """Makes every attack targeted; see `evaluate`."""
+    analyses: AnalysesConfig | None = None
+
+
+def read_config(path: str | Path, **changes: Any) -> tuple[RunConfig, Path]:
+    """Read and check a configuration file.
+
+    Args:
+        path: A TOML file.
+        **changes: Keys that replace the file's, where they are not None.
+
+    Returns:
+        The configuration, and the folder its relative paths start from.
+
+    Raises:
+        ConfigError: If the file cannot be read or says something that cannot be carried out; every fault is named.
+    """
+    raw = {**read_toml(path), **{key: value for key, value in changes.items() if value is not None}}
+    return parse_config(raw, str(path)), Path(path).resolve().parent
+
+
+def parse_config(raw: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
+    """Check a configuration that has been read already.
+
+    Args:
+        raw: Keys and values as in the file.
+        where: What to call it in an error.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: If something is missing, unknown or out of range; every fault is named.
+    """
+    return validated(RunConfig, raw, where)
+
+
+def read_toml(path: str | Path) -> dict[str, Any]:
+    """The keys and values of a TOML file.
+
+    Returns:
+        What is in it.
+
+    Raises:
+        ConfigError: If it cannot be read or is no TOML.
+    """
+    path = Path(path)
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise ConfigError(f"cannot read the configuration {path}: {reason}") from None
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+
+
+def validated(kind: type[C], raw: Mapping[str, Any], where: str) -> C:
+    """A configuration of one kind from keys and values; every fault is named.
+
+    Returns:
+        The configuration.
+
+    Raises:
+        ConfigError: If something is missing, unknown or out of range.
+    """
+    try:
+        return kind.model_validate(raw)
+    except ValidationError as error:
+        faults = dict.fromkeys(_fault(kind, e) for e in error.errors())
+        raise ConfigError(f"{where}:\n" + "\n".join(faults)) from None
+
+
+def _fault(kind: type[BaseModel], error: Any) -> str:
+    place = [
+        str(p)
+        for p in error["loc"]
+        if not str(p).startswith(("list[", "dict[", "literal[", "float", "function-"))
+    ]
+    key = ".".join(place)
+    if error["type"] == "extra_forbidden":
+        known = _section(kind, place[:-1]).model_fields
+        near = closest(place[-1], known, n=1)
+        return f"  {key}: unknown key; " + (
+            f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        )
+    if error["type"] == "missing":
+        return f"  {key}: missing"
+    return f"  {key}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
+
+
+def _section(kind: type[BaseModel], place: list[str]) -> type[BaseModel]:
+    """The section that a key stands in, by the types of the fields on the way."""
+    if not place:
+        return kind
+    field = kind.model_fields.get(place[0])
+    steps = 2 if field is not None and get_origin(field.annotation) is dict else 1
+    kinds = [] if field is None else [field.annotation]
+    for annotation in kinds:  # grows: the parts of a union, the values of a dictionary
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            return _section(annotation, place[steps:])
+        kinds += get_args(annotation)
+    return kind
+
+
+def carry_out(
+    config: RunConfig,
+    folder: Path,
+    out: str | Path | None,
+    progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    n_jobs: int | None = None,
+    part: str | None = None,
+    trust: bool = False,
+) -> Results:
+    """Load data and models as configured, evaluate them, and write the tables of `[analyses]`.
+
+    Args:
+        config: What to do.
+        folder: Where relative paths start and where modules of factories are looked for first.
+        out: Results folder.
+        progress: See `evaluate`.
+        say: Called with a line on what is about to happen.
+        n_jobs: Worker processes, in place of the configuration's.
+        part: Which share of the units to compute, such as `"3/16"`.
+        trust: Read weights from pickles that can run any code.
+
+    Returns:
+        The results.
+
+    Raises:
+        ConfigError: If data or a model cannot be loaded.
+    """
+    from ..evaluation import evaluate
+
+    data, models, options = prepare(config, folder, say, trust=trust)
+    given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
+    given["data"]["classes"] = list(data.class_names)
+    results = evaluate(
+        models, data.x, data.y, **options, out=out, epsilons=config.epsilons,
+        save_adversarial=config.save_adversarial, n_jobs=config.n_jobs if n_jobs is None else n_jobs, part=part,
+        progress=progress, config=given,
+    )  # fmt: skip
+    if config.analyses is not None and out is not None and not results.missing_units:
+        _analyse(config.analyses, results, models, data, Path(out), say)
+    return results
+
+
+def prepare(
+    config: RunConfig, folder: Path, say: Callable[[str], None] = lambda _: None, *, trust: bool = False
+) -> tuple[Dataset, dict[str, Adapter], dict[str, Any]]:
+    """Load data and models as configured.
+
+    Args:
+        config: What to do.
+        folder: Where relative paths start and where modules of factories are looked for first.
+        say: Called with a line on the data.
+        trust: Read weights from pickles that can run any code.
+
+    Returns:
+        The data, the adapted models, and what `evaluate` and `plan` are to be told beside them.
+
+    Raises:
+        ConfigError: If data or a model cannot be loaded.
+    """
+    from ..adapters import adapt
+    from ..adapters.recipe import FactoryRecipe
+
+    data = load_data(config.data, folder)
+    say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    models = {}
+    for name, model in config.models.items():
+        net = adapt(load_model(model, data, folder, name, trust=trust))
+        arguments = {**_arguments(model, data, folder), "trust": trust}
+        net.made_by = FactoryRecipe(arguments, net.identity()["sha256"])
+        models[name] = net
+    shared = (
+        "deltas",
+        "attacks",
+        "seed",
+        "shard_size",
+        "transfer",
+        "estimate_gradients",
+        "threads",
+        "time_limit",
+        "target",
+        "lipschitz",
+    )
+    return data, models, {"samples": data.sample_ids, **{key: getattr(config, key) for key in shared}}
+
+
+def _analyse(
+    config: AnalysesConfig,
+    results: Results,
+    models: Mapping[str, Any],
+    data: Dataset,
+    out: Path,
+    say: Callable[[str], None],
+) -> None:
+    from ..analysis._write_analyses import DEFAULT_SWEEP, write_analyses
+
+    sweeps = config.scale_sweep
+    if isinstance(sweeps, bool):
+        sweeps = (config.trajectories or [DEFAULT_SWEEP]) if sweeps else []
+    written = write_analyses(
+        results, models, data.x[: config.n], data.y[: config.n], out / "analyses",
+        trajectories=config.trajectories, sweeps=sweeps, profile=config.radial_profile,
+        samples=data.sample_ids[: config.n], say=say,
+    )  # fmt: skip
+    say(f"analyses: {', '.join(sorted(written))} in {out / 'analyses'}")
+
+
+def load_data(config: DataConfig, folder: Path) -> Dataset:
+    """The data set of a configuration, with paths relative to `folder`.
+
+    Returns:
+        The data.
+
+    Raises:
+        ConfigError: If it cannot be loaded.
+    """
+    from ..datasets import load_dataset
+
+    options = config.model_dump(exclude_defaults=True)
+    for key in ("root", "path"):
+        if key in options:
+            options[key] = folder / Path(options[key]).expanduser()
+    try:
+        return load_dataset(options.pop("name"), **options)
+    except ArtFlatError as error:
+        raise ConfigError(f"data: {error}") from error
+
+
+def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "model", **options: Any) -> Any:
+    """The ART classifier of a configuration, with paths relative to `folder`; `options` go to `build`.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        ConfigError: If it cannot be made.
+    """
+    from ..models import build
+
+    try:
+        return build(**_arguments(config, data, folder), **options)
+    except ArtFlatError as error:
+        raise ConfigError(f"models.{name}: {error}") from error
+
+
+def _arguments(config: ModelConfig, data: Dataset, folder: Path) -> dict[str, Any]:
+    """What `models.build` is called with."""
+    return {
+        "factory": config.factory,
+        "weights": folder / Path(config.weights).expanduser() if config.weights else None,
+        "input_shape": data.x.shape[1:],
+        "nb_classes": data.nb_classes,
+        "clip_values": data.clip_values,
+        "options": config.options,
+        "search_path": folder,
+    }

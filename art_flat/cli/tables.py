@@ -1,0 +1,129 @@
+"""What the command line shows, as Rich tables and lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import pandas as pd
+from rich.markup import escape
+from rich.table import Table
+
+from ..attacks import AttackInfo
+from ..attacks.registry import OPTIONAL, absent_libraries
+from ..evaluation import ALL_ATTACKS, Plan
+from ..reporting.text import attack_title, column_titles, is_targeted, row_cells
+
+
+def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
+    """One table per model and norm; rows are attacks and δ.
+
+    Args:
+        frame: From `Results.summary`.
+        definition: Which relative sharpness κ is.
+
+    Yields:
+        The tables.
+    """
+    levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
+    targeted = is_targeted(frame)
+    for (model, norm), part in frame.groupby(["model", "norm"], sort=False):
+        table = Table(title=f"{escape(str(model))}, {norm}", title_justify="left", title_style="bold")
+        table.add_column("attack", overflow="fold")
+        headers = column_titles(levels, targeted)
+        for header in headers:
+            table.add_column(header, justify="right", no_wrap=True)
+        previous = None
+        for row in part.to_dict("records"):
+            if previous is not None and row["attack"] != previous:
+                table.add_section()
+            name = escape(attack_title(row))
+            cells = row_cells(row, levels, targeted)
+            style = "bold" if row["attack"] == ALL_ATTACKS else None
+            table.add_row(name if row["attack"] != previous else "", *cells, style=style)
+            previous = row["attack"]
+        table.caption = f"κ: median relative sharpness ({definition}, nats)"
+        yield table
+
+
+def plan_table(plan: Plan) -> Table:
+    """What a run will cost, by model and attack."""
+    table = Table()
+    table.add_column("attack", overflow="fold")
+    for header in ("units", "forward\npasses", "backward\npasses", "time on\none worker", "disk"):
+        table.add_column(header, justify="right", no_wrap=True)
+    for model, part in plan.table().groupby("model", sort=False):
+        table.add_section()
+        table.add_row(f"[bold]{escape(str(model))}[/bold]")
+        for row in part.to_dict("records"):
+            passes = (_count(row["forwards"]), _count(row["backwards"]))
+            cost = (_duration(row["seconds"]), _size(row["bytes"]))
+            table.add_row(escape(row["attack"]), str(row["units"]), *passes, *cost)
+    return table
+
+
+def plan_lines(plan: Plan, workers: Iterable[int]) -> list[str]:
+    """The totals of a plan, on one worker and on several."""
+    units = plan.units
+    forwards, backwards = _count(units["forwards"].sum()), _count(units["backwards"].sum())
+    total = f"{len(units)} units, {forwards} forward and {backwards} backward passes, {_size(units['bytes'].sum())}"
+    times = ", ".join(f"{_duration(plan.seconds(n))} on {n}" for n in dict.fromkeys(workers))
+    return [
+        f"in all: {total} on the disk",
+        f"time, with workers as fast as this one: {times}",
+        f"memory of a worker: {_size(plan.peak_bytes)} while probing; probed for {_duration(plan.probe_seconds)}",
+    ]
+
+
+def attack_table(infos: Iterable[AttackInfo]) -> Table:
+    """Every attack with its norms, what it needs, and whether it can be used here."""
+    table = Table()
+    table.add_column("attack", no_wrap=True)
+    for header in ("norms", "access", "budget", "seeks\nmax. loss", "targeted", "usable"):
+        table.add_column(header)
+    table.add_column("reason", overflow="fold", ratio=1)
+    for info in infos:
+        table.add_row(
+            escape(info.name), " ".join(info.norms), info.access, info.budget,
+            "yes" if info.maximises_loss else "", "yes" if info.targeted else "", info.usability, escape(info.reason),
+        )  # fmt: skip
+    absent = [f"{name} ({OPTIONAL[name]})" for name in absent_libraries()]
+    if absent:
+        table.caption = escape(f"not installed, so not listed: {', '.join(absent)}")
+    return table
+
+
+def attack_details(info: AttackInfo) -> str:
+    """All that is known of one attack, as text."""
+    lines: list[tuple[str, Any]] = [
+        ("norms", ", ".join(info.norms)),
+        ("access", info.access),
+        ("budget", info.budget),
+        ("looks for the largest loss", "yes" if info.maximises_loss else "no"),
+        ("takes a target", "yes" if info.targeted else "no"),
+        ("usable here", info.usability + (f": {info.reason}" if info.reason else "")),
+        ("library version", info.version or "unknown"),
+        ("parameters", ", ".join(f"{k}={v!r}" for k, v in info.defaults.items()) or "none"),
+    ]
+    text = [f"[bold]{escape(info.name)}[/bold]", *(f"  {k}: {escape(str(v))}" for k, v in lines)]
+    return "\n".join(text + [f"  note: {escape(n)}" for n in info.notes])
+
+
+def _count(value: float) -> str:
+    for size, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= size:
+            return f"{value / size:.3g} {name}"
+    return f"{value:.0f}"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def _size(bytes_: float) -> str:
+    for size, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB")):
+        if bytes_ >= size:
+            return f"{bytes_ / size:.3g} {name}"
+    return f"{bytes_ / 1024:.3g} KiB"

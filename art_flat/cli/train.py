@@ -1,0 +1,202 @@
+"""`art-flat train`: a training from a file, its weights and their model card."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import Field
+
+from .config import DataConfig, Delta, ModelConfig, Section, load_data, load_model, read_toml, validated
+
+if TYPE_CHECKING:
+    from ..datasets import Dataset
+
+WEIGHTS, CARD, HISTORY, CHECKPOINT = (
+    "weights.safetensors", "model_card.md", "history.csv", "checkpoint.safetensors",
+)  # fmt: skip
+
+
+class AdversaryConfig(Section):
+    """`[training.adversary]`: adversarial training; see `art_flat.training.Adversary`."""
+
+    delta: Delta = 8 / 255
+    norm: Literal["Linf", "L2"] = "Linf"
+    steps: int = Field(default=10, ge=1)
+    step: Delta | None = None
+    random_start: bool = True
+    trainer: Literal["pgd", "art"] = "pgd"
+
+
+class TrainingConfig(Section):
+    """`[training]`: as in `art_flat.training.train`; the defaults are the settings of arXiv 2510.14231."""
+
+    epochs: int = Field(default=100, ge=1)
+    lr: float = 0.1
+    batch_size: int = Field(default=128, ge=1)
+    weight_decay: float = 1e-4
+    momentum: float = 0.9
+    nesterov: bool = False
+    warmup: float = 0.0
+    crop: int = Field(default=0, ge=0)
+    flip: bool = False
+    channels_last: bool = False
+    adversary: AdversaryConfig | None = None
+
+
+class TrainConfig(Section):
+    """A whole training; the split of `data` is "train" unless another is named."""
+
+    model: ModelConfig
+    data: DataConfig
+    test: DataConfig | None = None
+    """What the accuracy is measured on, after every epoch and for the model card."""
+    training: TrainingConfig = TrainingConfig()
+    about: str = ""
+    """A sentence for the model card, on where the data come from for instance."""
+    seed: int = 0
+    device: str | None = None
+    half: bool = False
+    """Whether the weights are written as float16."""
+
+
+def read_train_config(path: str | Path) -> tuple[TrainConfig, Path]:
+    """Read and check the configuration of a training.
+
+    Args:
+        path: A TOML file.
+
+    Returns:
+        The configuration, and the folder its relative paths start from.
+
+    Raises:
+        ConfigError: If the file cannot be read or says something that cannot be carried out; every fault is named.
+    """
+    config = validated(TrainConfig, read_toml(path), str(path))
+    if "split" not in config.data.model_fields_set:
+        config = config.model_copy(update={"data": config.data.model_copy(update={"split": "train"})})
+    return config, Path(path).resolve().parent
+
+
+def carry_out_training(
+    config: TrainConfig,
+    folder: Path,
+    out: Path,
+    *,
+    progress: Callable[[int, int, float], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    command: str = "art-flat train",
+) -> dict[str, Any]:
+    """Train as configured; weights, model card, history and checkpoint go into a folder.
+
+    A training found there goes on where it stopped.
+
+    Args:
+        config: What to do.
+        folder: Where relative paths start and where modules of factories are looked for first.
+        out: The folder; made if missing.
+        progress: See `train`.
+        say: Called with a line on what is about to happen or has happened.
+        command: For the model card.
+
+    Returns:
+        What the model card says.
+
+    Raises:
+        ConfigError: If data or the model cannot be loaded.
+        InputError: If settings cannot be used, or the checkpoint found is of another training.
+    """
+    from ..training import Adversary, train
+
+    data = load_data(config.data, folder)
+    test = None if config.test is None else load_data(config.test, folder)
+    say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    classifier = load_model(config.model, data, folder, seed=config.seed, device=config.device)
+    settings = config.training.model_dump(exclude={"adversary"})
+    if config.training.adversary is not None:
+        settings["adversary"] = Adversary(
+            clip_values=data.clip_values, **config.training.adversary.model_dump()
+        )
+
+    def on_epoch(history: list[dict[str, Any]]) -> None:
+        write_history(history, out / HISTORY)
+        say(_told(history[-1], config.training.epochs))
+
+    out.mkdir(parents=True, exist_ok=True)
+    train(
+        classifier.model, data.x, data.y, **settings, seed=config.seed, progress=progress, on_epoch=on_epoch,
+        test=None if test is None else (test.x, test.y), checkpoint=out / CHECKPOINT,
+    )  # fmt: skip
+    return _finish(config, classifier, data, test, out, command)
+
+
+def write_history(history: list[dict[str, Any]], path: Path) -> None:
+    """One line per epoch, as CSV."""
+    import pandas as pd
+
+    pd.DataFrame(history).to_csv(path, index=False)
+
+
+def _told(row: dict[str, Any], epochs: int) -> str:
+    test = f", test accuracy {row['test_accuracy']:.4f}" if "test_accuracy" in row else ""
+    return (
+        f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.4f}{test}, "
+        f"{row['seconds']:.0f} s"
+    )
+
+
+def _finish(
+    config: TrainConfig, classifier: Any, data: Dataset, test: Dataset | None, out: Path, command: str
+) -> dict[str, Any]:
+    import torch
+
+    from ..models import load_weights, save_weights
+
+    network = classifier.model
+    save_weights(network, out / WEIGHTS, dtype=torch.float16 if config.half else None)
+    load_weights(network, out / WEIGHTS)  # what is measured is what is in the file
+    facts = {
+        "weights": f"{WEIGHTS}, {'float16' if config.half else 'as trained'}, "
+        f"{(out / WEIGHTS).stat().st_size:,} bytes",
+        "network": f"{config.model.factory}, {json.dumps(config.model.options)}, "
+        f"{sum(p.numel() for p in network.parameters()):,} parameters",
+        "training data": f"{data.name}, {len(data):,} samples",
+    }
+    if test is not None:
+        facts["test data"] = f"{test.name}, {len(test):,} samples"
+        accuracy, loss = _measure(network, test)
+        facts["test accuracy"], facts["test loss"] = f"{accuracy:.4f}", f"{loss:.4f} nats (mean)"
+    facts["seed"] = str(config.seed)
+    facts["made with"] = f"torch {torch.__version__}, Python {sys.version.split()[0]}"
+    facts["command"] = f"`{command}`"
+    (out / CARD).write_text(_card(config, facts), encoding="utf-8")
+    return facts
+
+
+def _measure(network: Any, test: Dataset) -> tuple[float, float]:
+    import torch
+    from torch import nn
+
+    weight = next(network.parameters())
+    right, loss = 0, 0.0
+    network.eval()
+    with torch.no_grad():
+        for i in range(0, len(test), 500):
+            logits = network(torch.as_tensor(test.x[i : i + 500]).to(weight)).double()
+            y = torch.as_tensor(test.y[i : i + 500]).to(weight.device)
+            right += int((logits.argmax(dim=1) == y).sum())
+            loss += float(nn.functional.cross_entropy(logits, y, reduction="sum"))
+    return right / len(test), loss / len(test)
+
+
+def _card(config: TrainConfig, facts: dict[str, Any]) -> str:
+    import tomli_w
+
+    rows = "\n".join(f"| {name} | {value} |" for name, value in facts.items())
+    settings = tomli_w.dumps(config.model_dump(mode="json", exclude_none=True, exclude={"about"}))
+    about = f"{config.about}\n\n" if config.about else ""
+    name = config.model.factory.rpartition(":")[2]
+    return f"# {name}\n\n| | |\n|---|---|\n{rows}\n\n{about}Every setting:\n\n```toml\n{settings}```\n"

@@ -1,0 +1,56 @@
+"""How a training shows itself in a terminal, and how Ctrl-C waits for the end of a step."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from rich.console import Console
+
+from ..evaluation.progress import Say, shown
+
+Step = Callable[[int, int, float], None]
+
+
+@contextlib.contextmanager
+def training_progress(console: Console) -> Iterator[tuple[Step, Say]]:
+    """A bar with the loss on a terminal; elsewhere a line twice a minute.
+
+    Yields:
+        What to call after a step, and what to call with a line to be shown.
+    """
+    with shown(console, "training", "steps") as (update, say):
+        yield lambda step, total, loss: update(step, total, f"loss {loss:.3f}"), say
+
+
+@contextlib.contextmanager
+def stopping_between_steps(progress: Step) -> Iterator[Step]:
+    """The first Ctrl-C ends the training after the step under way, the second at once.
+
+    Yields:
+        `progress`, which raises KeyboardInterrupt once Ctrl-C was pressed.
+    """
+    if threading.current_thread() is not threading.main_thread():  # only it gets signals
+        yield progress
+        return
+    pressed = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+
+    def press(*_: Any) -> None:
+        pressed.set()
+        signal.signal(signal.SIGINT, before)
+
+    def step(done: int, total: int, loss: float) -> None:
+        progress(done, total, loss)
+        if pressed.is_set():
+            raise KeyboardInterrupt
+
+    if before is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, press)
+    try:
+        yield step
+    finally:
+        signal.signal(signal.SIGINT, before)

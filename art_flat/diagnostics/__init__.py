@@ -1,0 +1,1 @@
+"""Findings: what a reader of results should know before believing them."""

@@ -1,0 +1,203 @@
+"""What a reader should know before believing a run's numbers, as named findings instead of log lines."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from .._utils.arrays import to_numpy
+from .._utils.validation import check_inputs, check_labels
+from ..adapters import Adapter, adapt
+from ..errors import InputError
+from . import gradient_masking as _masking
+from . import preconditions as _preconditions
+from . import sanity as _sanity
+from .asked import batch_dependence
+from .attack_access import no_white_box_attack
+from .finding import MANY, SEVERITIES, Run, softmaxed, unstable
+from .finding import Finding as Finding
+from .finding import Severity as Severity
+from .zero_gradients import zero_gradients
+
+if TYPE_CHECKING:
+    from ..evaluation.results import Results
+
+_CHECKS = (
+    no_white_box_attack,
+    _preconditions.undefined_outputs,
+    _preconditions.models_asked,
+    _preconditions.wrong_labels,
+    _preconditions.suspicious_range,
+    _preconditions.radius_beyond_data,
+    _preconditions.other_losses,
+    _masking.vanishing_gradients,
+    _masking.stronger_without_gradients,
+    _masking.one_step_beats_many,
+    _masking.larger_radius_weaker,
+    _sanity.unstable_losses,
+    _sanity.probabilities,
+    _sanity.suspicious_radii,
+    _sanity.step_sizes,
+    _sanity.suspicious_tolerances,
+    _sanity.outside,
+    _sanity.outside_range,
+    _sanity.bounds,
+    _sanity.not_run,
+    _sanity.certificates_skipped,
+    _sanity.flat_but_wrong,
+)
+_LOOKED_AT = 32
+"""Samples on which predictions are repeated."""
+
+
+def diagnose(
+    results: Results,
+    nets: Mapping[str, Any] | None = None,
+    x: Any = None,
+    y: Any = None,
+    *,
+    sweeps: Mapping[str, pd.DataFrame] | None = None,
+) -> list[Finding]:
+    """Everything suspicious about a run, the most severe first.
+
+    ============================= ======== ========================================================================
+    id                            severity fires when
+    ============================= ======== ========================================================================
+    `no-white-box-attack`         error    a defence without gradient kept every white-box attack from running
+    `vanishing-gradients`         warning  10 % of the clean losses have gradients that underflow float32
+    `zero-gradients`              error    5 % of the input gradients are exactly zero: on some samples before the run
+                                           where they are in float64 too, on all of `x` with `nets`
+    `undefined-outputs`           error    outputs are NaN or infinite at clean or adversarial points
+    `batch-dependent-predictions` error    logits depend on what else is in the batch (before the run, with `nets`)
+    `wrong-labels`                error    predictions are the labels renumbered, or accuracy is far below chance
+    `suspicious-range`            warning  inputs fill less than 2 % of the clip range
+    `radius-beyond-data`          warning  the ball around a sample holds all the others
+    `other-loss`                  info     the classifier's loss has class weights or label smoothing
+    `masked-by-scale`             error    at some head scale, points found at scale 1 fool 10 % more samples than
+                                           the attack run there (needs `sweeps`)
+    `black-box-beats-white-box`   error    a black-box attack or noise fools 5 % that no white-box attack fools
+    `transfer-beats-white-box`    error    points found on another model do so
+    `one-step-beats-many`         error    one gradient step fools 5 % more than five or more
+    `larger-radius-weaker`        warning  an attack's success falls by 5 % at a larger δ
+    `unstable-predictions`        error    equal inputs have different outputs: randomised or stateful (in records
+                                           where an attack gave back clean points, and with `nets`)
+    `outputs-are-probabilities`   warning  no logit leads by more than 1 although the model is accurate; with
+                                           `nets` also where outputs sum to one (error if they are the logits)
+    `suspicious-radius`           warning  δ is at least half the clip range (L∞), or below half a grey level
+    `step-above-radius`           warning  a step is longer than δ (info if it is the only one)
+    `steps-below-radius`          warning  all steps together are shorter than δ
+    `suspicious-tolerance`        warning  ε is at least log k, the loss of a guess
+    `outside-budget`              warning  points lie outside their ball (error if 90 % do, though the attack got δ);
+                                           without a fixed budget: 90 % lie outside every ball
+    `outside-range`               error    points moved further than the clip range is wide
+    `bound-exceeded`              error    a loss rose by more than the bound at the measured feature shift, or a
+                                           prediction flipped for less than log 2 − ℓ
+    `failed-units`                error    an attack raised an error or gave back NaN points
+    `too-few-classes`             info     an attack was skipped because it needs more classes
+    `skipped-attacks`             info     an attack was skipped for another reason
+    `certificates-skipped`        info     Lipschitz constants were not derived, since that is costly by default
+    `flat-but-wrong`              warning  10 % have a confidently wrong point flatter than the clean one
+    ============================= ======== ========================================================================
+
+    Shares are of the samples that are right when clean, except for gradients (all samples). No finding is no proof
+    that nothing is wrong.
+
+    Args:
+        results: The records of a run.
+        nets: Estimators or adapted ones by the names of the run, for checks that ask the model; needs `x` and `y`.
+        x: Clean inputs of the run, or the first of them, shape (n, ...).
+        y: Their labels.
+        sweeps: Model name → `scale_sweep(...).frame()`.
+
+    Returns:
+        The findings; an empty list if there is none.
+
+    Raises:
+        InputError: If `nets` is given without `x` and `y`, or these are not of the run.
+    """
+    run = Run(results, asked_now=nets or ())
+    found = [finding for check in _CHECKS for finding in check(run)]
+    for name, table in (sweeps or {}).items():
+        found += _masked_by_scale(name, table)
+    if nets is not None:
+        if x is None or y is None:
+            raise InputError(
+                "checks of `nets` need inputs; pass x and y as well: diagnose(results, nets, x, y)"
+            )
+        samples = _samples(results, len(x))
+        for name, net in nets.items():
+            found += _ask(str(name), adapt(net), x, y, samples)
+    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+
+
+def _samples(results: Results, n: int) -> np.ndarray:
+    ids: np.ndarray = results.clean["sample"].drop_duplicates().to_numpy(np.int64)
+    if n > len(ids):
+        raise InputError(f"`x` has {n} samples, the run {len(ids)}; pass the inputs of the run")
+    return ids[:n]
+
+
+def _masked_by_scale(name: str, table: pd.DataFrame) -> Iterator[Finding]:
+    own = 1 - table["robust_accuracy"] / table["accuracy"]
+    gap = table["transfer_success"] - own
+    if not (gap >= MANY).any():
+        return
+    row = table.loc[gap.idxmax()]
+    yield Finding(
+        "masked-by-scale",
+        "error",
+        f"{name}, {row['attack']}, head scaled by {row['scale']:g}: the attack fools {100 * own[gap.idxmax()]:.1f} %, "
+        f"the points found at scale 1 {100 * row['transfer_success']:.1f} %; {100 * row['zero_gradients']:.1f} % of "
+        "the input gradients are exactly zero",
+        (),
+        "The scale of the head changes no prediction, so the attack is blinded by it and its robust accuracy means "
+        "nothing at such a scale. Use an attack whose direction does not underflow, such as art_flat:PGD.",
+    )
+
+
+def _ask(name: str, net: Adapter, x: Any, y: Any, samples: np.ndarray) -> Iterator[Finding]:
+    inputs = check_inputs(
+        x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
+    )
+    inputs = inputs.detach().to(net.device, net.dtype)
+    labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
+    zero = zero_gradients(net, inputs, labels)
+    own, wide = (samples[to_numpy(mask)].tolist() for mask in zero)
+    yield from _preconditions.zero_gradients(name, len(inputs), own, wide)
+    few = inputs[:_LOOKED_AT]
+    first, again = net.outputs(few).logits.double(), net.outputs(few).logits.double()
+    moved = ~torch.isclose(first, again, rtol=1e-3, atol=1e-3, equal_nan=True).all(dim=1)
+    if bool(moved.any()):
+        changed = samples[: len(few)][to_numpy(moved)].tolist()
+        yield unstable(name, changed, "two passes over the same inputs gave different logits")
+        return
+    batches = batch_dependence(net, few)
+    if batches is not None:
+        others = samples[: len(batches.moved)][batches.moved]
+        yield from _preconditions.batch_dependent(name, len(batches.moved), batches.n_changed, others)
+    if _on_simplex(to_numpy(first)):
+        yield softmaxed(name, "error", "the outputs of its last layer are nonnegative and sum to one")
+    elif _on_simplex(_predicted(net, few)):
+        yield softmaxed(name, "warning", "the estimator's predict returns rows that sum to one")
+
+
+def _predicted(net: Adapter, x: torch.Tensor) -> np.ndarray | None:
+    predict = getattr(net.estimator, "predict", None)
+    if predict is None or not isinstance(getattr(net.estimator, "model", None), nn.Module):
+        return None
+    with net.guard():
+        return to_numpy(predict(to_numpy(x.float())))
+
+
+def _on_simplex(rows: np.ndarray | None) -> bool:
+    if rows is None or rows.ndim != 2 or rows.shape[1] < 2:
+        return False
+    return bool((rows >= 0).all() and np.allclose(rows.sum(axis=1), 1, atol=1e-4))
+
+
+__all__ = ["Finding", "Severity", "diagnose"]

@@ -1,0 +1,148 @@
+"""What a run asks of its models and data before it attacks: gradients, batches, losses, distances between samples.
+
+The answers are plain numbers that the manifest keeps; `_preconditions` turns them into findings.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from .._utils.arrays import to_numpy
+from .._utils.random import forked
+from ..adapters import Adapter
+from ..functional import distance
+from ..typing import NORMS, Norm
+from .zero_gradients import zero_gradients
+
+_MOST_SAMPLES, _FEWEST_SAMPLES = 32, 8
+_MOST_NUMBERS = 1 << 21
+"""Input numbers of all samples that are asked about: 32 of 3×128×128, 13 of 3×224×224."""
+_PAIRS = 8
+"""Samples whose outputs are compared with those in a batch that holds nothing but the sample twice."""
+
+
+class BatchDependence(NamedTuple):
+    """How outputs depend on what else is in the batch."""
+
+    moved: np.ndarray
+    """Whether a sample's logits are others in another batch, bool (m,), m at most n."""
+    n_changed: int
+    """How many of the m predictions are others."""
+
+
+def asked_samples(n: int, size: int, shard_size: int = _MOST_SAMPLES) -> np.ndarray:
+    """Evenly spaced samples that the models are asked about.
+
+    Args:
+        n: Number of samples of the run.
+        size: Numbers per sample.
+        shard_size: Samples attacked together; no more are asked about, for the sake of memory.
+
+    Returns:
+        Positions, int64, at most 32.
+    """
+    most = min(_MOST_SAMPLES, shard_size, max(_FEWEST_SAMPLES, _MOST_NUMBERS // max(1, size)))
+    return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
+
+
+def ask_model(
+    net: Adapter, x: np.ndarray, y: np.ndarray, samples: np.ndarray, *, gradients: bool, estimated: bool
+) -> dict[str, Any]:
+    """What a model answers on a few samples.
+
+    Args:
+        net: The adapted model.
+        x: Inputs, shape (n, ...).
+        y: Labels, int64 (n,).
+        samples: Their ids, int64 (n,).
+        gradients: Whether an attack of the run follows gradients.
+        estimated: Whether defences without a gradient are attacked by the estimate that they declare.
+
+    Returns:
+        JSON values: `n`; `zero_gradients`, ids of samples whose input gradient is exactly zero in the model's dtype
+        (`own`) and in `float64`, null where there is no gradient; `batch_dependent`, ids of `samples` whose logits
+        depend on the batch, out of `n`, and `n_changed` predictions, null where the model takes no such batch;
+        `loss_options`, texts.
+    """
+    inputs = torch.from_numpy(np.array(x)).to(net.device, net.dtype)
+    labels = torch.from_numpy(np.array(y)).to(net.device)
+    answers: dict[str, Any] = {"n": len(x), "loss_options": list(net.ignored_loss_options)}
+    with forked(0, net.device), net.guard():
+        answers["zero_gradients"] = (
+            _zero_gradients(net, inputs, labels, samples, estimated) if gradients else None
+        )
+        batches = batch_dependence(net, inputs)
+    answers["batch_dependent"] = None
+    if batches is not None:
+        moved = samples[: len(batches.moved)][batches.moved].tolist()
+        answers["batch_dependent"] = {
+            "samples": moved, "n_changed": batches.n_changed, "n": len(batches.moved)
+        }  # fmt: skip
+    return answers
+
+
+def ask_data(x: np.ndarray) -> dict[str, Any]:
+    """Range of some samples, and the largest distance between two of them in every norm (null for one sample).
+
+    Args:
+        x: Inputs, shape (n, ...).
+
+    Returns:
+        JSON values: `n, low, high, diameter`.
+    """
+    rows = torch.from_numpy(np.array(x)).double().flatten(1)
+    diameter = {norm: _diameter(rows, norm) for norm in NORMS} if len(rows) > 1 else None
+    return {"n": len(rows), "low": float(rows.min()), "high": float(rows.max()), "diameter": diameter}
+
+
+def _diameter(rows: torch.Tensor, norm: Norm) -> float:
+    """Largest distance between two of n rows, n at least 2."""
+    farthest = [
+        distance(rows[i].expand_as(rows[i + 1 :]), rows[i + 1 :], norm).max() for i in range(len(rows) - 1)
+    ]
+    return float(torch.stack(farthest).max())
+
+
+def batch_dependence(net: Adapter, x: torch.Tensor) -> BatchDependence | None:
+    """Whether outputs in one batch are those in batches that hold nothing but the sample itself, twice.
+
+    Twice, because many models cannot run on a batch of one. A difference by rounding is none.
+
+    Args:
+        net: The adapted model.
+        x: Samples on the device and in the dtype of `net`, shape (n, ...).
+
+    Returns:
+        The comparison for the first samples; None for a random model, or one that does not run on such batches.
+    """
+    few = x[:_PAIRS]
+    try:
+        together, again = (net.outputs(x).logits[: len(few)].double() for _ in range(2))
+        apart = torch.cat([net.outputs(torch.stack([row, row])).logits[:1] for row in few]).double()
+    except Exception:  # whatever a model raises on a batch that it does not take
+        return None
+    finite = together[torch.isfinite(together)]
+    size = 1 + (float(finite.abs().max()) if len(finite) else 0.0)
+    tolerance = size * max(1e-3, 16 * torch.finfo(net.dtype).eps)
+    if bool(_differ(together, again, tolerance).any()):
+        return None
+    moved = _differ(together, apart, tolerance)
+    changed = (together.argmax(dim=1) != apart.argmax(dim=1)) & moved
+    return BatchDependence(to_numpy(moved), int(changed.sum()))
+
+
+def _differ(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> torch.Tensor:
+    return ~torch.isclose(one, other, rtol=0, atol=tolerance, equal_nan=True).all(dim=1)
+
+
+def _zero_gradients(
+    net: Adapter, x: torch.Tensor, y: torch.Tensor, samples: np.ndarray, estimated: bool
+) -> dict[str, list[int]] | None:
+    try:
+        zero = zero_gradients(net, x, y, estimate_gradients=estimated)
+    except Exception:  # a model or defence without a gradient: the attacks that need one say so
+        return None
+    return {name: samples[to_numpy(mask)].tolist() for name, mask in zero._asdict().items()}

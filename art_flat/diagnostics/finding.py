@@ -1,0 +1,111 @@
+"""What a finding is, and the records of a run as the checks behind `diagnose` read them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from ..evaluation.results import Results
+
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+SHARE = 0.05
+"""Share of samples from which a difference between two attacks is reported."""
+MANY = 0.1
+"""Share of samples from which a property of the model is reported."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that a reader of results should know before believing them.
+
+    Attributes:
+        id: Which kind; `diagnose` lists all.
+        severity: `"error"`: scores are wrong or meaningless as they stand; `"warning"`: they may mislead;
+            `"info"`: they are right, and something about them is worth knowing.
+        what: What was seen, with numbers.
+        samples: Ids of the samples on which it was seen; empty if it concerns none in particular.
+        advice: What to do.
+    """
+
+    id: str
+    severity: Severity
+    what: str
+    samples: tuple[int, ...]
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.severity}: {self.what} [{self.id}]. {self.advice}"
+
+
+class Run:
+    """The records of a run, prepared for the checks."""
+
+    def __init__(self, results: Results, asked_now: Iterable[str] = ()) -> None:
+        self.facts = results.facts
+        now = set(asked_now)
+        self.answers: dict[str, Mapping[str, Any]] = {
+            m: answers for m, answers in self.facts.get("models_asked", {}).items() if m not in now
+        }
+        """What each model answered before the run, but for those that are asked now."""
+        self.models = results.models.set_index("model")
+        self.clean = results.clean
+        rows = results.records()
+        attacks: Mapping[str, Mapping[str, Any]] = {a["name"]: a for a in self.facts["attacks"]}
+        for fact, usual in (("budget", "fixed"), ("access", "white-box")):
+            rows[fact] = rows["attack"].map({name: a.get(fact, usual) for name, a in attacks.items()})
+        rows["own"] = rows["source_model"] == rows["model"]
+        rows["right"] = rows["pred_clean"] == rows["label"]
+        rows["measured"] = rows["status"].isin(["ok", "fallback"]) & rows["loss_adv"].notna()
+        rows["fooled"] = rows["right"] & rows["measured"] & (rows["pred_adv"] != rows["label"])
+        flags = ["own", "right", "measured", "fooled"]
+        rows[flags] = rows[flags].fillna(False).astype(bool)
+        self.rows = rows
+
+    def radii(self) -> Iterator[tuple[str, str, float, pd.DataFrame]]:
+        """Model, norm, δ, and the model's rows with `hit` (wrong and inside) and `run` (made for this norm and δ)."""
+        for model, part in self.rows.groupby("model", sort=False):
+            for norm, deltas in self.facts["deltas"].items():
+                for delta in deltas:
+                    made = (part["norm"] == norm) & (part["delta"].isna() | (part["delta"] == delta))
+                    inside = part[norm.lower()] <= delta
+                    yield str(model), norm, delta, part.assign(hit=part["fooled"] & inside, run=made)
+
+
+def unstable(model: str, samples: Iterable[Any], what: str) -> Finding:
+    """The finding `unstable-predictions`."""
+    return Finding(
+        "unstable-predictions",
+        "error",
+        f"{model}: {what}; the model is randomised or keeps a state",
+        ids(samples),
+        "Scores of such a model depend on chance. Fix its randomness, or average over it (expectation over "
+        "transformation) inside the model.",
+    )
+
+
+def softmaxed(model: str, severity: Severity, what: str) -> Finding:
+    """The finding `outputs-are-probabilities`."""
+    return Finding(
+        "outputs-are-probabilities",
+        severity,
+        f"{model}: {what}; what is taken for logits looks like probabilities",
+        (),
+        "Let the model return logits: a softmax of a softmax bounds every loss, hides gradients from attacks that "
+        "are given the estimator itself, and makes κ that of another function.",
+    )
+
+
+def ids(samples: Iterable[Any]) -> tuple[int, ...]:
+    """Sample ids, sorted, each once."""
+    return tuple(sorted({int(s) for s in samples}))
+
+
+def percent(share: float) -> str:
+    """A share as text."""
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,209 @@
+"""Findings about models, data and labels that make every attack's number doubtful, whatever the attack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import pandas as pd
+
+from ..records.schema import UNDEFINED_OUTPUTS
+from .finding import SHARE, Finding, Run, ids, percent
+
+_LITTLE = 0.02
+"""Share of the clip range from which on inputs are taken to fill it."""
+_SHIFTED, _RENUMBERED = 0.5, 0.8
+"""Shares of the predictions that one shift, or one renumbering, of the labels must explain."""
+_BY_CHANCE = 1e-3
+"""Probability of an accuracy as low by guessing, below which it is reported."""
+
+
+def undefined_outputs(run: Run) -> Iterator[Finding]:
+    """NaN or infinite outputs, at clean points or at points that attacks found."""
+    clean = run.clean[run.clean["loss"].isna()]
+    rows = run.rows[run.rows["error"].isin(UNDEFINED_OUTPUTS)]
+    for model in run.models.index:
+        here, there = clean[clean["model"] == model], rows[rows["model"] == model]
+        if here.empty and there.empty:
+            continue
+        by = ", ".join(map(str, there["attack"].unique()))
+        yield Finding(
+            "undefined-outputs",
+            "error",
+            f"{model}: outputs are NaN or infinite at {len(here)} clean points and on {len(there)} rows of attacks"
+            + (f" ({by})" if by else ""),
+            ids([*here["sample"], *there["sample"]]),
+            "These samples count as not robust and in n_failed. Look for overflow in half precision, divisions by zero "
+            "and logarithms of 0 in the model.",
+        )
+
+
+def zero_gradients(name: str, n: int, own: Iterable[int], wide: Iterable[int]) -> Iterator[Finding]:
+    """Input gradients that are exactly zero: an attack that follows them does not move.
+
+    Args:
+        name: The model.
+        n: Number of samples that were looked at.
+        own: Ids of those with a zero gradient in the model's dtype.
+        wide: Ids of those where it is zero in float64 too.
+
+    Yields:
+        A finding, if there are many.
+    """
+    own, wide = ids(own), ids(wide)
+    if len(own) / n < SHARE:
+        return
+    yield Finding(
+        "zero-gradients",
+        "error",
+        f"{name}: {percent(len(own) / n)} of {n} input gradients of the loss are exactly zero in the model's dtype, "
+        f"{percent(len(wide) / n)} in float64",
+        own,
+        "Where only the model's dtype gives zero, the gradient underflows and the loss is not flat: use "
+        "art_flat:PGD. Where float64 does too, the model blocks gradients (rounding, thresholds, detach), and "
+        "white-box attacks find nothing whether it is robust or not: use black-box attacks (torchattacks:Square).",
+    )
+
+
+def batch_dependent(name: str, n: int, n_changed: int, samples: Iterable[int]) -> Iterator[Finding]:
+    """Logits that depend on what else is in the batch.
+
+    Args:
+        name: The model.
+        n: Number of samples that were compared.
+        n_changed: Number of predictions that were others.
+        samples: Ids of the samples whose logits were others.
+
+    Yields:
+        A finding, if there are any.
+    """
+    moved = ids(samples)
+    if moved:
+        yield Finding(
+            "batch-dependent-predictions",
+            "error",
+            f"{name}: logits depend on what else is in the batch: in another batch those of {len(moved)} of {n} "
+            f"samples are others, and {n_changed} predictions",
+            moved,
+            "No sample has a prediction, loss or flatness of its own, so every score depends on shard_size and the "
+            "order of the data. Batch norm on the statistics of the batch is the usual cause: call model.eval(), and "
+            "use track_running_stats=True.",
+        )
+
+
+def models_asked(run: Run) -> Iterator[Finding]:
+    """What the models answered before the run."""
+    for name, answers in run.answers.items():
+        zero, batches = answers.get("zero_gradients"), answers.get("batch_dependent")
+        # where only the model's dtype gives zero, the records show it: see `vanishing_gradients`
+        if zero is not None and len(zero["float64"]) / answers["n"] >= SHARE:
+            yield from zero_gradients(name, answers["n"], zero["own"], zero["float64"])
+        if batches is not None:
+            yield from batch_dependent(name, batches["n"], batches["n_changed"], batches["samples"])
+
+
+def other_losses(run: Run) -> Iterator[Finding]:
+    """Losses of the classifiers that are not −log p_y."""
+    for name, answers in run.answers.items():
+        if answers.get("loss_options"):
+            yield Finding(
+                "other-loss",
+                "info",
+                f"{name}: the classifier's loss has {', '.join(answers['loss_options'])}, which is not used here",
+                (),
+                "ℓ = −log p_y everywhere: in loss changes, flatness and certificates. ART's own attack objects follow "
+                "the classifier's loss.",
+            )
+
+
+def suspicious_range(run: Run) -> Iterator[Finding]:
+    """Inputs that fill next to nothing of the clip range."""
+    data = run.facts.get("data_asked")
+    for model, row in run.models.iterrows():
+        low, high = float(row["clip_low"]), float(row["clip_high"])
+        if (
+            data is None
+            or not math.isfinite(high - low)
+            or not 0 < data["high"] - data["low"] < _LITTLE * (high - low)
+        ):
+            continue
+        yield Finding(
+            "suspicious-range",
+            "warning",
+            f"{model}: inputs lie between {data['low']:.4g} and {data['high']:.4g} (of {data['n']} samples), the clip "
+            f"range is {low:.4g} to {high:.4g}",
+            (),
+            "Give the classifier the range that the inputs can have, such as clip_values=(0, 1): δ is in its units, "
+            "clipping has no effect in a range that is too wide, and single precision loses digits.",
+        )
+
+
+def radius_beyond_data(run: Run) -> Iterator[Finding]:
+    """Radii whose ball holds all of the data."""
+    diameters: Mapping[str, float] = (run.facts.get("data_asked") or {}).get("diameter") or {}
+    for norm, deltas in run.facts["deltas"].items():
+        largest = diameters.get(norm, 0.0)
+        large = [d for d in deltas if d >= largest > 0]
+        if large:
+            yield Finding(
+                "radius-beyond-data",
+                "warning",
+                f"{norm}: the ball of radius δ = {', '.join(f'{d:.4g}' for d in large)} around any input holds all the "
+                f"others: the largest distance between two of {run.facts['data_asked']['n']} samples is {largest:.4g}",
+                (),
+                "No classifier is robust in such a ball. δ is in units of the inputs as they are given: 8/255 for "
+                "inputs in [0, 1], 8 for inputs in [0, 255].",
+            )
+
+
+def wrong_labels(run: Run) -> Iterator[Finding]:
+    """Labels that are shifted or renumbered, and accuracies that guessing beats."""
+    for model, part in run.clean.groupby("model", sort=False):
+        k, part = int(run.models.loc[model, "nb_classes"]), part[part["pred"] >= 0]
+        if part.empty:
+            continue
+        label, pred = part["label"].to_numpy(np.int64), part["pred"].to_numpy(np.int64)
+        right, n = int((label == pred).sum()), len(label)
+        cause = _renumbering(label, pred, k) if right / n < 1 / k else None
+        if cause is None and _binomial_below(right, n, 1 / k) >= _BY_CHANCE:
+            continue
+        yield Finding(
+            "wrong-labels",
+            "error",
+            f"{model}: accuracy is {percent(right / n)} where guessing has {percent(1 / k)}"
+            + (f"; {cause}" if cause else ""),
+            (),
+            "The labels or their order are not those that the model was trained on, or inputs are not prepared as they "
+            "were in training; robust accuracy means nothing then.",
+        )
+
+
+def _renumbering(label: np.ndarray, pred: np.ndarray, k: int) -> str | None:
+    """In words, how predictions follow from labels by one shift, or by one renumbering of many samples."""
+    shifts = np.bincount((pred - label) % k, minlength=k) / len(label)
+    shift = int(shifts.argmax())
+    table = pd.crosstab(label, pred)
+    best = table.columns[table.to_numpy().argmax(axis=1)]
+    known = len(set(best)) == len(best) and len(label) >= 5 * len(best)
+    explained = float(table.to_numpy().max(axis=1).sum()) / len(label) if known else 0.0
+    if explained >= _RENUMBERED and (explained > shifts[shift] or k == 2):
+        pairs = ", ".join(f"{a} → {b}" for a, b in list(zip(table.index, best, strict=True))[:5])
+        return f"{percent(explained)} of the predictions follow from the label by a renumbering ({pairs})"
+    if k > 2 and len(label) >= 8 and shifts[shift] >= _SHIFTED:
+        return f"{percent(shifts[shift])} of the predictions are the label {shift if shift <= k // 2 else shift - k:+d}"
+    return None
+
+
+def _binomial_below(hits: int, n: int, p: float) -> float:
+    """Probability of at most `hits` of n at a probability of p each."""
+    logs = [
+        math.lgamma(n + 1)
+        - math.lgamma(i + 1)
+        - math.lgamma(n - i + 1)
+        + i * math.log(p)
+        + (n - i) * math.log1p(-p)
+        for i in range(hits + 1)
+    ]
+    top = max(logs)
+    return min(1.0, math.exp(top) * sum(math.exp(v - top) for v in logs))

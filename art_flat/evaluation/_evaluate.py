@@ -1,0 +1,352 @@
+"""Run the grid: every model, attack, norm and radius once; everything else is read from the records."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import tempfile
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from .._utils.validation import radius_words
+from ..attacks import Attack
+from ..diagnostics.asked import ask_data, ask_model, asked_samples
+from ..records.manifest import environment
+from ..records.memory import MemoryStore
+from ..records.points import CLEAN_POINTS
+from ..records.schema import model_rows
+from ..records.store import Store
+from ._malloc import return_freed_memory
+from .certificates import lipschitz_constants
+from .executor import Report, Workers, uses_workers
+from .grid import CleanUnit, Grid, Unit
+from .progress import progress_callback
+from .results import Results
+from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
+from .settings import Run, check_run
+from .worker import Options, Worker, finish, has_failed, threads
+
+_LARGE = 2**25
+"""Bytes of inputs from which memory is returned to the system after every unit."""
+
+
+class Progress(NamedTuple):
+    """Where a run is; given to the `progress` callback before the first unit, and when one begins or is done."""
+
+    done: int
+    total: int
+    failed: int
+    unit: Unit | None
+    """The unit that was just finished, if one was."""
+    current: Unit | None = None
+    """The unit that begins now, if one does; which of them workers compute is not told."""
+    note: str = ""
+    """What is being prepared before the first unit of an attack."""
+
+
+class EnvironmentWarning(UserWarning):
+    """A run goes on with other versions of packages than it began with."""
+
+
+@radius_words
+def evaluate(
+    models: Mapping[str, Any] | Any,
+    x: Any,
+    y: Any = None,
+    *,
+    deltas: Any,
+    attacks: str | Attack | Iterable[str | Attack] = "fast",
+    out: str | os.PathLike[str] | None = None,
+    seed: int = 0,
+    epsilons: Sequence[float] = DEFAULT_EPSILONS,
+    samples: Any = None,
+    weight: Any = None,
+    shard_size: int = 500,
+    transfer: bool = False,
+    estimate_gradients: bool = False,
+    lipschitz: str | Mapping[str, float] | None = "auto",
+    save_adversarial: bool = False,
+    n_jobs: int | None = None,
+    threads: int | None = None,
+    time_limit: float | None = None,
+    part: str | tuple[int, int] | None = None,
+    target: Any = None,
+    progress: Callable[[Progress], None] | bool | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Results:
+    """Attack every model with every attack at every radius and record each sample.
+
+    The records are the same, bit for bit on a CPU, whatever `n_jobs`, the order of the units and the interruptions.
+
+    Args:
+        models: An ART estimator, an adapted one, or a mapping name → either.
+        x: Clean inputs, shape (n, ...), inside every model's clip range. Memory holds a shard at a time of what is
+            not in memory yet: a file mapped by NumPy, an image folder, an HDF5 or Zarr array. A `DataLoader` that
+            gives pairs (x, y) is read once and held in memory.
+        y: True labels, indices (n,) or one-hot (n, k); left out where `x` is a loader.
+        deltas: Radii in clip units, `{norm: [δ, ...]}`; a plain list where all attacks have the same one norm.
+        attacks: Suites, names and attacks; see `art_flat.attacks.load_attacks`.
+        out: Results folder. Units found in it are not computed again; without it everything stays in memory.
+        seed: Decides everything random, together with each unit's content.
+        epsilons: Tolerated loss changes in nats that the summary shows unless told otherwise.
+        samples: Sample ids, whole numbers, shape (n,); 0…n−1 if None.
+        weight: Sample weights for the scores, shape (n,); 1 if None.
+        shard_size: How many samples are attacked together; part of what determines the records.
+        transfer: Score the points found on each model on every other model too.
+        estimate_gradients: Attack through preprocessing defences that have no gradient by the estimate they declare.
+        lipschitz: What certifies: `"spectral"` derives each feature extractor's Lipschitz constant from its layers
+            (seconds for small nets, minutes for a ResNet-50), `"auto"` does so where that is expected to take about a
+            minute at most or a tenth of the attacks, and findings report what was left out; a mapping model →
+            constant (from L2 in clip units to features) takes yours, None leaves the certified side out.
+        save_adversarial: Keep the points themselves, for `Results.adversarial_points` and `Results.clean_points`.
+        n_jobs: Worker processes, −1 for one per core; 1 if None, unless `joblib.parallel_config` says otherwise,
+            which also takes the work to a Dask or Ray cluster. Workers need the results folder on a shared disk.
+        threads: Threads of each worker, of this process too; part of what determines the records. If None, what the
+            results folder was begun with, else 1: more workers make better use of cores than more threads.
+        time_limit: Seconds that an attack may take for one unit, after which the unit has failed; None for no limit.
+        part: `"3/16"`, or (3, 16), to compute the third of 16 shares of the units; `merge` puts them together.
+        target: Makes every attack targeted: `"least-likely"` (the wrong class with the smallest logit at the clean
+            point of the model attacked), `"next"` (the class after the label), or classes, (n,) or one-hot (n, k).
+            An attack succeeds where the target is predicted; attacks that take no target are skipped with the reason.
+            Loss changes stay those of the loss at the true label, which no targeted attack maximises.
+        progress: Called before the first unit, and when one begins or is done; True shows a bar on standard error.
+        config: What to keep in `config.toml` beside what is resolved here.
+
+    Returns:
+        The records of the run; for a part, what the folder holds by then.
+
+    Raises:
+        InputError: If an argument cannot be used.
+        StoreError: If `out` holds another run, or cannot be written.
+        UnsupportedEstimatorError: If a model cannot be made again in a worker.
+    """
+    given = dict(config or {})
+    run = check_run(
+        models, x, y, deltas=deltas, attacks=attacks, out=out, seed=seed, epsilons=epsilons, samples=samples,
+        weight=weight, shard_size=shard_size, transfer=transfer, estimate_gradients=estimate_gradients,
+        lipschitz=lipschitz, threads=threads, time_limit=time_limit, part=part, target=target,
+        config=given,
+    )  # fmt: skip
+    with progress_callback(progress) as notify:
+        return _evaluate_in(out, run, n_jobs, save_adversarial, notify)
+
+
+def _evaluate_in(
+    out: str | os.PathLike[str] | None,
+    run: Run,
+    n_jobs: int | None,
+    keep: bool,
+    progress: Callable[[Progress], None] | None,
+) -> Results:
+    """Evaluate into a results folder, or in memory where there is none."""
+    remote = uses_workers(n_jobs)
+    if out is None and not remote:
+        return _evaluate(run, MemoryStore(), None, keep, progress)
+    if out is None:
+        with tempfile.TemporaryDirectory(prefix="art_flat-") as folder:
+            return _evaluate(run, Store(folder, run.id), _Jobs(n_jobs), keep, progress).detached()
+    return _evaluate(run, Store(out, run.id), _Jobs(n_jobs) if remote else None, keep, progress)
+
+
+class _Jobs(NamedTuple):
+    """Worker processes, by joblib's words."""
+
+    n_jobs: int | None
+
+
+def _evaluate(
+    run: Run,
+    store: Store | MemoryStore,
+    jobs: _Jobs | None,
+    keep: bool,
+    progress: Callable[[Progress], None] | None,
+) -> Results:
+    with threads(run.threads):
+        facts = {**environment(), **run.facts()}
+        before = _begin(store, run, facts) if isinstance(store, Store) else {}
+        grid = run.grid.part(run.part)
+        notify = _notes(progress, len(grid.attacked))
+        facts |= _asked(run, before, facts)
+        options, models = _models(run, before, facts, notify)
+        if isinstance(store, Store):
+            store.write_manifest(facts)
+            store.write_models(models)
+        if keep and not store.finished_points(CLEAN_POINTS):
+            store.write_points(CLEAN_POINTS, (np.asarray(run.data.x), run.data.samples))
+        with _computing(run, store, options, jobs, keep) as compute:
+            compute(
+                _missing(grid.clean, store, False),
+                lambda unit, failed: notify(f"{unit}, done"),
+                lambda unit: notify(str(unit)),
+            )
+            _attack(grid, store, keep, compute, progress)
+    if isinstance(store, MemoryStore):
+        return _in_memory(run, store, models, facts, keep)
+    results = Results.load(store.folder)
+    if results.missing_units == 0:
+        store.write_summary(results.summary())
+    return results
+
+
+def _begin(store: Store, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
+    """Make the folder ready; gives what its manifest said before."""
+    store.begin(run.config)
+    clean, attacked = ({u.key for u in units} for units in (run.grid.clean, run.grid.attacked))
+    for table, keys in (("clean", clean), ("certified", clean), ("adversarial", attacked)):
+        store.set_aside_foreign(table, keys)
+    before = store.manifest_if_any()
+    if before:
+        now, then = ({k: f.get(k) for k in environment()} for f in (facts, before))
+        earlier = [e for e in before.get("earlier_environments", []) if e != now]
+        if now != then:
+            packages: Mapping[str, Any] = then.get("packages") or {}
+            changed = {p: (packages.get(p), v) for p, v in facts["packages"].items() if packages.get(p) != v}
+            if changed:
+                said = ", ".join(f"{p} {a} then, {b} now" for p, (a, b) in changed.items())
+                warnings.warn(
+                    f"{store.folder} was begun with other packages: {said}", EnvironmentWarning, stacklevel=5
+                )
+            earlier = [*[e for e in earlier if e != then], then]
+        facts["earlier_environments"] = earlier
+    return before
+
+
+def _notes(progress: Callable[[Progress], None] | None, total: int) -> Callable[[str], None]:
+    """What to call with a text on the work before the first attack; called once now."""
+
+    def notify(note: str) -> None:
+        if progress is not None:
+            progress(Progress(0, total, 0, None, None, note))
+
+    notify("preparing")
+    return notify
+
+
+def _asked(run: Run, before: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """What models and data answer before the run, from the manifest if it has that."""
+    if before.get("models") == facts["models"] and before.get("models_asked"):
+        return {k: before[k] for k in ("models_asked", "data_asked")}
+    data = run.data
+    few = asked_samples(len(data.x), math.prod(data.x.shape[1:]), run.shard_size)
+    x = np.concatenate([data.x[i : i + 1] for i in few.tolist()])
+    gradients = any(a.info.access == "white-box" for a in run.attacks)
+    answers = {
+        name: ask_model(
+            net, x, data.y[few], data.samples[few],
+            gradients=gradients, estimated=run.estimate_gradients,
+        )
+        for name, net in run.nets.items()
+    }  # fmt: skip
+    return {"models_asked": answers, "data_asked": ask_data(x)}
+
+
+def _models(
+    run: Run, before: Mapping[str, Any], facts: dict[str, Any], notify: Callable[[str], None]
+) -> tuple[Options, pd.DataFrame]:
+    """Lipschitz constants, from the manifest if they are there, and the `models` table."""
+    constants, rows, said = {}, [], {}
+    known = before.get("certificates", {}) if before.get("models") == facts["models"] else {}
+    for name, net in run.nets.items():
+        given = run.lipschitz.get(name) if isinstance(run.lipschitz, Mapping) else None
+        found = run.known_constants(known.get(name))
+        missing = known[name]["missing"] if found is not None else {}
+        if found is None:
+            notes = partial(_named_note, name, notify)
+            found, missing = lipschitz_constants(net, run.certified_norms(name), given, notes)
+        constants[name] = found
+        said[name] = {"lipschitz": {n: c.value for n, c in found.items()}, "missing": missing}
+        if name in run.uncertified:
+            said[name]["skipped"] = run.uncertified[name]
+        rows.append(model_rows(name, net, found.get("L2")))
+    facts["certificates"] = said
+    return run.options(constants), pd.concat(rows, ignore_index=True)
+
+
+def _named_note(model: str, notify: Callable[[str], None], text: str) -> None:
+    notify(f"{model}: {text}")
+
+
+Began = Callable[[Unit | CleanUnit], None]
+Compute = Callable[[Iterable[Unit | CleanUnit], Report, Began], None]
+
+
+@contextlib.contextmanager
+def _computing(
+    run: Run, store: Store | MemoryStore, options: Options, jobs: _Jobs | None, keep: bool
+) -> Iterator[Compute]:
+    """A function that computes units: in this process, or in workers."""
+    if jobs is None or isinstance(store, MemoryStore):
+        worker = Worker(run.nets, run.data, options)
+
+        def compute(units: Iterable[Unit | CleanUnit], report: Report, began: Began) -> None:
+            for unit in units:
+                began(unit)
+                failed = finish(worker, unit, store, keep)
+                if run.data.x.nbytes > _LARGE:
+                    return_freed_memory()
+                report(unit, failed)
+
+        yield compute
+    else:
+        with Workers(store, run.nets, run.data, options, keep_points=keep, n_jobs=jobs.n_jobs) as workers:
+            yield lambda units, report, began: workers.compute(list(units), report)
+
+
+def _missing(
+    units: Sequence[Unit | CleanUnit], store: Store | MemoryStore, keep: bool, found: Report | None = None
+) -> Iterator[Unit | CleanUnit]:
+    """Units that are still to be computed, each looked up when its turn comes; failed ones are tried again."""
+    for unit in units:
+        tables = ("clean", "certified") if isinstance(unit, CleanUnit) else ("adversarial",)
+        frames = {t: f for t in tables if (f := store.finished(t, unit.key)) is not None}
+        whole = len(frames) == len(tables) and not has_failed(frames)
+        if whole and keep and not store.finished_points(unit.key):
+            whole = bool(
+                (frames["adversarial"]["status"] == "skipped").all()
+            )  # an attack that cannot run here has none
+        if not whole:
+            yield unit
+        elif found is not None:
+            found(unit, False)
+
+
+def _attack(
+    grid: Grid,
+    store: Store | MemoryStore,
+    keep: bool,
+    compute: Compute,
+    progress: Callable[[Progress], None] | None,
+) -> None:
+    done = failures = 0
+
+    def report(unit: Unit | CleanUnit, failed: bool) -> None:
+        nonlocal done, failures
+        done, failures = done + 1, failures + failed
+        tell(unit, None)
+
+    def tell(finished: Unit | CleanUnit | None, begins: Unit | CleanUnit | None) -> None:
+        if progress is not None:
+            unit, current = (u if isinstance(u, Unit) else None for u in (finished, begins))
+            progress(Progress(done, len(grid.attacked), failures, unit, current))
+
+    tell(None, None)
+    for wave in grid.waves():
+        compute(_missing(wave, store, keep, report), report, lambda unit: tell(None, unit))
+
+
+def _in_memory(
+    run: Run, store: MemoryStore, models: pd.DataFrame, facts: Mapping[str, Any], keep: bool
+) -> Results:
+    order = {
+        "clean": [u.key for u in run.grid.clean],
+        "certified": [u.key for u in run.grid.clean],
+        "adversarial": [u.key for u in run.grid.attacked],
+    }
+    tables = {"models": models, **{t: store.read_table(t, keys) for t, keys in order.items()}}
+    return Results(tables, facts, points=store.points() if keep else None)

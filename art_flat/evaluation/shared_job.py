@@ -1,0 +1,250 @@
+"""What a worker process is told, and what it does: it writes its units itself and returns nothing but their keys.
+
+A task is a path, a checksum and a unit of a few hundred bytes; models, data and options are read from the run's work
+folder once per process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+import uuid
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import threadpoolctl
+import torch
+
+from .._utils.streaming import InputRows
+from ..adapters import Adapter
+from ..adapters.recipe import Recipe, dumps, loads
+from ..errors import ArtFlatError, StoreError
+from ..records.files import write_whole
+from ..records.store import Store
+from ._malloc import freed_memory_kept
+from .devices import lease_device
+from .grid import CleanUnit, Unit
+from .worker import Data, Options, Worker, finish
+
+_ARRAYS = ("y", "samples", "weight")
+_GRACE = 5.0
+"""Seconds, or half the time limit if that is more, that a unit may go on before its worker is ended."""
+
+_KEPT_MODELS = 2
+"""How many models a worker keeps in memory, unless points are transferred."""
+
+
+class Outcome(NamedTuple):
+    """What a worker returns of a unit."""
+
+    key: str
+    failed: bool
+    fatal: str | None
+    """Why the run cannot go on."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What every unit of a run needs.
+
+    Attributes:
+        folder: The results folder.
+        run: Hash of all that determines the records.
+        work: Folder of this job's files.
+        recipes: How the models are made.
+        options: See `Options`.
+        keep_points: Whether points are kept.
+        on_gpu: Whether workers lease a GPU each.
+        path: Where modules are looked for.
+    """
+
+    folder: Path
+    run: str | None
+    work: Path
+    recipes: Mapping[str, Recipe]
+    options: Options
+    keep_points: bool
+    on_gpu: bool
+    path: tuple[str, ...]
+
+    @property
+    def started(self) -> Path:
+        """Folder with a file per unit that is being computed."""
+        return self.work / "started"
+
+
+class Posted(NamedTuple):
+    """Where a job's file is."""
+
+    path: str
+    sha256: str
+
+
+@contextlib.contextmanager
+def posted(
+    store: Store, nets: Mapping[str, Adapter], data: Data, options: Options, keep_points: bool
+) -> Iterator[tuple[Job, Posted]]:
+    """Write what workers need into the results folder, and remove it when the block ends.
+
+    Args:
+        store: The results folder.
+        nets: The models.
+        data: What is attacked.
+        options: The rest.
+        keep_points: Whether points are kept.
+
+    Yields:
+        The job, and where workers find it.
+
+    Raises:
+        UnsupportedEstimatorError: If a model cannot be made again in another process.
+    """
+    remove_stale(store.folder)
+    folder = store.folder.resolve()
+    work = folder / f".work-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    (work / "started").mkdir(parents=True)
+    try:
+        job = Job(
+            folder, store.run, work, {name: net.recipe(work) for name, net in nets.items()}, options, keep_points,
+            any(net.device.type == "cuda" for net in nets.values()), tuple(map(os.path.abspath, sys.path)),
+        )  # fmt: skip
+        data.x.save(work / "x.npy")
+        for name in _ARRAYS:
+            np.save(work / f"{name}.npy", getattr(data, name), allow_pickle=False)
+        content = dumps(job)
+        write_whole(work / "job", content)
+        yield job, Posted(str(work / "job"), hashlib.sha256(content).hexdigest())
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def remove_stale(folder: Path) -> None:
+    """Remove work folders of processes of this machine that have ended without doing so."""
+    for path in folder.glob(f".work-{socket.gethostname()}-*-*"):
+        pid = path.name.rsplit("-", 2)[1]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(path, ignore_errors=True)
+
+
+def work(post: Posted, unit: bytes) -> Outcome:
+    """What runs in a worker: compute one unit and write it.
+
+    Args:
+        post: Where the job is.
+        unit: The unit, pickled by `dumps`.
+
+    Returns:
+        The unit's key, and how it went.
+    """
+    with _TURN:
+        try:
+            job, worker = _open(post)
+            asked: Unit | CleanUnit = loads(unit)
+            store = Store(job.folder, job.run)
+            mark = job.started / asked.key
+            mark.write_text(str(os.getpid()), encoding="utf-8")
+            with freed_memory_kept(), _ended_if_stuck(worker, asked, store):
+                failed = finish(worker, asked, store, job.keep_points)
+            mark.unlink(missing_ok=True)
+            return Outcome(asked.key, failed, None)
+        except (ArtFlatError, OSError) as error:
+            return Outcome("", True, str(error))
+
+
+_TURN = threading.Lock()
+"""Attacks use the process's random generators and streams, so one unit is computed at a time."""
+
+_opened: dict[Posted, tuple[Job, Worker]] = {}
+_nets: OrderedDict[tuple[str, str], Adapter] = OrderedDict()
+
+
+class _Nets(Mapping[str, Adapter]):
+    """Models made when they are asked for, and kept by their hash."""
+
+    def __init__(self, recipes: Mapping[str, Recipe], device: str, kept: int) -> None:
+        self._recipes, self._device, self._kept = recipes, device, kept
+
+    def __getitem__(self, name: str) -> Adapter:
+        place = (self._recipes[name].sha256, self._device)
+        if place not in _nets:
+            while len(_nets) >= self._kept:
+                _nets.popitem(last=False)
+            _nets[place] = self._recipes[name].build(self._device)
+        _nets.move_to_end(place)
+        return _nets[place]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._recipes)
+
+    def __len__(self) -> int:
+        return len(self._recipes)
+
+
+def _open(post: Posted) -> tuple[Job, Worker]:
+    if post not in _opened:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the run ends its workers
+        content = Path(post.path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != post.sha256:
+            raise StoreError(f"{post.path} is not the file that this run wrote")
+        job: Job = loads(content)
+        sys.path += [p for p in job.path if p not in sys.path]
+        x, *others = (
+            np.load(job.work / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("x", *_ARRAYS)
+        )
+        data = Data(InputRows(x), *others)
+        kept = len(job.recipes) if job.options.transfer else _KEPT_MODELS
+        nets = _Nets(job.recipes, lease_device() if job.on_gpu else "cpu", kept)
+        _opened.clear()
+        _opened[post] = job, Worker(nets, data, job.options)
+        threadpoolctl.threadpool_limits(job.options.threads)  # for the rest of this process
+        torch.set_num_threads(job.options.threads)
+    return _opened[post]
+
+
+@contextlib.contextmanager
+def _ended_if_stuck(worker: Worker, unit: Unit | CleanUnit, store: Store) -> Iterator[None]:
+    """End this process where an attack goes on long after its time is up, with the unit written as failed."""
+    limit = worker.options.time_limit
+    if limit is None or isinstance(unit, CleanUnit):
+        yield
+        return
+    started = time.perf_counter()
+
+    def end() -> None:
+        seconds = time.perf_counter() - started
+        reason = (
+            f"the attack could not be stopped {seconds:.0f} s after it began (time_limit {limit:g} s), so its worker "
+            "was ended"
+        )
+        store.write_unit("adversarial", unit.key, worker.failed(unit, reason, seconds).frames["adversarial"])
+        os._exit(1)
+
+    timer = threading.Timer(limit + max(_GRACE, limit / 2), end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True

@@ -1,0 +1,136 @@
+"""`manifest.json`: what a results folder holds, how it was made and where; strict JSON, checked when read."""
+
+from __future__ import annotations
+
+import json
+import platform
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ..errors import StoreError
+from ..typing import Norm
+from .schema import SCHEMA_VERSION
+
+_PACKAGES = (
+    *("art-flat", "torch", "torchvision", "adversarial-robustness-toolbox", "torchattacks"),
+    *("numpy", "scikit-learn", "pandas", "pyarrow"),
+)
+KEY = r"[0-9A-Za-z_-]{1,64}"
+"""What a unit's key looks like; it becomes part of file names."""
+
+Key = Annotated[str, Field(pattern=rf"^{KEY}$")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True, allow_inf_nan=False)
+
+
+class AttackFacts(_Part):
+    """What is said of one attack of the run; see `AttackInfo`."""
+
+    name: str
+    hash: str
+    library_version: str
+    norms: list[Norm]
+    budget: str
+    access: str
+    maximises_loss: bool
+    usability: str
+    notes: list[str]
+    run_in: list[Norm]
+    steps: list[dict[str, Any]] = []
+
+
+class Manifest(_Part):
+    """The whole of it."""
+
+    run: Key | None = None
+    """Hash of all that determines the records; every file of the run states it."""
+    seed: int
+    target: str | None = None
+    """What samples are pushed towards, see `Targets.rule`; None for an untargeted run."""
+    threads: int = Field(ge=1)
+    n_samples: int = Field(ge=1)
+    class_names: list[str] = []
+    """Names of the classes in the order of the labels, where the data have some."""
+    clean_units: list[Key] = []
+    """Keys of the units of the clean table, in the order of the samples."""
+    n_units: int = Field(default=0, ge=0)
+    """How many units of attacks a complete run has."""
+    epsilons: list[float]
+    deltas: dict[Norm, list[float]]
+    models: dict[str, dict[str, str]]
+    attacks: list[AttackFacts]
+    certificates: dict[str, Any] = {}
+    models_asked: dict[str, dict[str, Any]] = {}
+    """Model → what `ask_model` gave."""
+    data_asked: dict[str, Any] = {}
+    """What `ask_data` gave."""
+
+
+def manifest_text(facts: Mapping[str, Any]) -> str:
+    """The facts as they are written.
+
+    Args:
+        facts: See `Manifest`; the schema version is added.
+
+    Returns:
+        Strict JSON.
+    """
+    return json.dumps({"schema": SCHEMA_VERSION, **facts}, indent=2, allow_nan=False, ensure_ascii=False)
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """The facts in a manifest.
+
+    Args:
+        path: The file.
+
+    Returns:
+        The facts, without the schema version.
+
+    Raises:
+        StoreError: If there is no manifest, or it is damaged or of another version.
+    """
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        schema = raw.pop("schema")
+    except OSError as error:
+        raise StoreError(f"{path.parent} holds no art_flat results: {path.name}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        reason = "no schema" if isinstance(error, KeyError) else str(error)
+        raise StoreError(f"{path.parent} holds no art_flat results: {path.name}: {reason}") from None
+    if schema != SCHEMA_VERSION:
+        raise StoreError(f"{path.parent} has schema {schema!r}, this version reads schema {SCHEMA_VERSION}")
+    try:
+        return Manifest.model_validate(raw).model_dump()
+    except (ValidationError, RecursionError) as error:
+        said = str(error)
+        if isinstance(error, ValidationError):
+            first = error.errors()[0]
+            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise StoreError(f"{path} is damaged: {said}; it is written again by the run's command") from None
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
+
+
+def environment() -> dict[str, Any]:
+    """Versions of Python, of the system and of the packages that matter; None for a package that is missing."""
+
+    def installed(package: str) -> str | None:
+        try:
+            return version(package)
+        except PackageNotFoundError:
+            return None
+
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {p: installed(p) for p in _PACKAGES},
+    }

@@ -1,0 +1,143 @@
+"""The records of one model as arrays, for the tables that are read from them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..scores import _reduce
+from ..typing import NORMS, Definition, Norm
+
+ALL_ATTACKS = "(worst of all)"
+"""Stands in the column `attack` where the worst case over every attack and every radius is meant."""
+
+CONFIDENT = 0.9
+"""Probability from which a wrong prediction counts as confident."""
+
+
+def log_kappa(log_trace: Any, log_kappa_neuronwise: Any, weight_norm: Any, definition: Definition) -> Any:
+    """log κ of a definition from the columns of the records; κ itself is its exponential."""
+    if definition == "neuronwise":
+        return log_kappa_neuronwise
+    with np.errstate(divide="ignore"):
+        return log_trace + (2 if definition == "paper" else 1) * np.log(weight_norm)
+
+
+def gini_impurity(table: pd.DataFrame) -> np.ndarray:
+    """G = Tr H / ‖φ‖² from the columns of the records; NaN at φ = 0, where the trace says nothing of G."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        impurity: np.ndarray = np.exp(
+            table["log_trace"].to_numpy(float) - 2 * np.log(table["feature_norm"].to_numpy(float))
+        )
+    return impurity
+
+
+def loss_rounding(weight_norm: Any, feature_norm: Any) -> Any:
+    """How much float32 arithmetic in the model can move a loss, nats: what a bound is forgiven."""
+    return 1e-6 * (1 + weight_norm * feature_norm)
+
+
+def order_of(codes: np.ndarray) -> np.ndarray:
+    """The stable order of whole numbers ≥ 0; sixteen bits are sorted digit by digit, in linear time."""
+    return np.argsort(codes.astype(np.uint16) if codes.max(initial=0) < 1 << 16 else codes, kind="stable")
+
+
+class ModelRows:
+    """Clean and adversarial rows of one model as arrays; adversarial rows know the position of their sample.
+
+    Text columns are held as codes: `attack` are places in `attack_names`, and so on. `change` is the loss change in
+    nats: +inf where an attack finished and an output is `undefined`, NaN where there is no point.
+
+    Args:
+        tables: The four tables.
+        model: The model's name.
+        definition: Which relative sharpness.
+    """
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame], model: str, definition: Definition) -> None:
+        clean = tables["clean"][lambda t: t["model"] == model].sort_values("sample")
+        adv = tables["adversarial"]
+        mine = pd.factorize(adv["model"])
+        adv = adv if list(mine[1]) == [model] else adv[lambda t: t["model"] == model]
+        sizes = tables["models"].set_index("model").loc[model]
+        self.model, self.weight_norm = model, float(sizes["weight_norm"])
+        self.head_size = int(sizes["nb_classes"] * sizes["nb_features"])
+        self.certified = tables["certified"][lambda t: t["model"] == model].sort_values("sample")
+
+        self.weight = clean["weight"].to_numpy(float)
+        self.label = clean["label"].to_numpy(np.int64)
+        self.clean_pred = clean["pred"].to_numpy(np.int64)
+        self.right = self.clean_pred == self.label
+        self.clean_loss = clean["loss"].to_numpy(float)
+        self.clean_undefined = np.isnan(self.clean_loss)
+        self.clean_log_kappa = self._log_kappa(clean, definition)
+        self.feature_norm = clean["feature_norm"].to_numpy(float)
+        self.clean_impurity = gini_impurity(clean)
+        self.feature_grad_norm = clean["feature_grad_norm"].to_numpy(float)
+        self.clean_kappa = np.exp(clean["log_trace"].to_numpy(float)) * self.weight_norm**2
+
+        self.position = np.searchsorted(clean["sample"].to_numpy(np.int64), adv["sample"].to_numpy(np.int64))
+        self.attack, self.attack_names = pd.factorize(adv["attack"])
+        self.source, self.source_names = pd.factorize(adv["source_model"])
+        self.norm, self.norm_names = pd.factorize(adv["norm"])
+        self.status, self.status_names = pd.factorize(adv["status"])
+        self.delta = adv["delta"].to_numpy(float)
+        self.loss, self.confidence = adv["loss"].to_numpy(float), adv["confidence"].to_numpy(float)
+        self.pred = adv["pred"].to_numpy(np.int64)
+        self.target = adv["target"].to_numpy(dtype=float, na_value=np.nan)
+        self.bound = adv["bound_at_shift"].to_numpy(float)
+        self.shift = adv["feature_shift"].to_numpy(float)
+        self.feature_norm_adv = adv["feature_norm"].to_numpy(float)
+        self.impurity = gini_impurity(adv)
+        self.length = {n: adv[n.lower()].to_numpy(float) for n in NORMS}
+        self.cost = {c: adv[c].to_numpy(float) for c in ("forwards", "backwards", "seconds")}
+        self.log_kappa = self._log_kappa(adv, definition)
+        change = _reduce.difference(self.loss, self.clean_loss[self.position])
+        self.undefined = np.isnan(change) & ~np.isnan(self.length["Linf"])
+        self.change = np.where(self.undefined, np.inf, change)
+        self.measured = ~np.isnan(self.change) & ~self.undefined
+        self.wrong = (self.pred != self.label[self.position]) | np.isnan(self.loss)
+        with np.errstate(invalid="ignore"):
+            self.on_target = (self.pred == self.target) & ~np.isnan(self.loss)
+
+    def _log_kappa(self, table: pd.DataFrame, definition: Definition) -> Any:
+        trace, own = (table[c].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise"))
+        return log_kappa(trace, own, self.weight_norm, definition)
+
+    def groups(self, norm: Norm, order: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
+        """Row numbers of each attack and source model that ran in `norm`, then of all rows, whatever their norm."""
+        runs = self.attack * len(self.source_names) + self.source
+        by_run = order_of(runs)
+        present = np.flatnonzero(np.bincount(runs))
+        starts = np.searchsorted(runs[by_run], present)
+        rows_of = dict(zip(present.tolist(), np.split(by_run, starts[1:]), strict=True)) if runs.size else {}
+        code, names = self.code_of("norm", norm), list(self.attack_names)
+        for attack in order:
+            for source, title in enumerate(self.source_names):
+                run = names.index(attack) * len(self.source_names) + source if attack in names else -1
+                if run in rows_of and (self.norm[rows_of[run]] == code).any():
+                    yield rows_of[run], {"attack": attack, "source_model": title}
+        if len(rows_of) > 1:
+            yield np.arange(runs.size), {"attack": ALL_ATTACKS, "source_model": self.model}
+
+    def attacks_of(self, rows: np.ndarray) -> list[str]:
+        """Names of the attacks that made some rows."""
+        return [str(name) for name in self.attack_names[np.flatnonzero(np.bincount(self.attack[rows]))]]
+
+    def code_of(self, column: str, name: str) -> int:
+        """The code that stands for `name` in a text column; −1 where no row has it."""
+        names = list(getattr(self, f"{column}_names"))
+        return names.index(name) if name in names else -1
+
+    @cached_property
+    def bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Of every row, what the bound is forgiven, whether the paper's bound says something, and that bound."""
+        feature_norm = self.feature_norm[self.position]
+        moved = (self.shift > 0) & (feature_norm > 0)
+        relative = np.divide(self.shift, feature_norm, out=np.zeros_like(self.shift), where=moved)
+        paper = relative**2 / 2 * self.clean_kappa[self.position] + relative**3 * self.head_size / 24
+        return loss_rounding(self.weight_norm, feature_norm), moved, paper

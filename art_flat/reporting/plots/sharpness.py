@@ -1,0 +1,211 @@
+"""Where adversarial points lie: κ at both ends, confidence against κ, distributions per attack."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..._utils.validation import radius_words
+from ...evaluation import Results
+from ...typing import Definition
+from .._look import (
+    BLUE,
+    GREY,
+    KAPPA_ADV,
+    KAPPA_CLEAN,
+    LOG10,
+    LOSS_CHANGE,
+    OUTCOME_COLOURS,
+    OUTCOME_MARKERS,
+    cell_title,
+    new_figure,
+    rows_height,
+    short_lines,
+    wrapped,
+)  # fmt: skip
+from ._choose import choose_cell
+
+
+@radius_words
+def plot_kappa(
+    results: Results,
+    *,
+    model: str | None = None,
+    norm: Any = None,
+    delta: float | None = None,
+    attack: str | None = None,
+    definition: Definition = "paper",
+) -> Any:
+    """κ at the adversarial point against κ at the clean one, on logarithmic axes, coloured by outcome.
+
+    One point per sample: where its loss is largest. Below the diagonal adversarial points lie flatter.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        delta: Which radius; the largest of the run in that norm if None.
+        attack: Which attack; the worst of all if None.
+        definition: Which relative sharpness.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model, norm or radius.
+    """
+    table, title = _worst(results, model, norm, delta, attack, definition)
+    figure, axes = new_figure(4.6, 4.2)
+    x, y = table["log_kappa_clean"] / LOG10, table["log_kappa_adv"] / LOG10
+    _scatter(axes, x, y, table["outcome"])
+    both = np.concatenate([x, y])
+    both = both[np.isfinite(both)]
+    if both.size:
+        ends = [both.min(), both.max()]
+        axes.plot(ends, ends, color=GREY, lw=1, ls="--", zorder=0)
+    axes.set(title=wrapped(figure, title), xlabel=KAPPA_CLEAN, ylabel=KAPPA_ADV)
+    label_powers(axes.xaxis)
+    label_powers(axes.yaxis)
+    _legend(figure)
+    return figure
+
+
+@radius_words
+def plot_confidence(
+    results: Results,
+    *,
+    model: str | None = None,
+    norm: Any = None,
+    delta: float | None = None,
+    attack: str | None = None,
+    definition: Definition = "paper",
+) -> Any:
+    """Confidence (max p) against κ at the adversarial points: the confidently wrong and flat ones lie top left.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        delta: Which radius; the largest of the run in that norm if None.
+        attack: Which attack; the worst of all if None.
+        definition: Which relative sharpness.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model, norm or radius.
+    """
+    table, title = _worst(results, model, norm, delta, attack, definition)
+    figure, axes = new_figure()
+    _scatter(axes, table["log_kappa_adv"] / LOG10, table["confidence_adv"], table["outcome"])
+    axes.set(title=wrapped(figure, title), xlabel=KAPPA_ADV, ylabel="confidence max p", ylim=(None, 1.02))
+    label_powers(axes.xaxis)
+    _legend(figure)
+    return figure
+
+
+@radius_words
+def plot_distributions(
+    results: Results,
+    *,
+    model: str | None = None,
+    norm: Any = None,
+    delta: float | None = None,
+    definition: Definition = "paper",
+) -> Any:
+    """Per attack, how the loss change and the ratio κ_adv/κ_clean are distributed over the samples.
+
+    Boxes hold the middle half, whiskers 90 % of the samples.
+
+    Args:
+        results: The run.
+        model: Which model; may be left out if there is only one.
+        norm: Which norm; the first of the run if None.
+        delta: Which radius; the largest of the run in that norm if None.
+        definition: Which relative sharpness.
+
+    Returns:
+        A matplotlib `Figure`.
+
+    Raises:
+        InputError: If the run has no such model, norm or radius.
+    """
+    model, norm, delta = choose_cell(results, model, norm, delta)
+    select = results.selection(model, definition)
+    parts = {str(a["name"]): select.worst(norm, delta, a["name"]) for a in results.facts["attacks"]}
+    parts = {name: part for name, part in parts.items() if len(part)}
+    names = short_lines(parts)
+    figure, axes = new_figure(7.0, rows_height(names), ncols=2, sharey=True)
+    shown = {
+        LOSS_CHANGE: [part["loss_change"] for part in parts.values()],
+        "κ adversarial over κ clean": [
+            (part["log_kappa_adv"] - part["log_kappa_clean"]) / LOG10 for part in parts.values()
+        ],
+    }
+    for one, (label, columns) in zip(axes, shown.items(), strict=True):
+        finite = [values[np.isfinite(values)] for values in columns]
+        if finite:
+            one.boxplot(
+                finite, orientation="horizontal", whis=(5, 95), showfliers=False, widths=0.6,
+                medianprops={"color": BLUE, "linewidth": 1.6},
+            )  # fmt: skip
+            one.set_yticks(range(1, len(parts) + 1), names)
+        one.set_xlabel(label)
+        one.axvline(0, color=GREY, lw=1)
+    axes[0].invert_yaxis()
+    label_powers(axes[1].xaxis)
+    figure.suptitle(f"{model}, {cell_title(norm, delta)}")
+    return figure
+
+
+def _worst(
+    results: Results,
+    model: str | None,
+    norm: Any,
+    delta: float | None,
+    attack: str | None,
+    definition: Definition,
+) -> tuple[pd.DataFrame, str]:
+    model, norm, delta = choose_cell(results, model, norm, delta)
+    table = results.selection(model, definition).worst(norm, delta, attack)
+    return table, f"{model}, {attack or 'worst of all attacks'}, {cell_title(norm, delta)}"
+
+
+def _scatter(axes: Any, x: Any, y: Any, outcome: Any) -> None:
+    for name, colour in OUTCOME_COLOURS.items():
+        mine = (outcome == name).to_numpy()
+        if mine.any():
+            axes.scatter(
+                x[mine], y[mine], s=12, alpha=0.6, color=colour, marker=OUTCOME_MARKERS[name], lw=0.8,
+                label=f"{name} ({mine.mean():.0%})", rasterized=len(x) > 3000,
+            )  # fmt: skip
+
+
+def label_powers(axis: Any) -> None:
+    """Labels for an axis that holds logarithms to base 10."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    class Locator(MaxNLocator):
+        """Whole powers; where fewer than two of them are seen, 1, 2 and 5 times them."""
+
+        def tick_values(self, vmin: float, vmax: float) -> Any:
+            if vmax - vmin >= 2:
+                return super().tick_values(vmin, vmax)
+            whole = np.arange(np.floor(vmin), np.ceil(vmax) + 1)
+            parts = (1, 1.5, 2, 3, 5, 7) if vmax - vmin < 0.7 else (1, 2, 5)
+            return np.add.outer(whole, np.log10(parts)).ravel()
+
+    def text(value: float, _: Any) -> str:
+        near = abs(value - round(value)) < 1e-9
+        return f"$10^{{{round(value)}}}$" if near else f"{10**value:.3g}"
+
+    axis.set_major_locator(Locator(6, integer=True))
+    axis.set_major_formatter(FuncFormatter(text))
+
+
+def _legend(figure: Any) -> None:
+    if figure.axes[0].get_legend_handles_labels()[1]:
+        figure.legend(loc="outside lower center", ncols=2, frameon=False, fontsize="small")

@@ -1,0 +1,195 @@
+"""The summary in words: titles, cells and notes, for every form in which it is shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..evaluation import ALL_ATTACKS, Results
+from ..evaluation.targets import TARGET_TEXTS
+from ..records.schema import UNDEFINED_OUTPUTS
+
+_MARK = "†"
+_INCOMPLETE = "‡"
+_CONSTANTS = {
+    "spectral": "Lipschitz constants derived from the layers",
+    "given": "a given Lipschitz constant, taken at its word",
+}
+
+
+def is_targeted(frame: pd.DataFrame) -> bool:
+    """Whether a summary has points that were pushed towards a target class."""
+    return bool(frame["target_success"].notna().any())
+
+
+def column_titles(levels: Sequence[str], targeted: bool = False) -> list[str]:
+    """Titles of the cells of `row_cells`, with line breaks where they may be broken.
+
+    Args:
+        levels: The columns `loss_change_robustness@ε` of a summary.
+        targeted: Whether to show how often targets are reached.
+
+    Returns:
+        One title per cell.
+    """
+    changes = [f"Δℓ ≤ {c.split('@')[1]}\nnats" for c in levels]
+    flatness = ["κ clean", "κ adv.", "flatter", "confidently\nwrong"]
+    reached = ["target\nreached"] if targeted else []
+    return ["δ", "n", "accuracy", "robust\naccuracy", *reached, *changes, *flatness, "s"]
+
+
+def row_cells(row: Mapping[Any, Any], levels: Sequence[str], targeted: bool = False) -> list[str]:
+    """One row of a summary as text, without the attack; see `column_titles`."""
+    return [
+        f"{row['delta']:.4g}",
+        str(row["n_evaluated"]),
+        _percent(row["accuracy"]),
+        marked_share(row, _percent(row["robust_accuracy"])),
+        *([_percent(row["target_success"])] if targeted else []),
+        *(marked_share(row, _bracket(row, c)) for c in levels),
+        _number(row["kappa_clean"]),
+        _number(row["kappa_adv"]),
+        _percent(row["flat_fraction"]),
+        _percent(row["confidently_wrong_fraction"]),
+        f"{row['seconds']:.1f}",
+    ]
+
+
+def marked_share(row: Mapping[Any, Any], share: str) -> str:
+    """A share as text, marked where no attack finished on some of the samples."""
+    return share + _INCOMPLETE if row["n_unfinished"] and row["n_evaluated"] else share
+
+
+def attack_title(row: Mapping[Any, Any]) -> str:
+    """The attack of a row, marked if it does not look for the largest loss, with the model its points are from."""
+    return origin(row, "" if row["maximises_loss"] else _MARK)
+
+
+def origin(row: Mapping[Any, Any], mark: str = "") -> str:
+    """The attack of a row, and the model its points were found on where that is another one."""
+    found = "" if row["source_model"] == row["model"] else f" (found on {row['source_model']})"
+    return f"{row['attack']}{mark}{found}"
+
+
+def summary_notes(frame: pd.DataFrame) -> list[str]:
+    """The lines under the tables that say how to read them."""
+    notes = [
+        "Δℓ ≤ ε: share whose loss rises by at most ε (loss-change robustness, an upper estimate); in the last rows "
+        "certified share…upper estimate. κ, flatter: over samples that are right when clean and wrong when attacked, "
+        "where their loss is largest."
+    ]
+    for kind in frame["lipschitz_kind"].dropna().unique():
+        of = frame["lipschitz_kind"] == kind
+        models = ", ".join(frame["model"][of].astype(str).unique())
+        notes.append(
+            f"certified with {_CONSTANTS[kind]} ({models}), bound: {frame['bound_kind'][of].iloc[0]}."
+        )
+    if not frame["maximises_loss"].all():
+        notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
+    return notes + unfinished_notes(frame)
+
+
+def unfinished_notes(frame: pd.DataFrame) -> list[str]:
+    """What the mark of `marked_share` means; empty if no share has it."""
+    part = frame[(frame["n_unfinished"] > 0) & (frame["n_evaluated"] > 0)] if len(frame) else frame
+    if part.empty:
+        return []
+    most = int(part["n_unfinished"].max())
+    return [
+        f"{_INCOMPLETE} no attack finished on some samples (up to {most}); the share is of the other samples alone."
+    ]
+
+
+def target_lines(results: Results) -> list[str]:
+    """What a targeted run aimed at and how its numbers are to be read; empty if the run is untargeted."""
+    rule = results.facts.get("target")
+    if rule is None:
+        return []
+    return [
+        f"targeted run: attacks push each sample towards {TARGET_TEXTS.get(rule, rule)}. Target reached: share with "
+        "a point within δ that is predicted as the target. Robust accuracy counts every wrong prediction found, and "
+        "Δℓ is the change of the loss at the true label; targeted attacks seek neither, so both are weaker upper "
+        "estimates than those of an untargeted run."
+    ]
+
+
+def missing_lines(results: Results) -> list[str]:
+    """How many units are not computed yet, and what that means; empty if none is missing."""
+    if not results.missing_units:
+        return []
+    return [
+        f"{results.missing_units} of {results.total_units} units are not computed yet; the numbers are of what is "
+        "there."
+    ]
+
+
+def not_run_lines(results: Results) -> list[str]:
+    """What was asked for and did not run, one line per reason; empty if everything ran."""
+    lines = []
+    for row in results.not_run().to_dict("records"):
+        radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
+        attack = "" if row["attack"] is None else f", {row['attack']}"
+        lines.append(f"not run: {row['model']}{attack}, {row['norm']}{radius}: {row['reason']}")
+    return lines
+
+
+def failure_lines(results: Results) -> list[str]:
+    """What failed or was skipped, one line per reason; says how many."""
+    failures = results.failures()
+    if failures.empty:
+        return []
+    lines = [failure_counts(failures)]
+    for row in failures.to_dict("records"):
+        radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
+        lines.append(f"  {row['status']}: {row['attack']}, {row['norm']}{radius}: {row['error']}")
+    return lines
+
+
+def failure_counts(failures: pd.DataFrame) -> str:
+    """How many points failed or were skipped, and how the scores count them; ends in a colon."""
+    undefined = failures["error"].isin(UNDEFINED_OUTPUTS)
+    counts = failures[~undefined].groupby("status")["n"].sum()
+    parts = []
+    if undefined.any():
+        n = failures.loc[undefined, "n"].sum()
+        parts.append(f"{n} samples failed with an undefined output; they count as not robust")
+    if len(counts):
+        numbers = ", ".join(f"{n} samples {status}" for status, n in counts.items())
+        parts.append(f"{numbers}; they are left out of the scores")
+    return "; ".join(parts) + ":"
+
+
+def error_lines(results: Results) -> list[str]:
+    """Findings that make numbers wrong or meaningless, to be shown above them; empty if there is none."""
+    lines = _finding_lines(results, errors=True)
+    return ["errors, to be read before the numbers:", *lines] if lines else []
+
+
+def finding_lines(results: Results) -> list[str]:
+    """The other findings, a line each; empty if there is none."""
+    lines = _finding_lines(results, errors=False)
+    return ["findings:", *lines] if lines else []
+
+
+def _finding_lines(results: Results, *, errors: bool) -> list[str]:
+    found = (f for f in results.findings() if (f.severity == "error") == errors)
+    return ["  " + " ".join(str(finding).split()) for finding in found]
+
+
+def _percent(value: float) -> str:
+    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
+
+
+def _bracket(row: Mapping[Any, Any], column: str) -> str:
+    """The share that no attack broke; for all attacks together with the certified share before it."""
+    certified = row[column.replace("loss_change_robustness", "certified")]
+    if row["attack"] != ALL_ATTACKS or math.isnan(certified):
+        return _percent(row[column])
+    return f"{100 * certified:.1f}…{_percent(row[column])}"
+
+
+def _number(value: float) -> str:
+    return "–" if math.isnan(value) else f"{value:.3g}"

@@ -1,0 +1,1 @@
+"""From records to tables of scores; no model is run."""

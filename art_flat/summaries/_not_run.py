@@ -1,0 +1,64 @@
+"""What a run was asked for and did not do, with the reasons."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..typing import Norm
+
+COLUMNS = ["model", "attack", "norm", "delta", "reason"]
+
+_NOTHING_LEFT = "the earlier attacks of its sequence left it no sample"
+
+
+def not_run(
+    adversarial: pd.DataFrame,
+    models: Sequence[str],
+    attacks: Sequence[Mapping[str, Any]],
+    deltas: Mapping[Norm, Sequence[float]],
+) -> pd.DataFrame:
+    """Attacks without a single measured point at a norm or radius that they were asked for, and norms without attack.
+
+    Args:
+        adversarial: The adversarial records of a run of which no unit is missing.
+        models: The models, in order.
+        attacks: What the manifest says of each attack, in order.
+        deltas: Norm → radii.
+
+    Returns:
+        Columns `model, attack, norm, delta, reason`; `attack` is None where no attack supports the norm, `delta` is
+        NaN where the reason holds at every radius.
+    """
+    own = adversarial[adversarial["model"] == adversarial["source_model"]]
+    cells = dict(iter(own.groupby(["model", "attack", "norm"], sort=False)))
+    rows: list[tuple[Any, ...]] = []
+    for model in models:
+        rows += [(model, None, n, float("nan"), _unsupported(n)) for n in deltas if not _runs_in(n, attacks)]
+        for attack in attacks:
+            for norm in attack["run_in"] or deltas:
+                cell = cells.get((model, attack["name"], norm))
+                reasons = _reasons(cell, attack["name"], deltas[norm])
+                rows += [(model, attack["name"], norm, delta, reason) for delta, reason in reasons]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"delta": float})
+
+
+def _runs_in(norm: Norm, attacks: Sequence[Mapping[str, Any]]) -> bool:
+    return any(norm in attack["run_in"] for attack in attacks)
+
+
+def _unsupported(norm: Norm) -> str:
+    return f"none of the attacks supports {norm}"
+
+
+def _reasons(cell: pd.DataFrame | None, attack: str, radii: Sequence[float]) -> Iterator[tuple[float, str]]:
+    """Radii, or NaN for all, at which nothing was measured, and why."""
+    if cell is None:
+        yield float("nan"), _NOTHING_LEFT if " @" in attack else "no unit of it is in the records"
+    elif not cell["status"].isin(["ok", "fallback"]).any():
+        yield float("nan"), "; ".join(dict.fromkeys(cell["error"].dropna().astype(str)))
+    elif cell["delta"].notna().all():
+        for delta in sorted(set(radii) - set(cell["delta"].astype(float))):
+            yield delta, _NOTHING_LEFT

@@ -1,0 +1,87 @@
+"""From records to how close each attack comes to the best of all; no model is run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ..records.model_records import ALL_ATTACKS, ModelRows
+from ..scores import _reduce
+from ..typing import Norm
+from .cells import by_radius
+
+
+def optimality(
+    attacks: Sequence[str], tables: Mapping[str, pd.DataFrame], deltas: Mapping[Norm, Sequence[float]]
+) -> pd.DataFrame:
+    """One row per model, attack, source model, norm and δ; see `Results.optimality` for the columns.
+
+    Args:
+        attacks: Names of the attacks, in order.
+        tables: The four tables.
+        deltas: Norm → radii.
+
+    Returns:
+        The table.
+    """
+    rows: list[dict[str, Any]] = []
+    for model in tables["models"]["model"]:
+        points = ModelRows(tables, str(model), "paper")
+        for norm, radii in deltas.items():
+            grid = np.array(sorted(radii))
+            best = _found(points, np.arange(points.attack.size), norm, grid)
+            for chosen, keys in points.groups(norm, attacks):
+                if keys["attack"] != ALL_ATTACKS:
+                    own = _found(points, chosen, norm, grid)
+                    rows += [
+                        {
+                            "model": model,
+                            **keys,
+                            "norm": norm,
+                            "delta": delta,
+                            **_compare(points, own, best, j),
+                        }
+                        for j, delta in enumerate(grid)
+                        if own.evaluated[j].any()
+                    ]
+    columns = ["model", "attack", "source_model", "norm", "delta", "n_evaluated"]
+    return pd.DataFrame(rows, columns=[*columns, "distance_optimality", "loss_optimality"])
+
+
+class _Found(NamedTuple):
+    """What some attacks found at r radii, each of shape (r, n)."""
+
+    evaluated: np.ndarray
+    """Whether all runs up to this radius gave a result."""
+    gain: np.ndarray
+    """Length of the part of [0, δ] on which the sample is broken."""
+    rise: np.ndarray
+    """Largest loss change within δ, at least 0, nats."""
+
+
+def _found(points: ModelRows, rows: np.ndarray, norm: Norm, grid: np.ndarray) -> _Found:
+    n = points.label.size
+    ran, broken = np.zeros((grid.size, n), bool), np.zeros((grid.size, n), bool)
+    rise = np.zeros((grid.size, n))
+    for j, (own, new) in enumerate(by_radius(points, rows, norm, grid)):
+        ran[j, points.position[own[~np.isnan(points.change[own])]]] = True
+        broken[j, points.position[new[points.wrong[new]]]] = True
+        np.maximum.at(rise[j], points.position[new], points.change[new])
+    broken, rise = np.logical_or.accumulate(broken), np.maximum.accumulate(rise)
+    steps = np.diff(grid, prepend=0.0)[:, None]
+    return _Found(np.logical_and.accumulate(ran), np.cumsum(broken * steps, axis=0), rise)
+
+
+def _compare(points: ModelRows, own: _Found, best: _Found, j: int) -> dict[str, Any]:
+    """The scores at the j-th radius."""
+    weight = np.where(own.evaluated[j], points.weight, 0.0)
+    return {
+        "n_evaluated": int(own.evaluated[j].sum()),
+        "distance_optimality": _reduce.area_ratio(
+            own.gain[j], best.gain[j], np.where(points.right, weight, 0.0)
+        ),
+        "loss_optimality": _reduce.mean_ratio(own.rise[j], best.rise[j], weight),
+    }

@@ -1,0 +1,224 @@
+"""One cell of the summary per radius, for the rows of one attack or of all.
+
+A point counts at every radius that holds it, whatever it was made for. So the radii are walked through in order, and
+each adds the points that it is the first to hold: the work grows with the rows, not with rows times radii.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..records.model_records import CONFIDENT, ModelRows, order_of
+from ..scores import _reduce
+from ..typing import Norm
+
+
+def by_radius(
+    rows: ModelRows, chosen: np.ndarray, norm: Norm, grid: np.ndarray
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """For every radius in turn, the rows that were made for it, and those that no smaller radius holds.
+
+    Args:
+        rows: All rows of a model.
+        chosen: Numbers of the rows to look at.
+        norm: Norm of the ball.
+        grid: Radii, sorted, shape (r,).
+
+    Yields:
+        Numbers of rows, sorted: those run for (norm, δ) or without a budget in this norm, and of those with a known
+        loss change the ones that come into the ball.
+    """
+    here = chosen[rows.norm[chosen] == rows.code_of("norm", norm)]
+    own = np.searchsorted(grid, rows.delta[here])  # no budget: behind the last radius
+    free = np.isnan(rows.delta[here])
+    fits = ~free & (grid[np.minimum(own, grid.size - 1)] == rows.delta[here])
+    free, made = here[free], _buckets(here[fits], own[fits], grid.size)
+    known = chosen[~np.isnan(rows.change[chosen])]
+    first = np.searchsorted(grid, rows.length[norm][known])
+    new = _buckets(known[first < grid.size], first[first < grid.size], grid.size)
+    for j in range(grid.size):
+        yield (np.union1d(free, made[j]) if free.size else made[j]), new[j]
+
+
+def cells(
+    rows: ModelRows, chosen: np.ndarray, norm: Norm, radii: Sequence[float], epsilons: Sequence[float]
+) -> Iterator[tuple[float, dict[str, Any]]]:
+    """The scores of some rows at every radius for which one of them was made.
+
+    Args:
+        rows: All rows of a model.
+        chosen: Numbers of the rows to score.
+        norm: Norm of the ball.
+        radii: Radii in clip units.
+        epsilons: Tolerated loss changes, nats.
+
+    Yields:
+        δ, and the columns of the summary from `n_evaluated` on.
+    """
+    grid, n = np.array(sorted(radii), dtype=np.float64), rows.label.size
+    fooled, moved, unknown = ~rows.right, rows.clean_undefined.copy(), np.zeros(n, bool)
+    reached = np.zeros(n, bool)
+    worst, least = np.where(rows.clean_undefined, np.inf, 0.0), np.where(rows.right, np.inf, 0.0)
+    for delta, (own, new) in zip(grid.tolist(), by_radius(rows, chosen, norm, grid), strict=True):
+        at, change = rows.position[new], rows.change[new]
+        np.maximum.at(worst, at, change)
+        moved[at[(rows.pred[new] != rows.clean_pred[at]) | rows.undefined[new]]] = True
+        reached[at[rows.on_target[new]]] = True
+        wrong = rows.wrong[new]
+        fooled[at[wrong]] = True
+        np.minimum.at(least, at[wrong], change[wrong])
+        unknown[at[rows.undefined[new]]] = True
+        if own.size:
+            increase = _reduce.smallest_increase(least, ~rows.right, unknown)
+            yield delta, _cell(rows, own, norm, delta, epsilons, (worst, increase, fooled, moved, reached))
+
+
+def _buckets(rows: np.ndarray, place: np.ndarray, size: int) -> list[np.ndarray]:
+    order = order_of(place)
+    place = place[order]
+    return np.split(rows[order], np.searchsorted(place, np.arange(1, size)))
+
+
+def _cell(
+    rows: ModelRows,
+    own: np.ndarray,
+    norm: Norm,
+    delta: float,
+    epsilons: Sequence[float],
+    found: tuple[np.ndarray, ...],
+) -> dict[str, Any]:
+    status = rows.status[own]
+    finished = own[~np.isnan(rows.change[own])]
+    measured = own[rows.measured[own]]
+    tried = _samples(rows, own[status != rows.code_of("status", "skipped")])
+    evaluated = _samples(rows, finished) | (tried & rows.clean_undefined)
+    worst, least, fooled, moved, reached = found
+    worst, least = (np.where(evaluated, values, np.nan) for values in (worst, least))
+    lower = np.where(evaluated, np.log(2) - rows.clean_loss, np.nan)
+    failed = (status == rows.code_of("status", "failed")) | rows.undefined[own]
+    w = rows.weight
+
+    def share(hit: np.ndarray, among: np.ndarray = evaluated) -> float:
+        return _reduce.weighted_share(hit, among, w)
+
+    robust = _reduce.robust_share(worst, list(epsilons), w)
+    return {
+        "n_evaluated": int(evaluated.sum()),
+        "n_failed": int(failed.sum()),
+        "n_skipped": int((status == rows.code_of("status", "skipped")).sum()),
+        "n_unfinished": int((_samples(rows, own) & ~evaluated).sum()),
+        "fallback": _mean(rows.status[measured] == rows.code_of("status", "fallback")),
+        "accuracy": share(rows.right),
+        "robust_accuracy": share(~fooled),
+        "robust_accuracy_on_correct": share(~fooled, evaluated & rows.right),
+        "prediction_robustness": share(~moved),
+        "target_success": share(reached) if np.isfinite(rows.target[own]).any() else np.nan,
+        **{f"loss_change_robustness@{e:g}": float(r) for e, r in zip(epsilons, robust, strict=True)},
+        **_certified(rows, norm, delta, epsilons, evaluated),
+        "minimum_loss_increase": _reduce.weighted_quantile(least, 0.5, w),
+        "minimum_loss_increase_bound": _reduce.weighted_quantile(lower, 0.5, w),
+        "wrong_found": share(fooled),
+        **_flatness(rows, measured[rows.length[norm][measured] <= delta], evaluated),
+        **_bounds(rows, measured),
+        "seconds": float(np.nansum(rows.cost["seconds"][own])),
+        **{c: _mean(rows.cost[c][measured]) for c in ("forwards", "backwards")},
+    }
+
+
+def _samples(rows: ModelRows, chosen: np.ndarray) -> np.ndarray:
+    """Which samples some rows belong to, bool (n,)."""
+    found = np.zeros(rows.label.size, bool)
+    found[rows.position[chosen]] = True
+    return found
+
+
+def _certified(
+    rows: ModelRows, norm: Norm, delta: float, epsilons: Sequence[float], evaluated: np.ndarray
+) -> dict[str, Any]:
+    """Shares that are certified, over the samples evaluated: lower ends of the brackets; and by what."""
+    table = rows.certified[lambda t: (t["norm"] == norm) & (t["delta"] == delta)]
+    if table.empty:
+        nothing = {**{f"certified@{e:g}": np.nan for e in epsilons}, "certified_accuracy": np.nan}
+        return {**nothing, "bound_kind": None, "lipschitz_kind": None}
+    bound = table["loss_increase_bound"].to_numpy(float)
+    share = _reduce.robust_share(np.where(evaluated, bound, np.nan), list(epsilons), rows.weight)
+    right = rows.right & (rows.clean_loss + bound < np.log(2))
+    return {
+        **{f"certified@{e:g}": float(s) for e, s in zip(epsilons, share, strict=True)},
+        "certified_accuracy": _reduce.weighted_share(right, evaluated, rows.weight),
+        "bound_kind": table["kind"].iloc[0],
+        "lipschitz_kind": table["lipschitz"].iloc[0],
+    }
+
+
+def _bounds(rows: ModelRows, measured: np.ndarray) -> dict[str, float]:
+    """The bound at the measured feature shift against the measured increase; and the paper's bound there."""
+    rounding, moved, paper = (values[measured] for values in rows.bounds)
+    change, bound = rows.change[measured], rows.bound[measured]
+    tight = (change > rounding) & (bound > 0)
+    return {
+        "bound_violations": int((change > bound + rounding).sum()),
+        "bound_tightness": _reduce.weighted_quantile(change[tight] / bound[tight], 0.5),
+        "paper_bound_exceeded": _mean((change > paper + rounding)[moved]),
+    }
+
+
+def _flatness(rows: ModelRows, candidates: np.ndarray, evaluated: np.ndarray) -> dict[str, Any]:
+    """Flatness where each sample's loss is largest, over samples that are right when clean and wrong there."""
+    row = _highest(rows, candidates)
+    at, wrong = rows.position[row], rows.wrong[row]
+    confident = np.zeros(rows.label.size, bool)
+    confident[at] = wrong & (rows.confidence[row] >= CONFIDENT)
+    adversarial = wrong & rows.right[at]
+    at, row = at[adversarial], row[adversarial]
+    before, after, w = rows.clean_log_kappa[at], rows.log_kappa[row], rows.weight[at]
+    with np.errstate(invalid="ignore"):
+        ratio = after - before
+
+    def median(values: np.ndarray) -> float:
+        return float(np.exp(_reduce.weighted_quantile(values, 0.5, w)))
+
+    return {
+        "n_adversarial": int(at.size),
+        "kappa_clean": median(before),
+        "kappa_adv": median(after),
+        "flatness_ratio": median(ratio),
+        "flat_fraction": _reduce.weighted_share(after < before, ~np.isnan(ratio), w),
+        **_theory(rows, at, row, w),
+        "confidently_wrong_fraction": _reduce.weighted_share(confident, evaluated, rows.weight),
+    }
+
+
+def _theory(rows: ModelRows, at: np.ndarray, row: np.ndarray, weight: np.ndarray) -> dict[str, float]:
+    """What κ = ‖W‖² ‖φ‖² G and the bounds are made of, as medians over the points where flatness is read."""
+
+    def median(values: np.ndarray) -> float:
+        return _reduce.weighted_quantile(values, 0.5, weight)
+
+    return {
+        "weight_norm": rows.weight_norm,
+        "feature_norm_clean": median(rows.feature_norm[at]),
+        "feature_norm_adv": median(rows.feature_norm_adv[row]),
+        "gini_impurity_clean": median(rows.clean_impurity[at]),
+        "gini_impurity_adv": median(rows.impurity[row]),
+        "feature_grad_norm_clean": median(rows.feature_grad_norm[at]),
+        "feature_shift": median(rows.shift[row]),
+    }
+
+
+def _highest(rows: ModelRows, candidates: np.ndarray) -> np.ndarray:
+    """Of each sample the row with the largest loss change, the last of them on a tie; by sample."""
+    at, change = rows.position[candidates], rows.change[candidates]
+    largest = np.full(rows.label.size, -np.inf)
+    np.maximum.at(largest, at, change)
+    top = candidates[change == largest[at]]
+    highest = np.full(rows.label.size, -1)
+    highest[rows.position[top]] = top
+    return highest[highest >= 0]
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if values.size else float("nan")

@@ -1,0 +1,147 @@
+"""One adversarial point per sample: the one with the largest loss, or the nearest one; and the (δ, ε) surface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..records.model_records import ModelRows
+from ..typing import Definition, Norm
+from .cells import cells
+
+OUTCOMES = ("still right", "wrong and sharper", "wrong and flatter", "wrong when clean")
+"""What became of a sample; flatter: κ at the adversarial point is below κ at the clean one."""
+
+SURFACE_EPSILONS: tuple[float, ...] = tuple(float(f"{e:.3g}") for e in np.logspace(-3, 1, 49))
+"""Tolerated loss changes of a surface unless told otherwise: 49 from 0.001 to 10 nats, evenly spaced in log ε."""
+
+
+class Selection:
+    """The records of one model, from which points are selected.
+
+    Args:
+        tables: The four tables.
+        model: The model's name.
+        definition: Which relative sharpness κ is.
+    """
+
+    def __init__(self, tables: Mapping[str, pd.DataFrame], model: str, definition: Definition) -> None:
+        self.model = model
+        self._rows = ModelRows(tables, model, definition)
+        self._place = np.flatnonzero((tables["adversarial"]["model"] == model).to_numpy(bool))
+        clean = tables["clean"][lambda t: t["model"] == model].sort_values("sample")
+        self._sample = clean["sample"].to_numpy(np.int64)
+        self._clean_confidence = clean["confidence"].to_numpy(float)
+
+    def worst(self, norm: Norm, delta: float, attack: str | None = None) -> pd.DataFrame:
+        """Where each sample's loss is largest among the points made for (norm, δ) and within it.
+
+        Args:
+            norm: The norm.
+            delta: The radius, clip units.
+            attack: Which attack's points, found on this model; if None those of all, of other models too.
+
+        Returns:
+            One row per sample that has such a point; columns as of `table`.
+        """
+        r = self._rows
+        mine = (r.norm == r.code_of("norm", norm)) & (np.isnan(r.delta) | (r.delta == delta))
+        mine &= r.measured & (r.length[norm] <= delta)
+        if attack is not None:
+            mine &= (r.attack == r.code_of("attack", attack)) & (r.source == r.code_of("source", self.model))
+        return self._last(np.flatnonzero(mine), r.change, norm)
+
+    def nearest(self, norm: Norm, delta: float) -> pd.DataFrame:
+        """The nearest wrong point of each sample that is right when clean, if one lies within δ.
+
+        Args:
+            norm: The norm.
+            delta: The radius, clip units.
+
+        Returns:
+            One row per sample that has such a point; columns as of `table`.
+        """
+        r = self._rows
+        inside = r.measured & (r.length[norm] <= delta)
+        wrong = inside & r.right[r.position] & r.wrong
+        return self._last(np.flatnonzero(wrong), -r.length[norm], norm)
+
+    def _last(self, chosen: np.ndarray, order: np.ndarray, norm: Norm) -> pd.DataFrame:
+        chosen = chosen[np.argsort(order[chosen], kind="stable")]
+        best = np.full(self._sample.size, -1)
+        best[self._rows.position[chosen]] = chosen
+        return self.table(best[best >= 0], norm)
+
+    def table(self, chosen: np.ndarray, norm: Norm) -> pd.DataFrame:
+        """What is known of some points.
+
+        Args:
+            chosen: Positions among the model's adversarial rows, shape (m,).
+            norm: In which `distance` is measured.
+
+        Returns:
+            One row per point: `row` (position in the adversarial table)`, sample, attack, source_model` (on which
+            the point was found)`, label, pred_clean, pred_adv, loss_clean, loss_adv, loss_change` (nats)`,
+            confidence_clean, confidence_adv, log_kappa_clean, log_kappa_adv` (log nats)`, distance` (clip
+            units)`, outcome` (one of `OUTCOMES`).
+        """
+        r = self._rows
+        at = r.position[chosen]
+        before, after, wrong = r.clean_log_kappa[at], r.log_kappa[chosen], r.wrong[chosen]
+        outcome = np.select(
+            [~r.right[at], ~wrong, after < before], [OUTCOMES[3], OUTCOMES[0], OUTCOMES[2]], OUTCOMES[1]
+        )
+        return pd.DataFrame(
+            {
+                "row": self._place[chosen],
+                "sample": self._sample[at],
+                "attack": np.asarray(r.attack_names, object)[r.attack[chosen]],
+                "source_model": np.asarray(r.source_names, object)[r.source[chosen]],
+                "label": r.label[at],
+                "pred_clean": r.clean_pred[at],
+                "pred_adv": r.pred[chosen],
+                "loss_clean": r.clean_loss[at],
+                "loss_adv": r.loss[chosen],
+                "loss_change": r.change[chosen],
+                "confidence_clean": self._clean_confidence[at],
+                "confidence_adv": r.confidence[chosen],
+                "log_kappa_clean": before,
+                "log_kappa_adv": after,
+                "distance": r.length[norm][chosen],
+                "outcome": outcome.astype(object),
+            }
+        )
+
+
+def surface(
+    tables: Mapping[str, pd.DataFrame],
+    deltas: Mapping[Norm, Sequence[float]],
+    epsilons: Sequence[float],
+) -> pd.DataFrame:
+    """The (δ, ε)-robust share of every model over all attacks; see `Results.surface`.
+
+    Args:
+        tables: The four tables.
+        deltas: Norm → radii.
+        epsilons: Tolerated loss changes, nats, increasing.
+
+    Returns:
+        One row per model, norm, δ and ε.
+    """
+    columns = ["model", "norm", "delta", "epsilon", "n_evaluated", "certified", "empirical"]
+    parts = []
+    for model in tables["models"]["model"]:
+        rows = ModelRows(tables, str(model), "paper")
+        everything = np.arange(rows.attack.size)
+        for norm, radii in deltas.items():
+            for delta, cell in cells(rows, everything, norm, radii, epsilons):
+                share = {
+                    "n_evaluated": cell["n_evaluated"],
+                    "certified": [cell[f"certified@{e:g}"] for e in epsilons],
+                    "empirical": [cell[f"loss_change_robustness@{e:g}"] for e in epsilons],
+                }
+                head = {"model": model, "norm": norm, "delta": delta, "epsilon": list(epsilons)}
+                parts.append(pd.DataFrame({**head, **share}))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

@@ -1,0 +1,1 @@
+"""What an author of an attack plugin needs for tests."""

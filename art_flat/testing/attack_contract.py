@@ -1,0 +1,184 @@
+"""The contract that every attack keeps, as a pytest class for plugin authors.
+
+```python
+from art_flat.testing.attack_contract import AttackContract
+
+class TestMyAttack(AttackContract):
+    attack = "mypackage:MyAttack(steps=5)"
+    norm = "L2"
+    delta = 1.0
+    strength = 0.5      # share of right samples it must turn wrong on a small trained net
+```
+"""
+
+from __future__ import annotations
+
+import functools
+import random
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+import torch
+
+from ..adapters import Adapter, adapt
+from ..attacks.base import Attack, AttackResult
+from ..attacks.registry import load_attack
+from ..datasets import load_dataset
+from ..models import as_classifier, digits_cnn
+from ..training import train
+from ..typing import Norm
+
+
+@functools.cache
+def small_problem(n: int = 24) -> tuple[Adapter, np.ndarray, np.ndarray]:
+    """An adapted digits CNN trained for seconds, with `n` test images and their labels.
+
+    Args:
+        n: Number of test images.
+
+    Returns:
+        The adapter, x of shape (n, 1, 8, 8) in [0, 1], y of shape (n,).
+    """
+    data = load_dataset("digits", split="train")
+    net = digits_cnn()
+    train(net, data.x, data.y, epochs=20, seed=0)
+    test = load_dataset("digits", split="test", n=n)
+    return adapt(as_classifier(net, input_shape=(1, 8, 8), nb_classes=10)), test.x, test.y
+
+
+class AttackContract:
+    """Subclass it and set the class attributes; pytest runs every test below on your attack.
+
+    Attributes:
+        attack: A name as `load_attack` takes it, or an `Attack`.
+        norm: Norm to run it in.
+        delta: Radius in units of the problem's clip range, [0, 1] unless you bring your own problem.
+        strength: Share of right samples that it must turn wrong inside the ball; an attack that does nothing
+            must not pass, so it is greater than 0 unless the attack is a control.
+    """
+
+    attack: ClassVar[str | Attack]
+    norm: ClassVar[Norm] = "Linf"
+    delta: ClassVar[float] = 0.3
+    strength: ClassVar[float] = 0.5
+
+    @pytest.fixture
+    def problem(self) -> tuple[Adapter, np.ndarray, np.ndarray]:
+        """Classifier, inputs and labels to attack; override it to bring your own."""
+        return small_problem()
+
+    @classmethod
+    def _attack(cls) -> Attack:
+        return load_attack(cls.attack) if isinstance(cls.attack, str) else cls.attack
+
+    def _run(self, net: Adapter, x: Any, y: Any, **options: Any) -> AttackResult:
+        return self._attack()(net, x, y, delta=self.delta, norm=self.norm, **options)
+
+    def _points(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> AttackResult:
+        """The points for the whole problem; one run for all tests that are called on the same instance."""
+        if self._found is None:
+            self._found = self._run(*problem)
+        return self._found
+
+    _found: AttackResult | None = None
+
+    def test_points_are_inside_ball_and_range(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> None:
+        """Finite points of the shape of x, inside the range, and successes inside the ball."""
+        net, x, _ = problem
+        result = self._points(problem)
+        assert isinstance(result.x, np.ndarray)
+        assert result.x.shape == x.shape
+        assert np.isfinite(result.x).all()
+        low, high = net.clip_values or (-np.inf, np.inf)
+        assert result.x.min() >= low
+        assert result.x.max() <= high
+        shift = (result.x.astype(np.float64) - x.astype(np.float64)).reshape(len(x), -1)
+        order = {"Linf": np.inf, "L2": 2, "L1": 1, "L0": 0}[self.norm]
+        length = np.linalg.norm(shift, ord=order, axis=1)
+        np.testing.assert_allclose(result.distance, length, rtol=1e-12, atol=1e-12)
+        assert (length[np.asarray(result.success)] <= self.delta).all()
+        assert (np.asarray(result.within_budget) == (length <= self.delta)).all()
+        if self._attack().info.budget == "fixed":
+            assert np.asarray(result.within_budget).all()
+
+    def test_success_is_what_the_classifier_says(
+        self, problem: tuple[Adapter, np.ndarray, np.ndarray]
+    ) -> None:
+        """Success agrees with the estimator's own predictions, and is as frequent as claimed."""
+        net, x, y = problem
+        result = self._points(problem)
+        wrong = net.estimator.predict(result.x).argmax(axis=1) != y
+        np.testing.assert_array_equal(result.success, wrong & np.asarray(result.within_budget))
+        right = np.asarray(net.predict(x)) == y
+        assert (np.asarray(result.success)[right].mean() >= self.strength) or self.strength == 0
+
+    def test_same_seed_same_points(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> None:
+        """A seed decides the points, whatever the state of the global generators."""
+        net, x, y = problem
+        first = self._run(net, x[:6], y[:6], seed=7)
+        torch.rand(3)
+        np.random.rand(3)
+        random.random()
+        again = self._run(net, x[:6], y[:6], seed=7)
+        np.testing.assert_array_equal(first.x, again.x)
+
+    def test_nothing_is_left_behind(
+        self, problem: tuple[Adapter, np.ndarray, np.ndarray], capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        """Model, inputs, random generators and terminal are as they were."""
+        net, x, y = problem
+        model = getattr(net.estimator, "model", None)
+        modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
+        before_x, before_y = x.copy(), y.copy()
+        if modules:
+            modules[0].train()
+            modules[-1].eval()
+        try:
+            modes = [m.training for m in modules]
+            hooks = [_hooks(m) for m in modules]
+            grads = [p.grad for m in modules for p in m.parameters(recurse=False)]
+            state = {k: v.clone() for k, v in model.state_dict().items()} if modules and model else {}
+            draws = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # type: ignore[index]
+            self._run(net, x[:4], y[:4])
+            assert [m.training for m in modules] == modes
+            assert [_hooks(m) for m in modules] == hooks
+            left = [p.grad for m in modules for p in m.parameters(recurse=False)]
+            assert all(now is before for now, before in zip(left, grads, strict=True))
+            after = model.state_dict() if modules and model else {}
+            assert all(torch.equal(v, state[k]) for k, v in after.items())
+            assert torch.equal(torch.get_rng_state(), draws[0])
+            assert np.random.get_state()[1].tolist() == draws[1]  # type: ignore[index]
+            assert random.getstate() == draws[2]
+        finally:
+            if modules:
+                modules[0].eval()
+        np.testing.assert_array_equal(x, before_x)
+        np.testing.assert_array_equal(y, before_y)
+        out, err = capfd.readouterr()
+        assert not out
+        assert not err
+
+    def test_label_forms_and_torch_agree(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> None:
+        """Indices, one-hot rows and tensors give the same points; what came in goes out."""
+        net, x, y = problem
+        x, y = x[:4], y[:4]
+        plain = self._run(net, x, y)
+        one_hot = self._run(net, x, np.eye(net.nb_classes, dtype=np.float32)[y])
+        tensors = self._run(net, torch.from_numpy(x), torch.from_numpy(y))
+        np.testing.assert_array_equal(plain.x, one_hot.x)
+        assert isinstance(tensors.x, torch.Tensor)
+        assert not tensors.x.requires_grad
+        np.testing.assert_array_equal(plain.x, tensors.x.numpy())
+
+    def test_one_sample(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> None:
+        """A batch of one works."""
+        net, x, y = problem
+        assert self._run(net, x[:1], y[:1]).x.shape == x[:1].shape
+
+
+def _hooks(module: torch.nn.Module) -> int:
+    return len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
+
+
+__all__ = ["AttackContract", "small_problem"]

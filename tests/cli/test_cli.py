@@ -1,0 +1,168 @@
+"""The command line as a user meets it: real processes where it matters, the runner in this one elsewhere."""
+
+import subprocess
+import sys
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import art_flat as af
+
+CONFIG = """
+seed = 3
+deltas = { Linf = ["0.05", 0.15], L2 = [0.5] }
+epsilons = [0.1]
+attacks = ["art_flat:PGD(steps=4)", "art:FastGradientMethod"]
+
+[models.small]
+factory = "mynet:make"
+
+[data]
+name = "npz"
+path = "data.npz"
+n = 20
+"""
+MODULE = """
+import torch
+from art.estimators.classification import PyTorchClassifier
+
+def make():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 16), torch.nn.ReLU(), torch.nn.Linear(16, 10))
+    return PyTorchClassifier(net, torch.nn.CrossEntropyLoss(), (1, 8, 8), 10, clip_values=(0.0, 1.0), device_type="cpu")
+"""
+
+
+def art_flat(*args, cwd):
+    return subprocess.run(
+        [sys.executable, "-m", "art_flat", *map(str, args)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+class Said(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def here(monkeypatch, capsys):
+    """The command line in this process, which starts in a tenth of the time."""
+    from art_flat.cli.app import app as cli
+
+    def run(*args, cwd):
+        monkeypatch.setattr(sys, "argv", ["art-flat", *map(str, args)])
+        monkeypatch.chdir(cwd)
+        with pytest.raises(SystemExit) as stop:
+            cli.main()
+        return Said(stop.value.code or 0, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def project(tmp_path):
+    data = af.load_dataset("digits", n=30)
+    np.savez(tmp_path / "data.npz", x=data.x, y=data.y)
+    (tmp_path / "mynet.py").write_text(MODULE)
+    (tmp_path / "config.toml").write_text(CONFIG)
+    return tmp_path
+
+
+def test_run_summary_and_resume(project, here):
+    done = art_flat("run", "config.toml", "--out", "results", cwd=project)
+    assert done.returncode == 0, done.stderr
+    assert "small, Linf" in done.stdout
+    assert "κ" in done.stdout
+    assert "worst of all" in done.stdout
+    assert "12/12" not in done.stdout
+    results = af.Results.load(project / "results")
+    assert len(results.adversarial) == 20 * 2 * 3
+    stamps = {p: p.stat().st_mtime_ns for p in (project / "results" / "adversarial").iterdir()}
+    assert here("run", "config.toml", "--out", "results", cwd=project).returncode == 0
+    assert stamps == {p: p.stat().st_mtime_ns for p in (project / "results" / "adversarial").iterdir()}
+    csv = here("summary", "results", "--epsilon", "0.7", "--csv", cwd=project)
+    (project / "again.csv").write_text(csv.stdout)
+    assert "loss_change_robustness@0.7" in pd.read_csv(project / "again.csv").columns
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (("seed = 3", "sed = 3"), "sed: unknown key; did you mean 'seed'?"),
+        (('name = "npz"', 'name = "nzp"'), "data.name"),
+        (('"mynet:make"', '"mynet:mak"'), "make"),
+        (('"mynet:make"', '"nonet:make"'), "nonet"),
+        (('path = "data.npz"', 'path = "date.npz"'), "date.npz"),
+        (("[0.5]", "[-0.5]"), "must be greater than 0"),
+        (("deltas", "delta"), "deltas: missing"),
+        (("art_flat:PGD", "art_flat:PDG"), "did you mean 'art_flat:PGD'"),
+        (("[data]", "[data"), "no valid TOML"),
+    ],
+)
+def test_bad_configurations_are_one_message(project, change, words, here):
+    (project / "config.toml").write_text(CONFIG.replace(*change))
+    code, _, err = here("run", "config.toml", "--out", "out", cwd=project)
+    assert code == 2
+    assert err.startswith("error: ")
+    assert words in err
+    assert "Traceback" not in err
+    assert not (project / "out").exists()
+
+
+def test_missing_file_and_unknown_command(tmp_path):
+    missing = art_flat("run", "nowhere.toml", "--out", "x", cwd=tmp_path)
+    assert (missing.returncode, missing.stderr) == (
+        2,
+        "error: cannot read the configuration nowhere.toml: No such file or directory\n",
+    )
+    unknown = art_flat("demmo", cwd=tmp_path)
+    assert unknown.returncode == 2
+    assert "No such command 'demmo'" in unknown.stderr
+    assert "Usage" in art_flat("--help", cwd=tmp_path).stdout
+
+
+def test_attacks_lists_every_attack(tmp_path, here):
+    listed = here("attacks", cwd=tmp_path)
+    assert listed.returncode == 0
+    for name in af.list_attacks():
+        assert name in listed.stdout
+    one = here("attacks", "art_flat:APGD", cwd=tmp_path)
+    assert "steps=100" in one.stdout
+    assert "did you mean" in here("attacks", "art_flat:AGPD", cwd=tmp_path).stderr
+
+
+def test_ctrl_c_leaves_a_folder_that_can_be_resumed(project, monkeypatch, here):
+    from art_flat.attacks.lossmax import PGD
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PGD, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        code, _, err = here("run", "config.toml", "--out", "out", cwd=project)
+    assert code == 130
+    assert "goes on from there" in err
+    assert here("run", "config.toml", "--out", "out", cwd=project).returncode == 0
+
+
+def test_demo_needs_no_network_and_writes_its_folder(tmp_path):
+    """The whole demo is timed in CI; here a tenth of it, through the same code."""
+    from art_flat.cli.config import carry_out
+    from art_flat.cli.demo import demo_config
+
+    said = []
+    config, folder = demo_config(tmp_path / "demo", said.append)
+    small = config.model_copy(
+        update={"attacks": ["art_flat:PGD(steps=3)"], "data": config.data.model_copy(update={"n": 40})}
+    )
+    results = carry_out(small, folder, tmp_path / "demo")
+    assert "trained a small CNN" in said[0]
+    summary = results.summary()
+    assert (summary["accuracy"] > 0.9).all()
+    assert (summary["robust_accuracy"] < summary["accuracy"]).all()
+    assert (tmp_path / "demo" / "summary.csv").exists()
