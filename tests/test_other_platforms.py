@@ -9,9 +9,9 @@ import pytest
 
 import art_flat as af
 from art_flat._utils import replace as _replace
+from art_flat._utils.files import write_whole
 from art_flat.errors import ConfigError, InputError, StoreError
 from art_flat.models import build
-from art_flat.records.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 

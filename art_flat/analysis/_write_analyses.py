@@ -111,7 +111,7 @@ class _Work:
     def key(self, name: str, settings: list[Any]) -> str:
         """Hash of everything that determines the tables of an analysis."""
         from .. import __version__
-        from ..records.schema import content_hash
+        from .._utils.hashing import content_hash
 
         identities = {m: net.identity() for m, net in self.nets.items()}
         data = content_hash(self.x, self.y, self.ids)

@@ -15,19 +15,19 @@ import numpy as np
 import pandas as pd
 
 from .._utils.validation import radius_words
+from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
 from ..diagnostics.asked import ask_data, ask_model, asked_samples
 from ..records.manifest import environment
 from ..records.memory import MemoryStore
 from ..records.points import CLEAN_POINTS
-from ..records.schema import model_rows
 from ..records.store import Store
 from ._malloc import return_freed_memory
-from .certificates import lipschitz_constants
 from .executor import Report, Workers, uses_workers
 from .grid import CleanUnit, Grid, Unit
 from .progress import progress_callback
 from .results import Results
+from .rows import model_rows
 from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
 from .settings import Run, check_run
 from .worker import Options, Worker, finish, has_failed, threads

@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.hashing import content_hash
 from .._utils.random import derive_seed
 from .._utils.validation import check_delta, check_norm
 from ..attacks import Attack
 from ..attacks.sequence import Stage
 from ..errors import InputError
-from ..records.schema import SCHEMA_VERSION, content_hash
+from ..records.schema import SCHEMA_VERSION
 from ..typing import NORMS, Norm
 from .targets import Targets
 

@@ -13,10 +13,10 @@ import numpy as np
 import pandas as pd
 
 from .._utils.validation import check_number, radius_words
+from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
 from ..records.files import parquet
 from ..records.schema import to_arrow
-from .certificates import lipschitz_constants
 from .grid import CleanUnit, Unit
 from .settings import Run, check_run
 from .worker import Computed, Worker, threads

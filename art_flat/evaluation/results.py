@@ -19,7 +19,8 @@ from ..records.store import IN_UNITS, Store
 from ..summaries._not_run import not_run
 from ..summaries._optimality import optimality
 from ..summaries._summary import log_kappa, summarise
-from ..summaries.selection import SURFACE_EPSILONS, Selection, surface
+from ..summaries._surface import SURFACE_EPSILONS, surface
+from ..summaries.selection import Selection
 from ..typing import Definition
 
 _SAVED = "records"

@@ -26,11 +26,11 @@ import numpy as np
 import threadpoolctl
 import torch
 
+from .._utils.files import write_whole
 from .._utils.streaming import InputRows
 from ..adapters import Adapter
 from ..adapters.recipe import Recipe, dumps, loads
 from ..errors import ArtFlatError, StoreError
-from ..records.files import write_whole
 from ..records.store import Store
 from ._malloc import freed_memory_kept
 from .devices import lease_device

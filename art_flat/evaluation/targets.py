@@ -8,20 +8,13 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from .._utils.hashing import content_hash
 from .._utils.validation import check_labels
 from ..errors import InputError, UnknownNameError
-from ..records.schema import content_hash
 
 TargetRule = Literal["least-likely", "next"]
 """How targets follow from the labels and the model."""
 TARGET_RULES: tuple[TargetRule, ...] = get_args(TargetRule)
-
-TARGET_TEXTS = {
-    "least-likely": "the wrong class with the smallest logit at the clean point",
-    "next": "the class after the true one",
-    "given": "the class given for it",
-}
-"""What a sample's target is, by `Targets.rule`."""
 
 
 @dataclass(frozen=True)

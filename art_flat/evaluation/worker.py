@@ -15,6 +15,7 @@ import threadpoolctl
 import torch
 
 from .._utils.arrays import to_numpy
+from .._utils.hashing import content_hash
 from .._utils.random import forked
 from .._utils.streaming import InputRows
 from .._utils.timeouts import TimeUpError, time_limit
@@ -24,11 +25,12 @@ from ..adapters.base import Outputs
 from ..errors import ArtFlatError, AttackNotUsableError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, cross_entropy
 from ..records.points import Saved
-from ..records.schema import adversarial_rows, clean_rows, content_hash, make_frame, missing_rows
+from ..records.schema import make_frame
 from ..typing import Norm
 from .certificates import certified_rows
 from .grid import CleanUnit, Deltas, Unit
 from .remaining import Goal, left_over
+from .rows import adversarial_rows, clean_rows, missing_rows
 from .targets import Targets
 
 _CACHED_BYTES = 64 * 2**20

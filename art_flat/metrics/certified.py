@@ -19,8 +19,8 @@ from .._utils.validation import (
     radius_words,
 )
 from ..adapters import adapt
+from ..adapters._lipschitz import lipschitz_constants
 from ..errors import InputError, UnknownNameError
-from ..evaluation.certificates import lipschitz_constants
 from ..functional import SOUND_BOUND_KINDS, BoundKind, LipschitzBound, LipschitzKind
 from ..scores._points import something_left
 from ..scores._reduce import weighted_share

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
-import os
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,42 +14,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.numpy
 
-from .._utils.replace import replace_file
 from ..errors import StoreError
 
 _FACTS = "art_flat"
 _SEAL = "art_flat.seal"
 _MARK = b"art_flat-sha256:"
 _BLANK = _MARK + b"0" * 64
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file so that it appears with all of its content or not at all, also after a crash.
-
-    Args:
-        path: The file; its folder is made if need be.
-        content: What it is to hold.
-
-    Raises:
-        StoreError: If it cannot be written; a file that was there before is as it was.
-    """
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        replace_file(part, path)
-    except OSError as error:
-        advice = "what was finished is kept; run the same command again to go on"
-        if error.errno in _FULL:
-            advice = "make room; " + advice
-        raise StoreError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def set_aside(path: Path, folder: Path) -> Path | None:

@@ -29,8 +29,9 @@ import pandas as pd
 import pyarrow as pa
 import tomli_w
 
+from .._utils.files import write_whole
 from ..errors import StoreError
-from .files import inside, parquet, read_parquet, read_tensors, set_aside, tensors, write_whole
+from .files import inside, parquet, read_parquet, read_tensors, set_aside, tensors
 from .manifest import KEY, manifest_text, read_manifest
 from .points import ADVICE, CLEAN_POINTS, Saved
 from .schema import SCHEMA_VERSION, TABLES, make_frame, to_arrow

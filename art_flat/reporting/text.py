@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from ..evaluation import ALL_ATTACKS, Results
-from ..evaluation.targets import TARGET_TEXTS
 from ..records.schema import UNDEFINED_OUTPUTS
 
 _MARK = "†"
@@ -193,3 +192,11 @@ def _bracket(row: Mapping[Any, Any], column: str) -> str:
 
 def _number(value: float) -> str:
     return "–" if math.isnan(value) else f"{value:.3g}"
+
+
+TARGET_TEXTS = {
+    "least-likely": "the wrong class with the smallest logit at the clean point",
+    "next": "the class after the true one",
+    "given": "the class given for it",
+}
+"""What a sample's target is, by `Targets.rule`."""

@@ -13,7 +13,7 @@ import torchattacks
 from art.attacks.evasion import ProjectedGradientDescent
 
 import art_flat as af
-from art_flat.records.schema import adversarial_rows
+from art_flat.evaluation.rows import adversarial_rows
 
 from ._cases import resnet
 from ._harness import Row, Settings, at_most, paired, python

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 import art_flat as af
+from art_flat._utils.hashing import content_hash
 from art_flat._utils.streaming import ContentHash, InputRows
 from art_flat.errors import InputError
-from art_flat.records.schema import content_hash
 
 X = np.random.default_rng(0).random((10, 4)).astype("float32")
 RUN = {"deltas": {"Linf": [0.1]}, "attacks": ["art_flat:PGD(steps=2)"], "shard_size": 4}

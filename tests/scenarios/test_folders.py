@@ -9,9 +9,10 @@ import pytest
 from run_cases import same, small_run
 
 import art_flat as af
+from art_flat._utils.files import write_whole
 from art_flat.errors import StoreError
 from art_flat.evaluation._evaluate import EnvironmentWarning
-from art_flat.records.files import parquet, read_parquet, read_tensors, tensors, write_whole
+from art_flat.records.files import parquet, read_parquet, read_tensors, tensors
 from art_flat.records.schema import make_frame, to_arrow
 from art_flat.records.store import DamagedFileWarning, Store
 

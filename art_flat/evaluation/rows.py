@@ -1,0 +1,192 @@
+"""Rows of the four tables, made from what models and attacks return."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+
+from .. import functional as F
+from .._utils.arrays import to_numpy
+from ..adapters import Adapter
+from ..adapters.base import Head, Outputs
+from ..attacks import AttackResult
+from ..records.schema import FLAT_EPSILON, UNDEFINED, UNDEFINED_CLEAN, make_frame
+from ..typing import NORMS
+
+_LONGEST_NOTE = 500
+
+
+def quantities(outputs: Outputs, head: Head, labels: torch.Tensor) -> dict[str, np.ndarray]:
+    """What both the clean and the adversarial table hold of each point, in float64.
+
+    Args:
+        outputs: Logits (n, k) and features (n, d).
+        head: The linear head that the features go into.
+        labels: True labels, int64 (n,).
+
+    Returns:
+        Column name → array of shape (n,).
+    """
+    logits, features = outputs.logits.double(), outputs.features.double()
+    weight, labels = head.weight.double(), labels.to(logits.device)
+    loss, label = F.cross_entropy(logits, labels), logits.argmax(dim=1)
+    columns = {
+        "loss": loss,
+        "confidence": torch.softmax(logits, dim=1).amax(dim=1),
+        "prob_label": (-loss).exp(),
+        "margin": F.margin(logits, labels),
+        "feature_norm": torch.linalg.vector_norm(features, dim=1),
+        "trace": F.hessian_trace(logits, features),
+        "log_trace": F.log_hessian_trace(logits, features),
+        "kappa_neuronwise": F.relative_sharpness(logits, features, weight, definition="neuronwise"),
+        "log_kappa_neuronwise": F.log_relative_sharpness(logits, features, weight, definition="neuronwise"),
+        "feature_grad_norm": F.feature_gradient_norm(logits, weight, labels),
+        "flat_radius": F.feature_radius(logits, features, weight, label, epsilon=FLAT_EPSILON, kind="lse"),
+    }
+    undefined = torch.isnan(loss)
+    block = torch.stack([c.double() for c in columns.values()]).cpu().numpy()
+    return {
+        "pred": to_numpy(torch.where(undefined, -1, label)),
+        **dict(zip(columns, block, strict=True)),
+    }
+
+
+def model_rows(name: str, net: Adapter, lipschitz: F.LipschitzBound | None = None) -> pd.DataFrame:
+    """The row of one model in the `models` table.
+
+    Args:
+        name: The model's name.
+        net: The adapted model.
+        lipschitz: The constant of its features in L2, if one is known.
+
+    Returns:
+        One row.
+    """
+    low, high = net.clip_values if net.clip_values is not None else (np.nan, np.nan)
+    identity = net.identity()
+    row = {
+        "model": name,
+        "factory": identity["model"],
+        "weights_hash": identity["sha256"],
+        "nb_classes": net.nb_classes,
+        "nb_features": net.head.weight.shape[1],
+        "weight_norm": float(torch.linalg.vector_norm(net.head.weight.double())),
+        "head_scale": net.head.scale,
+        "clip_low": float(np.min(low)),
+        "clip_high": float(np.max(high)),
+    }
+    if lipschitz is not None:
+        row[f"lipschitz_{lipschitz.kind}"] = lipschitz.value
+    return make_frame("models", row, 1)
+
+
+def clean_rows(
+    name: str,
+    net: Adapter,
+    outputs: Outputs,
+    labels: torch.Tensor,
+    samples: np.ndarray,
+    hashes: np.ndarray,
+    weight: np.ndarray,
+) -> pd.DataFrame:
+    """The rows of one model in the `clean` table, one per sample."""
+    columns = {
+        "model": name,
+        "sample": samples,
+        "sample_hash": hashes,
+        "label": to_numpy(labels),
+        "weight": weight,
+        **quantities(outputs, net.head, labels),
+    }
+    return make_frame("clean", columns, len(samples))
+
+
+def adversarial_rows(
+    net: Adapter,
+    labels: torch.Tensor,
+    clean: Outputs,
+    result: AttackResult,
+    outputs: Outputs,
+    keys: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Rows of the `adversarial` table for what an attack found, seen by `net` (not always the model attacked).
+
+    Args:
+        net: The model that scores the points.
+        labels: True labels, int64 (n,).
+        clean: Logits and features of `net` at the clean points.
+        result: What the attack found.
+        outputs: Logits and features of `net` at the adversarial points.
+        keys: The key columns and the sample ids.
+
+    Returns:
+        n rows. Status `"failed"` have points that were not finite, without quantities, and those where an output of
+        the model is undefined.
+    """
+    n = len(labels)
+    failed = result.status == "failed"
+    measured: dict[str, np.ndarray] = quantities(outputs, net.head, labels)
+    logits, features, weight = clean.logits.double(), clean.features.double(), net.head.weight.double()
+    shift = torch.linalg.vector_norm(outputs.features.double() - features, dim=1)
+    where = labels.to(logits.device)
+    measured["feature_shift"] = to_numpy(shift)
+    measured["bound_at_shift"] = to_numpy(_bound_at(logits, features, weight, where, shift))
+    measured |= {norm.lower(): to_numpy(result.distances[norm]) for norm in NORMS}
+    for column, values in measured.items():
+        if failed.any():
+            measured[column] = np.where(failed, -1 if column == "pred" else np.nan, values)
+    errors = _errors(failed, measured["pred"] == -1, to_numpy(F.cross_entropy(logits, where).isnan()))
+    columns = {
+        **keys,
+        **measured,
+        "status": np.where(errors == None, result.status, "failed").astype(object),  # noqa: E711
+        "error": errors,
+        "notes": _notes(result),
+        "within_budget": to_numpy(result.within_budget) & ~failed,
+        "forwards": result.forwards,
+        "backwards": result.backwards,
+        "seconds": result.seconds / n,
+    }
+    return make_frame("adversarial", columns, n)
+
+
+def _errors(no_point: np.ndarray, undefined: np.ndarray, undefined_clean: np.ndarray) -> np.ndarray:
+    """Of each point what is wrong with it, shape (n,); None where nothing is."""
+    errors = np.full(len(no_point), None, dtype=object)
+    errors[undefined] = UNDEFINED
+    errors[undefined_clean] = UNDEFINED_CLEAN
+    errors[no_point] = "the attack gave back NaN or infinite values"
+    return errors
+
+
+def _notes(result: AttackResult) -> str | None:
+    """What a library said while its attack ran, in at most `_LONGEST_NOTE` characters."""
+    text = "; ".join(result.warnings)
+    return (text if len(text) <= _LONGEST_NOTE else text[: _LONGEST_NOTE - 1] + "…") or None
+
+
+def _bound_at(
+    logits: torch.Tensor,
+    features: torch.Tensor,
+    weight: torch.Tensor,
+    labels: torch.Tensor,
+    shift: torch.Tensor,
+) -> torch.Tensor:
+    known = torch.isfinite(shift)
+    bound = F.loss_increase_bound(
+        logits, features, weight, labels, radius=shift.where(known, 0.0), kind="best"
+    )
+    return bound.where(known, torch.nan)
+
+
+def missing_rows(
+    status: str, error: str, keys: Mapping[str, Any], n: int, seconds: float = 0.0
+) -> pd.DataFrame:
+    """Rows of the `adversarial` table for a unit that failed or was skipped: keys, status, reason, no numbers."""
+    return make_frame(
+        "adversarial", {**keys, "status": status, "error": error, "pred": -1, "seconds": seconds / n}, n
+    )
