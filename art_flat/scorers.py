@@ -14,7 +14,7 @@ from sklearn.utils.validation import check_is_fitted
 from ._utils.arrays import to_numpy
 from ._utils.validation import check_definition, check_delta, check_epsilon, check_norm, radius_words
 from .adapters import Adapter, adapt
-from .attacks.registry import load_attacks
+from .attacks.suite import load_attacks
 from .errors import InputError, UnsupportedEstimatorError
 from .scores import loss_change_robustness_score
 from .typing import Definition

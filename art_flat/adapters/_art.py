@@ -26,7 +26,7 @@ from ._state import preserved, preserved_attributes
 from .base import Adapter
 
 if TYPE_CHECKING:
-    from .recipe import Recipe
+    from .base import Recipe
 
 
 class ArtAdapter(Adapter):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from .. import functional
 from .._utils.arrays import like, n_samples
 from .._utils.validation import check_definition, check_inputs, check_labels
-from ..errors import UnsupportedEstimatorError
+from ..errors import StoreError, UnsupportedEstimatorError
 from ..functional._logits import frobenius_norm, squared_row_distances
 from ..typing import DEFINITIONS
 from ._batches import Results, check_batch_size, default_batch_size, map_batches
@@ -33,7 +33,8 @@ if TYPE_CHECKING:
 
     from ..functional import LipschitzBound, LipschitzKind
     from ..typing import Array, Definition, Norm
-    from .recipe import Recipe
+
+    pass
 
 
 class Adapter(ABC):
@@ -422,3 +423,37 @@ def _known(kinds: Sequence[Definition], weight: Tensor) -> dict[str, Tensor]:
     # What every batch would compute anew
     known = {"weight_norm": frobenius_norm(weight)}
     return known | ({"row_distances": squared_row_distances(weight)} if "neuronwise" in kinds else {})
+
+
+class Recipe(ABC):
+    """Makes an adapter; equal weights, preprocessing and range are checked."""
+
+    sha256: str
+
+    def build(self, device: str | None = None) -> Adapter:
+        """The adapter, made anew.
+
+        Args:
+            device: `"cpu"` or `"cuda:1"`; None for where it comes to lie by itself.
+
+        Returns:
+            The adapter.
+
+        Raises:
+            StoreError: If it is not the same model as before.
+        """
+        place = torch.device(device) if device is not None else None
+        on_cuda = place is not None and place.type == "cuda"
+        # ART puts models on the current CUDA device, whatever index it is given
+        with torch.cuda.device(place) if on_cuda else contextlib.nullcontext():
+            net = self._build(device)
+        if net.identity()["sha256"] != self.sha256:
+            raise StoreError(
+                "the model made in a worker has other weights or preprocessing than the one it was made from; does "
+                "its factory draw random weights, or has its file changed?"
+            )
+        net.made_by = self
+        return net
+
+    @abstractmethod
+    def _build(self, device: str | None) -> Adapter: ...

@@ -7,10 +7,8 @@ in a safetensors file.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import pickle
-from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,44 +20,10 @@ import torch
 from art.estimators import BaseEstimator
 from torch import nn
 
-from ..errors import StoreError, UnsupportedEstimatorError
+from ..errors import UnsupportedEstimatorError
 from ..models import build
 from . import adapt
-from .base import Adapter
-
-
-class Recipe(ABC):
-    """Makes an adapter; equal weights, preprocessing and range are checked."""
-
-    sha256: str
-
-    def build(self, device: str | None = None) -> Adapter:
-        """The adapter, made anew.
-
-        Args:
-            device: `"cpu"` or `"cuda:1"`; None for where it comes to lie by itself.
-
-        Returns:
-            The adapter.
-
-        Raises:
-            StoreError: If it is not the same model as before.
-        """
-        place = torch.device(device) if device is not None else None
-        on_cuda = place is not None and place.type == "cuda"
-        # ART puts models on the current CUDA device, whatever index it is given
-        with torch.cuda.device(place) if on_cuda else contextlib.nullcontext():
-            net = self._build(device)
-        if net.identity()["sha256"] != self.sha256:
-            raise StoreError(
-                "the model made in a worker has other weights or preprocessing than the one it was made from; does "
-                "its factory draw random weights, or has its file changed?"
-            )
-        net.made_by = self
-        return net
-
-    @abstractmethod
-    def _build(self, device: str | None) -> Adapter: ...
+from .base import Adapter, Recipe
 
 
 @dataclass(frozen=True)

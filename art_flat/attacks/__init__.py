@@ -8,9 +8,9 @@ from .own import as_attack as as_attack
 from .registry import PluginWarning as PluginWarning
 from .registry import list_attacks as list_attacks
 from .registry import load_attack as load_attack
-from .registry import load_attacks as load_attacks
 from .suite import SUITES as SUITES
 from .suite import SuiteWarning as SuiteWarning
+from .suite import load_attacks as load_attacks
 from .suite import load_suite as load_suite
 
 __all__ = [

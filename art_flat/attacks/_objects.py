@@ -19,7 +19,8 @@ from torch import nn
 from .._utils.validation import check_norm
 from ..errors import UnknownNameError
 from ..typing import Norm
-from .problem import AttackInfo, Budget, Problem
+from .base import AttackInfo, Budget
+from .problem import Problem
 
 _SILENT = {"verbose", "summary_writer", "device", "attack"}
 """Settings of library objects that do not change what they find, or that are not settings."""

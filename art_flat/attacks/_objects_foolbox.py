@@ -8,7 +8,8 @@ from typing import Any
 import torch
 
 from ._objects import LibraryObject, is_instance, own_norm, plain_settings, registered
-from .problem import Budget, Problem
+from .base import Budget
+from .problem import Problem
 from .view import UnitView
 
 

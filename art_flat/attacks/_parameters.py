@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParameterError
-from .problem import AttackInfo
+from .base import AttackInfo
 
 _FRACTION = re.compile(r"\s*[-+]?[\d.]+\s*/\s*[\d.]+\s*")
 

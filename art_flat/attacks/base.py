@@ -9,8 +9,9 @@ import json
 import time
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, final
 
 import numpy as np
 import torch
@@ -32,13 +33,9 @@ from ..errors import AttackNotUsableError, BudgetError, InputError, ModelChanged
 from ..functional import cross_entropy, snap_into_balls
 from ..typing import Norm
 from ._parameters import read_parameter
-from .problem import Access as Access
-from .problem import AttackInfo as AttackInfo
 from .problem import AttackResult as AttackResult
-from .problem import Budget as Budget
 from .problem import Problem as Problem
 from .problem import Steps as Steps
-from .problem import Usability as Usability
 
 if TYPE_CHECKING:
     from ..typing import Array
@@ -348,3 +345,47 @@ __all__ = [
     "Steps",
     "Usability",
 ]
+
+
+Access = Literal["white-box", "black-box", "none"]
+
+
+Budget = Literal["fixed", "minimum-norm", "none"]
+
+
+Usability = Literal["usable", "degraded", "refused"]
+
+
+@dataclass(frozen=True)
+class AttackInfo:
+    """What is known of an attack before it is built; `art-flat attacks` lists it.
+
+    Attributes:
+        name: `"library:Name"`, as `load_attack` takes it.
+        build: Called with the attack's parameters, gives the attack.
+        norms: Norms of the ball it can be told to stay in, or the norm it minimises.
+        access: What it needs of the model: gradients, outputs only, or nothing.
+        budget: `"fixed"`: it takes δ; `"minimum-norm"`: it runs once and seeks the nearest point;
+            `"none"`: neither (its points are measured and read at every δ).
+        maximises_loss: Whether it looks for the largest cross-entropy in the ball; if not, a loss change found
+            by it says little about (δ, ε)-robustness.
+        targeted: Whether it takes a target class.
+        usability: `"usable"`, `"degraded"` or `"refused"`, with the `reason`.
+        reason: Why it is not simply usable.
+        notes: Facts about its behaviour that a reader of its results should know.
+        version: Version of the library it comes from.
+        defaults: Its parameters with their default values.
+    """
+
+    name: str
+    build: Callable[..., Attack]
+    norms: tuple[Norm, ...]
+    access: Access = "white-box"
+    budget: Budget = "fixed"
+    maximises_loss: bool = False
+    targeted: bool = False
+    usability: Usability = "usable"
+    reason: str = ""
+    notes: tuple[str, ...] = ()
+    version: str = ""
+    defaults: Mapping[str, Any] = field(default_factory=dict)

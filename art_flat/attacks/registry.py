@@ -7,13 +7,13 @@ import functools
 import importlib.metadata
 import importlib.util
 import warnings
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from ..errors import ArtFlatError, AttackNotUsableError, InputError, UnknownNameError
 from ._parameters import read_literal
 from .base import Attack, AttackInfo
-from .own import OwnAttack, as_attack
+from .own import OwnAttack
 from .sequence import Stage, split_place
 
 GROUP = "art_flat.attacks"
@@ -123,41 +123,6 @@ def same_attack(attack: Attack) -> bool:
     except ArtFlatError:
         return False
     return type(found) is type(attack) and found.hash == attack.hash
-
-
-def load_attacks(specs: Any) -> list[Attack]:
-    """Attacks from one or several names, suites, attacks already built and your own, without repetition.
-
-    Your own functions and objects of one name are numbered, as `own:step` and `own:step-2`, unless `as_attack` was
-    given the name.
-
-    Args:
-        specs: One or several of: names as `load_attack` takes them, names or files of suites, attacks, and
-            whatever `as_attack` takes.
-
-    Returns:
-        The attacks in the order given.
-
-    Raises:
-        InputError: If there is none, or two different ones have the same name.
-    """
-    from .suite import SUITES, load_suite  # a suite is made of attacks, so suite imports this module
-
-    if isinstance(specs, str) or not isinstance(specs, Iterable):
-        specs = [specs]
-    attacks: dict[str, Attack] = {}
-    for spec in specs:
-        if not isinstance(spec, str):
-            found = [as_attack(spec)]
-        elif spec in SUITES or spec.endswith(".toml"):
-            found = load_suite(spec)
-        else:
-            found = [load_attack(spec)]
-        for attack in found:
-            _include(attacks, attack)
-    if not attacks:
-        raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
-    return list(attacks.values())
 
 
 def _include(attacks: dict[str, Attack], attack: Attack) -> None:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import fnmatch
 import tomllib
 import warnings
+from collections.abc import Iterable
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
-from ..errors import ArtFlatError, ConfigError, UnknownNameError
+from ..errors import ArtFlatError, ConfigError, InputError, UnknownNameError
 from .base import Attack
-from .registry import list_attacks, load_attack
+from .own import as_attack
+from .registry import _include, list_attacks, load_attack
 
 _FOLDER = files(__package__) / "suites"
 SUITES: tuple[str, ...] = tuple(
@@ -81,3 +84,38 @@ def _expanded(specs: list[str]) -> list[str]:
             names = fnmatch.filter(usable, spec)
         expanded += names or [spec]
     return list(dict.fromkeys(expanded))
+
+
+def load_attacks(specs: Any) -> list[Attack]:
+    """Attacks from one or several names, suites, attacks already built and your own, without repetition.
+
+    Your own functions and objects of one name are numbered, as `own:step` and `own:step-2`, unless `as_attack` was
+    given the name.
+
+    Args:
+        specs: One or several of: names as `load_attack` takes them, names or files of suites, attacks, and
+            whatever `as_attack` takes.
+
+    Returns:
+        The attacks in the order given.
+
+    Raises:
+        InputError: If there is none, or two different ones have the same name.
+    """
+    from .suite import SUITES, load_suite  # a suite is made of attacks, so suite imports this module
+
+    if isinstance(specs, str) or not isinstance(specs, Iterable):
+        specs = [specs]
+    attacks: dict[str, Attack] = {}
+    for spec in specs:
+        if not isinstance(spec, str):
+            found = [as_attack(spec)]
+        elif spec in SUITES or spec.endswith(".toml"):
+            found = load_suite(spec)
+        else:
+            found = [load_attack(spec)]
+        for attack in found:
+            _include(attacks, attack)
+    if not attacks:
+        raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
+    return list(attacks.values())

@@ -23,7 +23,7 @@ from .._utils.validation import (
     radius_words,
 )
 from ..adapters import adapt
-from ..attacks.registry import load_attacks
+from ..attacks.suite import load_attacks
 from ..errors import InputError
 from ..typing import Definition
 from ._classifier import SharpnessClassifier

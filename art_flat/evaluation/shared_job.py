@@ -29,7 +29,8 @@ import torch
 from .._utils.files import write_whole
 from .._utils.streaming import InputRows
 from ..adapters import Adapter
-from ..adapters.recipe import Recipe, dumps, loads
+from ..adapters.base import Recipe
+from ..adapters.recipe import dumps, loads
 from ..errors import ArtFlatError, StoreError
 from ..records.store import Store
 from ._malloc import freed_memory_kept
