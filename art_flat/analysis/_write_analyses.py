@@ -15,8 +15,9 @@ import pandas as pd
 from .._utils.replace import replace_file
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
+from ..diagnostics import diagnose
 from ..errors import AttackNotUsableError
-from ..evaluation import Results, diagnose
+from ..records import Records
 from ..typing import Norm
 from .profile import radial_profile
 from .scaling import scale_sweep
@@ -27,7 +28,7 @@ DEFAULT_SWEEP = "art:ProjectedGradientDescent(max_iter=20)"
 
 
 def write_analyses(
-    results: Results,
+    results: Records,
     models: Mapping[str, Any],
     x: np.ndarray,
     y: np.ndarray,
@@ -97,7 +98,7 @@ class _Work:
 
     def __init__(
         self,
-        results: Results,
+        results: Records,
         nets: Mapping[str, Adapter],
         x: np.ndarray,
         y: np.ndarray,

@@ -14,9 +14,7 @@ from .._utils.arrays import to_numpy
 from .._utils.validation import check_inputs, check_labels
 from ..adapters import Adapter, adapt
 from ..errors import InputError
-from . import gradient_masking as _masking
-from . import preconditions as _preconditions
-from . import sanity as _sanity
+from . import gradient_masking, preconditions, sanity
 from .asked import batch_dependence
 from .attack_access import no_white_box_attack
 from .finding import MANY, SEVERITIES, Run, softmaxed, unstable
@@ -25,38 +23,38 @@ from .finding import Severity as Severity
 from .zero_gradients import zero_gradients
 
 if TYPE_CHECKING:
-    from ..evaluation.results import Results
+    from ..records import Records
 
 _CHECKS = (
     no_white_box_attack,
-    _preconditions.undefined_outputs,
-    _preconditions.models_asked,
-    _preconditions.wrong_labels,
-    _preconditions.suspicious_range,
-    _preconditions.radius_beyond_data,
-    _preconditions.other_losses,
-    _masking.vanishing_gradients,
-    _masking.stronger_without_gradients,
-    _masking.one_step_beats_many,
-    _masking.larger_radius_weaker,
-    _sanity.unstable_losses,
-    _sanity.probabilities,
-    _sanity.suspicious_radii,
-    _sanity.step_sizes,
-    _sanity.suspicious_tolerances,
-    _sanity.outside,
-    _sanity.outside_range,
-    _sanity.bounds,
-    _sanity.not_run,
-    _sanity.certificates_skipped,
-    _sanity.flat_but_wrong,
+    preconditions.undefined_outputs,
+    preconditions.models_asked,
+    preconditions.wrong_labels,
+    preconditions.suspicious_range,
+    preconditions.radius_beyond_data,
+    preconditions.other_losses,
+    gradient_masking.vanishing_gradients,
+    gradient_masking.stronger_without_gradients,
+    gradient_masking.one_step_beats_many,
+    gradient_masking.larger_radius_weaker,
+    sanity.unstable_losses,
+    sanity.probabilities,
+    sanity.suspicious_radii,
+    sanity.step_sizes,
+    sanity.suspicious_tolerances,
+    sanity.outside,
+    sanity.outside_range,
+    sanity.bounds,
+    sanity.not_run,
+    sanity.certificates_skipped,
+    sanity.flat_but_wrong,
 )
 _LOOKED_AT = 32
 """Samples on which predictions are repeated."""
 
 
 def diagnose(
-    results: Results,
+    results: Records,
     nets: Mapping[str, Any] | None = None,
     x: Any = None,
     y: Any = None,
@@ -135,7 +133,7 @@ def diagnose(
     return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
 
 
-def _samples(results: Results, n: int) -> np.ndarray:
+def _samples(results: Records, n: int) -> np.ndarray:
     ids: np.ndarray = results.clean["sample"].drop_duplicates().to_numpy(np.int64)
     if n > len(ids):
         raise InputError(f"`x` has {n} samples, the run {len(ids)}; pass the inputs of the run")
@@ -168,7 +166,7 @@ def _ask(name: str, net: Adapter, x: Any, y: Any, samples: np.ndarray) -> Iterat
     labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
     zero = zero_gradients(net, inputs, labels)
     own, wide = (samples[to_numpy(mask)].tolist() for mask in zero)
-    yield from _preconditions.zero_gradients(name, len(inputs), own, wide)
+    yield from preconditions.zero_gradients(name, len(inputs), own, wide)
     few = inputs[:_LOOKED_AT]
     first, again = net.outputs(few).logits.double(), net.outputs(few).logits.double()
     moved = ~torch.isclose(first, again, rtol=1e-3, atol=1e-3, equal_nan=True).all(dim=1)
@@ -179,7 +177,7 @@ def _ask(name: str, net: Adapter, x: Any, y: Any, samples: np.ndarray) -> Iterat
     batches = batch_dependence(net, few)
     if batches is not None:
         others = samples[: len(batches.moved)][batches.moved]
-        yield from _preconditions.batch_dependent(name, len(batches.moved), batches.n_changed, others)
+        yield from preconditions.batch_dependent(name, len(batches.moved), batches.n_changed, others)
     if _on_simplex(to_numpy(first)):
         yield softmaxed(name, "error", "the outputs of its last layer are nonnegative and sum to one")
     elif _on_simplex(_predicted(net, few)):

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 
 if TYPE_CHECKING:
-    from ..evaluation.results import Results
+    from ..records import Records
 
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
@@ -46,16 +46,16 @@ class Finding:
 class Run:
     """The records of a run, prepared for the checks."""
 
-    def __init__(self, results: Results, asked_now: Iterable[str] = ()) -> None:
-        self.facts = results.facts
+    def __init__(self, records: Records, asked_now: Iterable[str] = ()) -> None:
+        self.facts = records.facts
         now = set(asked_now)
         self.answers: dict[str, Mapping[str, Any]] = {
             m: answers for m, answers in self.facts.get("models_asked", {}).items() if m not in now
         }
         """What each model answered before the run, but for those that are asked now."""
-        self.models = results.models.set_index("model")
-        self.clean = results.clean
-        rows = results.records()
+        self.models = records.models.set_index("model")
+        self.clean = records.clean
+        rows = records.joined()
         attacks: Mapping[str, Mapping[str, Any]] = {a["name"]: a for a in self.facts["attacks"]}
         for fact, usual in (("budget", "fixed"), ("access", "white-box")):
             rows[fact] = rows["attack"].map({name: a.get(fact, usual) for name, a in attacks.items()})

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ..records import CONFIDENT
+from ..records.model_records import loss_rounding
 from ..records.schema import UNDEFINED_OUTPUTS
-from ..summaries._summary import CONFIDENT, loss_rounding
 from .finding import MANY, Finding, Run, ids, percent, softmaxed, unstable
 
 _NEARLY_ALL = 0.9

@@ -1,8 +1,8 @@
 """Run attacks over a grid of models, norms and radii, and read every score from the records."""
 
-from ..diagnostics._diagnose import Finding as Finding
-from ..diagnostics._diagnose import diagnose as diagnose
-from ..summaries._summary import ALL_ATTACKS as ALL_ATTACKS
+from ..diagnostics import Finding as Finding
+from ..diagnostics import diagnose as diagnose
+from ..records import ALL_ATTACKS as ALL_ATTACKS
 from ._evaluate import Progress as Progress
 from ._evaluate import evaluate as evaluate
 from .art import FlatnessEvaluation as FlatnessEvaluation

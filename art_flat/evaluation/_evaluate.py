@@ -349,4 +349,4 @@ def _in_memory(
         "adversarial": [u.key for u in run.grid.attacked],
     }
     tables = {"models": models, **{t: store.read_table(t, keys) for t, keys in order.items()}}
-    return Results(tables, facts, points=store.points() if keep else None)
+    return Results(**tables, facts=facts, points=store.points() if keep else None)

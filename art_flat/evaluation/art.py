@@ -12,7 +12,7 @@ from art.evaluations.evaluation import Evaluation
 from .._utils.validation import check_delta, check_epsilon, check_norm, radius_words
 from ..adapters import Adapter, adapt
 from ..errors import InputError
-from ..summaries._summary import ALL_ATTACKS
+from ..records import ALL_ATTACKS
 from ._evaluate import DEFAULT_EPSILONS, evaluate
 from .results import Results
 

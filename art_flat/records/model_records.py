@@ -46,7 +46,7 @@ def order_of(codes: np.ndarray) -> np.ndarray:
     return np.argsort(codes.astype(np.uint16) if codes.max(initial=0) < 1 << 16 else codes, kind="stable")
 
 
-class ModelRows:
+class ModelRecords:
     """Clean and adversarial rows of one model as arrays; adversarial rows know the position of their sample.
 
     Text columns are held as codes: `attack` are places in `attack_names`, and so on. `change` is the loss change in
@@ -62,25 +62,28 @@ class ModelRows:
         clean = tables["clean"][lambda t: t["model"] == model].sort_values("sample")
         adv = tables["adversarial"]
         mine = pd.factorize(adv["model"])
-        adv = adv if list(mine[1]) == [model] else adv[lambda t: t["model"] == model]
+        self.index = np.flatnonzero((adv["model"] == model).to_numpy(bool))
+        adv = adv if list(mine[1]) == [model] else adv.iloc[self.index]
         sizes = tables["models"].set_index("model").loc[model]
         self.model, self.weight_norm = model, float(sizes["weight_norm"])
         self.head_size = int(sizes["nb_classes"] * sizes["nb_features"])
         self.certified = tables["certified"][lambda t: t["model"] == model].sort_values("sample")
 
+        self.sample = clean["sample"].to_numpy(np.int64)
         self.weight = clean["weight"].to_numpy(float)
         self.label = clean["label"].to_numpy(np.int64)
         self.clean_pred = clean["pred"].to_numpy(np.int64)
         self.right = self.clean_pred == self.label
         self.clean_loss = clean["loss"].to_numpy(float)
         self.clean_undefined = np.isnan(self.clean_loss)
+        self.clean_confidence = clean["confidence"].to_numpy(float)
         self.clean_log_kappa = self._log_kappa(clean, definition)
         self.feature_norm = clean["feature_norm"].to_numpy(float)
         self.clean_impurity = gini_impurity(clean)
         self.feature_grad_norm = clean["feature_grad_norm"].to_numpy(float)
         self.clean_kappa = np.exp(clean["log_trace"].to_numpy(float)) * self.weight_norm**2
 
-        self.position = np.searchsorted(clean["sample"].to_numpy(np.int64), adv["sample"].to_numpy(np.int64))
+        self.position = np.searchsorted(self.sample, adv["sample"].to_numpy(np.int64))
         self.attack, self.attack_names = pd.factorize(adv["attack"])
         self.source, self.source_names = pd.factorize(adv["source_model"])
         self.norm, self.norm_names = pd.factorize(adv["norm"])

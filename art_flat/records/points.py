@@ -13,7 +13,7 @@ from ..errors import StoreError
 CLEAN_POINTS = "clean"
 """Name under which the clean points are kept; the others have their unit's key."""
 
-ADVICE = "run again with save_adversarial=True; units whose points are missing are computed again"
+RERUN_HINT = "run again with save_adversarial=True; units whose points are missing are computed again"
 
 Saved = tuple[np.ndarray, np.ndarray]
 """Points (n, ...) and their sample ids (n,)."""
@@ -35,7 +35,7 @@ class Points:
 
         def read(name: str) -> Saved:
             if name not in saved:
-                raise StoreError(f"no points were kept of {_named(name)}; {ADVICE}")
+                raise StoreError(f"no points were kept of {_named(name)}; {RERUN_HINT}")
             return saved[name]
 
         return cls(read)
@@ -92,7 +92,7 @@ class Points:
         at = order[np.minimum(np.searchsorted(samples, wanted, sorter=order), len(samples) - 1)]
         absent = wanted[samples[at] != wanted]
         if len(absent):
-            raise StoreError(f"no points were kept of {_named(name)} for sample {absent[0]}; {ADVICE}")
+            raise StoreError(f"no points were kept of {_named(name)} for sample {absent[0]}; {RERUN_HINT}")
         picked: np.ndarray = x[at]
         return picked
 

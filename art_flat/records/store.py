@@ -33,7 +33,7 @@ from .._utils.files import write_whole
 from ..errors import StoreError
 from .files import inside, parquet, read_parquet, read_tensors, set_aside, tensors
 from .manifest import KEY, manifest_text, read_manifest
-from .points import ADVICE, CLEAN_POINTS, Saved
+from .points import CLEAN_POINTS, RERUN_HINT, Saved
 from .schema import SCHEMA_VERSION, TABLES, make_frame, to_arrow
 
 IN_UNITS = ("clean", "certified", "adversarial")
@@ -227,7 +227,7 @@ class Store:
         """
         path = self._points(name)
         if not path.is_file():
-            raise StoreError(f"{path} is missing: no such points were kept; {ADVICE}")
+            raise StoreError(f"{path} is missing: no such points were kept; {RERUN_HINT}")
         found = read_tensors(path, self._facts("points", name))
         x, samples = found.get("x"), found.get("sample")
         if x is None or samples is None or samples.dtype != np.int64 or x.shape[:1] != samples.shape:

@@ -1,6 +1,8 @@
 """Figures for papers (matplotlib) and the report of a run as one HTML file."""
 
+from ._markdown import to_markdown as to_markdown
 from ._page import write_report as write_report
+from ._robustbench import to_robustbench as to_robustbench
 from .plots import plot_attacks as plot_attacks
 from .plots import plot_bracket as plot_bracket
 from .plots import plot_confidence as plot_confidence
@@ -27,5 +29,7 @@ __all__ = [
     "plot_security_curve",
     "plot_surface",
     "plot_trajectories",
+    "to_markdown",
+    "to_robustbench",
     "write_report",
 ]

@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..evaluation import Results
+from ..records import Records
+from ..summaries import select
 from ..summaries.selection import OUTCOMES, Selection
 from ._gallery import gallery
 from ._look import power_of_ten
@@ -29,7 +30,7 @@ class Cell(NamedTuple):
     delta: float
 
 
-def cells_of(results: Results) -> list[Cell]:
+def cells_of(results: Records) -> list[Cell]:
     """Every model, norm and radius of a run."""
     return [
         Cell(m, str(norm), float(delta))
@@ -47,11 +48,11 @@ class Clouds:
         definition: Which relative sharpness.
     """
 
-    def __init__(self, results: Results, definition: Any) -> None:
+    def __init__(self, results: Records, definition: Any) -> None:
         self.cells = cells_of(results)
         self.attacks = [str(a["name"]) for a in results.facts["attacks"]]
         self.models = [str(m) for m in results.models["model"]]
-        self.selections: list[Selection] = [results.selection(m, definition) for m in self.models]
+        self.selections: list[Selection] = [select(results, m, definition) for m in self.models]
         self.clean: list[dict[int, list[Any]]] = [{} for _ in self.models]
         self.rows: list[dict[int, Any]] = [{} for _ in self.models]
         """Per model, rows of the adversarial table that the page shows, the most telling first."""

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..evaluation import ALL_ATTACKS, Results
+from ..records import ALL_ATTACKS, Records
+from ..summaries import surface
 from ._analyses import read_analyses
 from ._clouds import Clouds
 from ._embed import embed
@@ -28,7 +29,7 @@ COLUMNS = {
 """Columns of the table of attacks: title and kind of number."""
 
 
-def page_data(results: Results, definition: Any, summary: pd.DataFrame) -> dict[str, Any]:
+def page_data(results: Records, definition: Any, summary: pd.DataFrame) -> dict[str, Any]:
     """What the page's script reads.
 
     Args:
@@ -56,7 +57,7 @@ def page_data(results: Results, definition: Any, summary: pd.DataFrame) -> dict[
         "cells": cells,
         "clean": clouds.clean,
         "images": images,
-        "surfaces": _surfaces(results.surface()),
+        "surfaces": _surfaces(surface(results)),
         "epsilon": epsilon,
         "columns": [[name, *words] for name, words in COLUMNS.items() if name not in untargeted],
         "table": _table(summary, epsilon),

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import StoreError
-from ..evaluation import Results
+from ..records import Records
 from ._clouds import Clouds
 from ._images import png, showable, triples
 
@@ -22,7 +22,7 @@ LONGEST_SIDE = 96
 _AT_ONCE = 40
 
 
-def embed(results: Results, clouds: Clouds, cells: list[dict[str, Any]]) -> dict[str, Any]:
+def embed(results: Records, clouds: Clouds, cells: list[dict[str, Any]]) -> dict[str, Any]:
     """Images of the gallery, then of points of the clouds, until the page is full.
 
     Args:
@@ -80,7 +80,7 @@ def _batches(clouds: Clouds, cells: list[dict[str, Any]]) -> Iterator[tuple[int,
             yield cell["model"], rows
 
 
-def _chosen(results: Results, rows: list[int]) -> pd.DataFrame:
+def _chosen(results: Records, rows: list[int]) -> pd.DataFrame:
     samples = results.adversarial["sample"].iloc[rows].astype(int)
     return pd.DataFrame({"row": rows, "sample": samples.to_numpy()})
 

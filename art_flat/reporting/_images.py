@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from ..evaluation import Results
+from ..records import Records
 
 GRADES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
@@ -34,7 +34,7 @@ def image_layout(shape: tuple[int, ...]) -> str | None:
     return None
 
 
-def triples(results: Results, model: str, chosen: pd.DataFrame, most: int | None = None) -> list[Triple]:
+def triples(results: Records, model: str, chosen: pd.DataFrame, most: int | None = None) -> list[Triple]:
     """The images of some points.
 
     Args:
@@ -98,7 +98,7 @@ def png(pixels: np.ndarray) -> bytes:
     return sink.getvalue()
 
 
-def showable(results: Results) -> str | None:
+def showable(results: Records) -> str | None:
     """Why no images can be shown; None if they can."""
     if not results.has_points:
         return (
@@ -111,7 +111,7 @@ def showable(results: Results) -> str | None:
     return None
 
 
-def _sample_shape(results: Results) -> Any:
+def _sample_shape(results: Records) -> Any:
     if results.clean.empty:
         return None
     return results.clean_points([int(results.clean["sample"].iloc[0])]).shape[1:]

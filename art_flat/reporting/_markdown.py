@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ..evaluation import ALL_ATTACKS, Results
+from ..records import ALL_ATTACKS, Records
+from ..summaries import summarise
 from ..typing import Definition
 from .text import (
     attack_title,
@@ -23,10 +24,10 @@ from .text import (
 
 
 def to_markdown(
-    results: Results, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
+    results: Records, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
 ) -> str:
     """See `Results.to_markdown`."""
-    frame = results.summary(epsilons, definition)
+    frame = summarise(results, epsilons, definition)
     parts = [f"**{_escaped(line)}**" for line in [*missing_lines(results), *not_run_lines(results)]]
     parts += _listed(error_lines(results))
     if frame.empty:

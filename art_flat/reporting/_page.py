@@ -12,8 +12,10 @@ from typing import Any
 
 from .._utils.replace import replace_file
 from .._utils.validation import check_definition
+from ..diagnostics import diagnose
 from ..diagnostics.finding import SEVERITIES
-from ..evaluation import Results
+from ..records import Records
+from ..summaries import failures, summarise
 from ..typing import Definition
 from ._analyses import read_findings
 from ._data import page_data
@@ -24,7 +26,7 @@ from .text import failure_counts, not_run_lines, target_lines
 _PARTS = files(__package__) / "page"
 
 
-def write_report(results: Results, path: str | os.PathLike[str], definition: Definition = "paper") -> Path:
+def write_report(results: Records, path: str | os.PathLike[str], definition: Definition = "paper") -> Path:
     """Write the report of a run as one self-contained HTML file; no model is run.
 
     Args:
@@ -51,7 +53,7 @@ def write_report(results: Results, path: str | os.PathLike[str], definition: Def
     return path
 
 
-def render(results: Results, definition: Definition = "paper") -> str:
+def render(results: Records, definition: Definition = "paper") -> str:
     """The page as text.
 
     Args:
@@ -64,12 +66,12 @@ def render(results: Results, definition: Definition = "paper") -> str:
     import jinja2
     from markupsafe import Markup
 
-    summary = results.summary(definition=definition)
+    summary = summarise(results, definition=definition)
     scripts = [_part(name) for name in ("plotly-cartesian.min.js", "look.js", "valley.js", "report.js")]
     hashes = " ".join(f"'sha256-{_sha256(s)}'" for s in scripts)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     template = environment.from_string(_part("report.html.j2"))
-    data, failures = page_data(results, definition, summary), results.failures()
+    data, failed = page_data(results, definition, summary), failures(results)
     return template.render(
         policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'",
@@ -80,8 +82,8 @@ def render(results: Results, definition: Definition = "paper") -> str:
         target_notes=target_lines(results),
         units=_units(results),
         not_run=not_run_lines(results),
-        failures=failures.to_dict("records"),
-        failure_counts=failure_counts(failures) if len(failures) else "",
+        failures=failed.to_dict("records"),
+        failure_counts=failure_counts(failed) if len(failed) else "",
         findings=_findings(results),
         models=results.models.to_dict("records"),
         facts=results.facts,
@@ -96,12 +98,12 @@ def render(results: Results, definition: Definition = "paper") -> str:
     )  # fmt: skip
 
 
-def _findings(results: Results) -> list[dict[str, Any]]:
+def _findings(results: Records) -> list[dict[str, Any]]:
     """Of the records, then what only the analyses could see; alike ones together, the most severe first."""
     found: list[dict[str, Any]] = [
         {**{k: getattr(f, k) for k in ("id", "severity", "what", "advice")}, "samples": f.samples[:50]}
         | {"n": len(f.samples)}
-        for f in results.findings()
+        for f in diagnose(results)
     ]
     known = {f["id"] for f in found}
     found += [{**f, "samples": (), "n": 0} for f in read_findings(results.folder) if f["id"] not in known]
@@ -128,7 +130,7 @@ def _sha256(text: str) -> str:
     return base64.b64encode(hashlib.sha256(text.encode()).digest()).decode("ascii")
 
 
-def _units(results: Results) -> dict[str, int]:
+def _units(results: Records) -> dict[str, int]:
     rows = results.adversarial
     status = rows.groupby("unit")["status"].agg(lambda s: "failed" if (s == "failed").any() else s.iloc[0])
     return {
@@ -139,7 +141,7 @@ def _units(results: Results) -> dict[str, int]:
     }
 
 
-def _config(results: Results) -> str | None:
+def _config(results: Records) -> str | None:
     path = None if results.folder is None else results.folder / "config.toml"
     try:
         return None if path is None else path.read_text(encoding="utf-8")

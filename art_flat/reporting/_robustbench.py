@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,8 @@ import pandas as pd
 
 from .._utils.replace import replace_file
 from ..errors import InputError, StoreError
-from ..evaluation import ALL_ATTACKS, Results
-from ..records.schema import TABLES
-from ..summaries._summary import summarise
+from ..records import ALL_ATTACKS, Records
+from ..summaries import summarise
 from ..typing import Norm
 
 AUTOATTACK = (
@@ -45,11 +45,11 @@ _MEASURED = ("eps", "clean_acc", "autoattack_acc")
 
 
 def to_robustbench(
-    results: Results, folder: str | os.PathLike[str], info: Mapping[str, Mapping[str, Any]] | None = None
+    results: Records, folder: str | os.PathLike[str], info: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[Path]:
     """See `Results.to_robustbench`."""
     given = _checked_info(results, info or {})
-    summary = results.summary()
+    summary = summarise(results)
     files: dict[Path, dict[str, Any]] = {}
     for model in map(str, results.models["model"]):
         about = given.get(model, {})
@@ -77,7 +77,7 @@ def to_robustbench(
 
 
 def _entry(
-    results: Results, summary: pd.DataFrame, model: str, norm: Norm, delta: float, about: Mapping[str, Any]
+    results: Records, summary: pd.DataFrame, model: str, norm: Norm, delta: float, about: Mapping[str, Any]
 ) -> dict[str, Any] | None:
     """One file's content; None where nothing was attacked at this radius."""
     if summary.empty:
@@ -127,7 +127,7 @@ def _entry(
     return entry
 
 
-def _autoattack(results: Results, model: str, norm: Norm, delta: float) -> tuple[float | None, str]:
+def _autoattack(results: Records, model: str, norm: Norm, delta: float) -> tuple[float | None, str]:
     """Robust accuracy under AutoAttack's four attacks at this radius, or None and why there is none."""
     if results.facts.get("target") is not None:
         return None, _TARGETED
@@ -140,9 +140,13 @@ def _autoattack(results: Results, model: str, norm: Norm, delta: float) -> tuple
     lost = int(adv["status"].isin(["failed", "skipped"]).sum())
     if lost:
         return None, f"{lost} attacks of samples by AutoAttack failed or were skipped"
-    tables = {t: getattr(results, t) for t in TABLES} | {"adversarial": adv.reset_index(drop=True)}
-    tables["models"] = results.models[results.models["model"] == model]
-    frame = summarise(tables, facts, {norm: [delta]}, [], "paper")
+    only = replace(
+        results,
+        models=results.models[results.models["model"] == model],
+        adversarial=adv,
+        facts={**results.facts, "attacks": facts, "deltas": {norm: [delta]}},
+    )
+    frame = summarise(only, [])
     if frame.empty:
         return None, "AutoAttack's attacks have no records at this radius"
     row = frame.iloc[-1]
@@ -152,7 +156,7 @@ def _autoattack(results: Results, model: str, norm: Norm, delta: float) -> tuple
     return float(row["robust_accuracy"]), ""
 
 
-def _checked_info(results: Results, info: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
+def _checked_info(results: Records, info: Mapping[str, Mapping[str, Any]]) -> Mapping[str, Mapping[str, Any]]:
     models = list(map(str, results.models["model"]))
     for model, fields in info.items():
         if model not in models or not isinstance(fields, Mapping):
@@ -178,7 +182,7 @@ def _checked_info(results: Results, info: Mapping[str, Mapping[str, Any]]) -> Ma
     return info
 
 
-def _eps(results: Results, model: str, delta: float) -> str:
+def _eps(results: Records, model: str, delta: float) -> str:
     """The radius in units of the input range, which is [0, 1] there; in 255ths where it is a multiple of them."""
     sizes = results.models.set_index("model").loc[model]
     eps = delta / float(sizes["clip_high"] - sizes["clip_low"])

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from ..evaluation import ALL_ATTACKS
+from ..records import ALL_ATTACKS
 from ._look import NORM_SIGNS, radius_text
 from ._numbers import percent
 from .text import marked_share, origin, unfinished_notes

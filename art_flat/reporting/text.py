@@ -8,8 +8,10 @@ from typing import Any
 
 import pandas as pd
 
-from ..evaluation import ALL_ATTACKS, Results
+from ..diagnostics import diagnose
+from ..records import ALL_ATTACKS, Records
 from ..records.schema import UNDEFINED_OUTPUTS
+from ..summaries import failures, not_run
 
 _MARK = "†"
 _INCOMPLETE = "‡"
@@ -102,7 +104,7 @@ def unfinished_notes(frame: pd.DataFrame) -> list[str]:
     ]
 
 
-def target_lines(results: Results) -> list[str]:
+def target_lines(results: Records) -> list[str]:
     """What a targeted run aimed at and how its numbers are to be read; empty if the run is untargeted."""
     rule = results.facts.get("target")
     if rule is None:
@@ -115,7 +117,7 @@ def target_lines(results: Results) -> list[str]:
     ]
 
 
-def missing_lines(results: Results) -> list[str]:
+def missing_lines(results: Records) -> list[str]:
     """How many units are not computed yet, and what that means; empty if none is missing."""
     if not results.missing_units:
         return []
@@ -125,23 +127,23 @@ def missing_lines(results: Results) -> list[str]:
     ]
 
 
-def not_run_lines(results: Results) -> list[str]:
+def not_run_lines(results: Records) -> list[str]:
     """What was asked for and did not run, one line per reason; empty if everything ran."""
     lines = []
-    for row in results.not_run().to_dict("records"):
+    for row in not_run(results).to_dict("records"):
         radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
         attack = "" if row["attack"] is None else f", {row['attack']}"
         lines.append(f"not run: {row['model']}{attack}, {row['norm']}{radius}: {row['reason']}")
     return lines
 
 
-def failure_lines(results: Results) -> list[str]:
+def failure_lines(results: Records) -> list[str]:
     """What failed or was skipped, one line per reason; says how many."""
-    failures = results.failures()
-    if failures.empty:
+    failed = failures(results)
+    if failed.empty:
         return []
-    lines = [failure_counts(failures)]
-    for row in failures.to_dict("records"):
+    lines = [failure_counts(failed)]
+    for row in failed.to_dict("records"):
         radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
         lines.append(f"  {row['status']}: {row['attack']}, {row['norm']}{radius}: {row['error']}")
     return lines
@@ -161,20 +163,20 @@ def failure_counts(failures: pd.DataFrame) -> str:
     return "; ".join(parts) + ":"
 
 
-def error_lines(results: Results) -> list[str]:
+def error_lines(results: Records) -> list[str]:
     """Findings that make numbers wrong or meaningless, to be shown above them; empty if there is none."""
     lines = _finding_lines(results, errors=True)
     return ["errors, to be read before the numbers:", *lines] if lines else []
 
 
-def finding_lines(results: Results) -> list[str]:
+def finding_lines(results: Records) -> list[str]:
     """The other findings, a line each; empty if there is none."""
     lines = _finding_lines(results, errors=False)
     return ["findings:", *lines] if lines else []
 
 
-def _finding_lines(results: Results, *, errors: bool) -> list[str]:
-    found = (f for f in results.findings() if (f.severity == "error") == errors)
+def _finding_lines(results: Records, *, errors: bool) -> list[str]:
+    found = (f for f in diagnose(results) if (f.severity == "error") == errors)
     return ["  " + " ".join(str(finding).split()) for finding in found]
 
 

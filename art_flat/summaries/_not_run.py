@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from ..records import Records
 from ..typing import Norm
 
 COLUMNS = ["model", "attack", "norm", "delta", "reason"]
@@ -14,25 +15,19 @@ COLUMNS = ["model", "attack", "norm", "delta", "reason"]
 _NOTHING_LEFT = "the earlier attacks of its sequence left it no sample"
 
 
-def not_run(
-    adversarial: pd.DataFrame,
-    models: Sequence[str],
-    attacks: Sequence[Mapping[str, Any]],
-    deltas: Mapping[Norm, Sequence[float]],
-) -> pd.DataFrame:
+def not_run(records: Records) -> pd.DataFrame:
     """Attacks without a single measured point at a norm or radius that they were asked for, and norms without attack.
 
     Args:
-        adversarial: The adversarial records of a run of which no unit is missing.
-        models: The models, in order.
-        attacks: What the manifest says of each attack, in order.
-        deltas: Norm → radii.
+        records: The records of a run.
 
     Returns:
         Columns `model, attack, norm, delta, reason`; `attack` is None where no attack supports the norm, `delta` is
-        NaN where the reason holds at every radius.
+        NaN where the reason holds at every radius. Empty while units are missing.
     """
-    own = adversarial[adversarial["model"] == adversarial["source_model"]]
+    models = [] if records.missing_units else records.model_names
+    attacks, deltas = records.facts["attacks"], records.facts["deltas"]
+    own = records.adversarial[records.adversarial["model"] == records.adversarial["source_model"]]
     cells = dict(iter(own.groupby(["model", "attack", "norm"], sort=False)))
     rows: list[tuple[Any, ...]] = []
     for model in models:

@@ -2,35 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from ..records.model_records import ALL_ATTACKS, ModelRows
+from ..records import ALL_ATTACKS, ModelRecords, Records
 from ..scores import _reduce
 from ..typing import Norm
 from .cells import by_radius
 
 
-def optimality(
-    attacks: Sequence[str], tables: Mapping[str, pd.DataFrame], deltas: Mapping[Norm, Sequence[float]]
-) -> pd.DataFrame:
-    """One row per model, attack, source model, norm and δ; see `Results.optimality` for the columns.
-
-    Args:
-        attacks: Names of the attacks, in order.
-        tables: The four tables.
-        deltas: Norm → radii.
-
-    Returns:
-        The table.
-    """
+def optimality(records: Records) -> pd.DataFrame:
+    """One row per model, attack, source model, norm and δ; see `Results.optimality` for the columns."""
+    attacks = [a["name"] for a in records.facts["attacks"]]
     rows: list[dict[str, Any]] = []
-    for model in tables["models"]["model"]:
-        points = ModelRows(tables, str(model), "paper")
-        for norm, radii in deltas.items():
+    for model in records.model_names:
+        points = records.of_model(model)
+        for norm, radii in records.facts["deltas"].items():
             grid = np.array(sorted(radii))
             best = _found(points, np.arange(points.attack.size), norm, grid)
             for chosen, keys in points.groups(norm, attacks):
@@ -62,7 +51,7 @@ class _Found(NamedTuple):
     """Largest loss change within δ, at least 0, nats."""
 
 
-def _found(points: ModelRows, rows: np.ndarray, norm: Norm, grid: np.ndarray) -> _Found:
+def _found(points: ModelRecords, rows: np.ndarray, norm: Norm, grid: np.ndarray) -> _Found:
     n = points.label.size
     ran, broken = np.zeros((grid.size, n), bool), np.zeros((grid.size, n), bool)
     rise = np.zeros((grid.size, n))
@@ -75,7 +64,7 @@ def _found(points: ModelRows, rows: np.ndarray, norm: Norm, grid: np.ndarray) ->
     return _Found(np.logical_and.accumulate(ran), np.cumsum(broken * steps, axis=0), rise)
 
 
-def _compare(points: ModelRows, own: _Found, best: _Found, j: int) -> dict[str, Any]:
+def _compare(points: ModelRecords, own: _Found, best: _Found, j: int) -> dict[str, Any]:
     """The scores at the j-th radius."""
     weight = np.where(own.evaluated[j], points.weight, 0.0)
     return {

@@ -2,49 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
-from ..records.model_records import ALL_ATTACKS as ALL_ATTACKS
-from ..records.model_records import CONFIDENT as CONFIDENT
-from ..records.model_records import ModelRows
-from ..records.model_records import log_kappa as log_kappa
-from ..records.model_records import loss_rounding as loss_rounding
-from ..typing import Definition, Norm
+from .._utils.validation import check_definition, check_epsilon
+from ..records import Records
+from ..typing import Definition
 from .cells import cells
 
 
 def summarise(
-    tables: Mapping[str, pd.DataFrame],
-    attacks: Sequence[Mapping[str, Any]],
-    deltas: Mapping[Norm, Sequence[float]],
-    epsilons: Sequence[float],
-    definition: Definition,
+    records: Records, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
 ) -> pd.DataFrame:
     """One row per model, attack, norm and δ, and one over all attacks; see `Results.summary` for the columns.
 
     Args:
-        tables: The four tables.
-        attacks: What the environment file says of each attack, in order.
-        deltas: Norm → radii.
-        epsilons: Tolerated loss changes, nats.
+        records: The records of a run.
+        epsilons: Tolerated loss changes, nats; those of the run if None.
         definition: Which relative sharpness.
 
     Returns:
         The summary.
+
+    Raises:
+        InputError: If an ε is negative.
+        UnknownNameError: If there is no such definition.
     """
+    levels = records.facts["epsilons"] if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
+    definition = check_definition(definition)
     found: list[dict[str, Any]] = []
-    facts = {a["name"]: a for a in attacks}
-    for model in tables["models"]["model"]:
-        rows = ModelRows(tables, str(model), definition)
-        for norm, radii in deltas.items():
-            for chosen, keys in rows.groups(norm, list(facts)):
-                loss = any(facts[a]["maximises_loss"] for a in rows.attacks_of(chosen))
+    attacks = {a["name"]: a for a in records.facts["attacks"]}
+    for model in records.model_names:
+        rows = records.of_model(model, definition)
+        for norm, radii in records.facts["deltas"].items():
+            for chosen, keys in rows.groups(norm, list(attacks)):
+                loss = any(attacks[a]["maximises_loss"] for a in rows.attacks_of(chosen))
                 head = {"model": model, **keys, "norm": norm}
                 found += [
                     {**head, "delta": delta, "maximises_loss": loss, **cell}
-                    for delta, cell in cells(rows, chosen, norm, radii, epsilons)
+                    for delta, cell in cells(rows, chosen, norm, radii, levels)
                 ]
     return pd.DataFrame(found)

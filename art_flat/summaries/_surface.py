@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
-from ..records.model_records import ModelRows
-from ..typing import Norm
+from .._utils.validation import check_epsilon
+from ..records import Records
 from .cells import cells
 
 SURFACE_EPSILONS: tuple[float, ...] = tuple(float(f"{e:.3g}") for e in np.logspace(-3, 1, 49))
 """Tolerated loss changes of a surface unless told otherwise: 49 from 0.001 to 10 nats, evenly spaced in log ε."""
 
 
-def surface(
-    tables: Mapping[str, pd.DataFrame],
-    deltas: Mapping[Norm, Sequence[float]],
-    epsilons: Sequence[float],
-) -> pd.DataFrame:
+def surface(records: Records, epsilons: Sequence[float] | None = None) -> pd.DataFrame:
     """The (δ, ε)-robust share of every model over all attacks; see `Results.surface`.
 
     Args:
-        tables: The four tables.
-        deltas: Norm → radii.
-        epsilons: Tolerated loss changes, nats, increasing.
+        records: The records of a run.
+        epsilons: Tolerated loss changes, nats; `SURFACE_EPSILONS` if None.
 
     Returns:
         One row per model, norm, δ and ε.
+
+    Raises:
+        InputError: If an ε is negative.
     """
+    levels = SURFACE_EPSILONS if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
     columns = ["model", "norm", "delta", "epsilon", "n_evaluated", "certified", "empirical"]
     parts = []
-    for model in tables["models"]["model"]:
-        rows = ModelRows(tables, str(model), "paper")
+    for model in records.model_names:
+        rows = records.of_model(model)
         everything = np.arange(rows.attack.size)
-        for norm, radii in deltas.items():
-            for delta, cell in cells(rows, everything, norm, radii, epsilons):
+        for norm, radii in records.facts["deltas"].items():
+            for delta, cell in cells(rows, everything, norm, radii, levels):
                 share = {
                     "n_evaluated": cell["n_evaluated"],
-                    "certified": [cell[f"certified@{e:g}"] for e in epsilons],
-                    "empirical": [cell[f"loss_change_robustness@{e:g}"] for e in epsilons],
+                    "certified": [cell[f"certified@{e:g}"] for e in levels],
+                    "empirical": [cell[f"loss_change_robustness@{e:g}"] for e in levels],
                 }
-                head = {"model": model, "norm": norm, "delta": delta, "epsilon": list(epsilons)}
+                head = {"model": model, "norm": norm, "delta": delta, "epsilon": list(levels)}
                 parts.append(pd.DataFrame({**head, **share}))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

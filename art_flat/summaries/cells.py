@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from ..records.model_records import CONFIDENT, ModelRows, order_of
+from ..records.model_records import CONFIDENT, ModelRecords, order_of
 from ..scores import _reduce
 from ..typing import Norm
 
 
 def by_radius(
-    rows: ModelRows, chosen: np.ndarray, norm: Norm, grid: np.ndarray
+    rows: ModelRecords, chosen: np.ndarray, norm: Norm, grid: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """For every radius in turn, the rows that were made for it, and those that no smaller radius holds.
 
@@ -44,7 +44,7 @@ def by_radius(
 
 
 def cells(
-    rows: ModelRows, chosen: np.ndarray, norm: Norm, radii: Sequence[float], epsilons: Sequence[float]
+    rows: ModelRecords, chosen: np.ndarray, norm: Norm, radii: Sequence[float], epsilons: Sequence[float]
 ) -> Iterator[tuple[float, dict[str, Any]]]:
     """The scores of some rows at every radius for which one of them was made.
 
@@ -83,7 +83,7 @@ def _buckets(rows: np.ndarray, place: np.ndarray, size: int) -> list[np.ndarray]
 
 
 def _cell(
-    rows: ModelRows,
+    rows: ModelRecords,
     own: np.ndarray,
     norm: Norm,
     delta: float,
@@ -128,7 +128,7 @@ def _cell(
     }
 
 
-def _samples(rows: ModelRows, chosen: np.ndarray) -> np.ndarray:
+def _samples(rows: ModelRecords, chosen: np.ndarray) -> np.ndarray:
     """Which samples some rows belong to, bool (n,)."""
     found = np.zeros(rows.label.size, bool)
     found[rows.position[chosen]] = True
@@ -136,7 +136,7 @@ def _samples(rows: ModelRows, chosen: np.ndarray) -> np.ndarray:
 
 
 def _certified(
-    rows: ModelRows, norm: Norm, delta: float, epsilons: Sequence[float], evaluated: np.ndarray
+    rows: ModelRecords, norm: Norm, delta: float, epsilons: Sequence[float], evaluated: np.ndarray
 ) -> dict[str, Any]:
     """Shares that are certified, over the samples evaluated: lower ends of the brackets; and by what."""
     table = rows.certified[lambda t: (t["norm"] == norm) & (t["delta"] == delta)]
@@ -154,7 +154,7 @@ def _certified(
     }
 
 
-def _bounds(rows: ModelRows, measured: np.ndarray) -> dict[str, float]:
+def _bounds(rows: ModelRecords, measured: np.ndarray) -> dict[str, float]:
     """The bound at the measured feature shift against the measured increase; and the paper's bound there."""
     rounding, moved, paper = (values[measured] for values in rows.bounds)
     change, bound = rows.change[measured], rows.bound[measured]
@@ -166,7 +166,7 @@ def _bounds(rows: ModelRows, measured: np.ndarray) -> dict[str, float]:
     }
 
 
-def _flatness(rows: ModelRows, candidates: np.ndarray, evaluated: np.ndarray) -> dict[str, Any]:
+def _flatness(rows: ModelRecords, candidates: np.ndarray, evaluated: np.ndarray) -> dict[str, Any]:
     """Flatness where each sample's loss is largest, over samples that are right when clean and wrong there."""
     row = _highest(rows, candidates)
     at, wrong = rows.position[row], rows.wrong[row]
@@ -192,7 +192,7 @@ def _flatness(rows: ModelRows, candidates: np.ndarray, evaluated: np.ndarray) ->
     }
 
 
-def _theory(rows: ModelRows, at: np.ndarray, row: np.ndarray, weight: np.ndarray) -> dict[str, float]:
+def _theory(rows: ModelRecords, at: np.ndarray, row: np.ndarray, weight: np.ndarray) -> dict[str, float]:
     """What κ = ‖W‖² ‖φ‖² G and the bounds are made of, as medians over the points where flatness is read."""
 
     def median(values: np.ndarray) -> float:
@@ -209,7 +209,7 @@ def _theory(rows: ModelRows, at: np.ndarray, row: np.ndarray, weight: np.ndarray
     }
 
 
-def _highest(rows: ModelRows, candidates: np.ndarray) -> np.ndarray:
+def _highest(rows: ModelRecords, candidates: np.ndarray) -> np.ndarray:
     """Of each sample the row with the largest loss change, the last of them on a tie; by sample."""
     at, change = rows.position[candidates], rows.change[candidates]
     largest = np.full(rows.label.size, -np.inf)

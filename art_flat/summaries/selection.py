@@ -1,13 +1,12 @@
-"""One adversarial point per sample: the one with the largest loss, or the nearest one; and the (δ, ε) surface."""
+"""One adversarial point per sample: the one with the largest loss, or the nearest one."""
 
 from __future__ import annotations
-
-from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 
-from ..records.model_records import ModelRows
+from .._utils.validation import check_definition
+from ..records import ModelRecords, Records
 from ..typing import Definition, Norm
 
 OUTCOMES = ("still right", "wrong and sharper", "wrong and flatter", "wrong when clean")
@@ -18,18 +17,12 @@ class Selection:
     """The records of one model, from which points are selected.
 
     Args:
-        tables: The four tables.
-        model: The model's name.
-        definition: Which relative sharpness κ is.
+        rows: The model's records.
     """
 
-    def __init__(self, tables: Mapping[str, pd.DataFrame], model: str, definition: Definition) -> None:
-        self.model = model
-        self._rows = ModelRows(tables, model, definition)
-        self._place = np.flatnonzero((tables["adversarial"]["model"] == model).to_numpy(bool))
-        clean = tables["clean"][lambda t: t["model"] == model].sort_values("sample")
-        self._sample = clean["sample"].to_numpy(np.int64)
-        self._clean_confidence = clean["confidence"].to_numpy(float)
+    def __init__(self, rows: ModelRecords) -> None:
+        self.model = rows.model
+        self._rows = rows
 
     def worst(self, norm: Norm, delta: float, attack: str | None = None) -> pd.DataFrame:
         """Where each sample's loss is largest among the points made for (norm, δ) and within it.
@@ -66,7 +59,7 @@ class Selection:
 
     def _last(self, chosen: np.ndarray, order: np.ndarray, norm: Norm) -> pd.DataFrame:
         chosen = chosen[np.argsort(order[chosen], kind="stable")]
-        best = np.full(self._sample.size, -1)
+        best = np.full(self._rows.sample.size, -1)
         best[self._rows.position[chosen]] = chosen
         return self.table(best[best >= 0], norm)
 
@@ -91,8 +84,8 @@ class Selection:
         )
         return pd.DataFrame(
             {
-                "row": self._place[chosen],
-                "sample": self._sample[at],
+                "row": r.index[chosen],
+                "sample": r.sample[at],
                 "attack": np.asarray(r.attack_names, object)[r.attack[chosen]],
                 "source_model": np.asarray(r.source_names, object)[r.source[chosen]],
                 "label": r.label[at],
@@ -101,7 +94,7 @@ class Selection:
                 "loss_clean": r.clean_loss[at],
                 "loss_adv": r.loss[chosen],
                 "loss_change": r.change[chosen],
-                "confidence_clean": self._clean_confidence[at],
+                "confidence_clean": r.clean_confidence[at],
                 "confidence_adv": r.confidence[chosen],
                 "log_kappa_clean": before,
                 "log_kappa_adv": after,
@@ -109,3 +102,8 @@ class Selection:
                 "outcome": outcome.astype(object),
             }
         )
+
+
+def select(records: Records, model: str | None = None, definition: Definition = "paper") -> Selection:
+    """Adversarial points of one model, one per sample; see `Results.selection`."""
+    return Selection(records.of_model(records.only_model(model), check_definition(definition)))

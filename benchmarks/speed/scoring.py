@@ -47,7 +47,7 @@ def records(n: int, attacks: int, radii: int) -> Results:
         "certified": make_frame("certified", {}, 0),
     }
     facts = {"attacks": [{"name": name, "maximises_loss": True} for name in names], "n_samples": n}
-    return Results(tables, {**facts, "deltas": {"Linf": grid}, "epsilons": [0.1]})
+    return Results(**tables, facts={**facts, "deltas": {"Linf": grid}, "epsilons": [0.1]})
 
 
 def measure(settings: Settings) -> list[Row]:

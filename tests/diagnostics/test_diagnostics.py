@@ -78,7 +78,7 @@ def changed(results, clean=None, adversarial=None, models=None, **facts):
             ("certified", None),
         )
     }
-    return Results(tables, {**results.facts, **facts})
+    return Results(**tables, facts={**results.facts, **facts})
 
 
 def test_a_sound_run_has_no_findings(digits, sound):

@@ -70,7 +70,7 @@ def test_names_are_escaped(run):
     parts["adversarial"]["source_model"] = EVIL
     parts["adversarial"].loc[0, ["status", "error"]] = ["failed", EVIL]
     parts["adversarial"].loc[0, "loss"] = float("nan")
-    page = render(Results(parts, {**run.facts, "models": {EVIL: {}}}))
+    page = render(Results(**parts, facts={**run.facts, "models": {EVIL: {}}}))
     assert "<img src=x" not in page
     assert data_of(page)["models"] == [EVIL]
     assert len(re.findall("</script>", page)) == 5
@@ -79,7 +79,7 @@ def test_names_are_escaped(run):
 def test_nothing_recorded(run):
     parts = tables(run)
     parts["adversarial"] = parts["adversarial"].iloc[:0]
-    page = render(Results(parts, run.facts))
+    page = render(Results(**parts, facts=run.facts))
     assert "No attack was recorded" in page
     assert "save_adversarial" in page
 
@@ -90,7 +90,7 @@ def test_all_failed(run):
     numbers = adv.select_dtypes("float").columns.difference(["delta", "seconds"])
     adv[numbers] = float("nan")
     adv["status"], adv["error"], adv["pred"] = "failed", "out of memory", -1
-    page = render(Results(parts, run.facts))
+    page = render(Results(**parts, facts=run.facts))
     assert "out of memory" in page
     assert "Nothing can be said" in page
 

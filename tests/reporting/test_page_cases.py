@@ -57,7 +57,7 @@ def grown(run, samples, attacks, deltas):
         "attacks": [{**known, "name": a, "run_in": list(deltas)} for a in attacks],
     }
     parts |= {"clean": clean, "adversarial": pd.concat(frames), "certified": pd.concat(certified)}
-    return Results(parts, facts)
+    return Results(**parts, facts=facts)
 
 
 @pytest.mark.slow
@@ -81,7 +81,7 @@ def test_a_thousand_classes(run):
         parts[table]["pred"] = pd.array(rng.integers(1000, size=len(parts[table])), dtype="Int64")
     parts["clean"]["label"] = rng.integers(1000, size=len(parts["clean"]))
     parts["models"]["nb_classes"] = 1000
-    data = data_of(render(Results(parts, run.facts)))
+    data = data_of(render(Results(**parts, facts=run.facts)))
     points = data["cells"][0]["clouds"][0]["points"]
     assert max(points["pred"]) > 500
 
@@ -93,7 +93,7 @@ def test_attack_names_and_notes_are_escaped(run):
     attacks = [
         {**a, "name": EVIL if a["name"] == name else a["name"], "notes": [EVIL]} for a in run.facts["attacks"]
     ]
-    page = render(Results(parts, {**run.facts, "attacks": attacks}))
+    page = render(Results(**parts, facts={**run.facts, "attacks": attacks}))
     assert "<img src=x" not in page
     assert EVIL in {row["attack"] for row in data_of(page)["table"]} or EVIL in data_of(page)["attacks"]
 

@@ -28,7 +28,7 @@ def transferred(digits):
     foreign = (adversarial["source_model"] != adversarial["model"]) & (adversarial["sample"] % 2 == 0)
     adversarial.loc[foreign, "loss"] += 100.0
     tables = {t: getattr(results, t) for t in ("models", "clean", "certified")}
-    return Results({**tables, "adversarial": adversarial}, results.facts)
+    return Results(**{**tables, "adversarial": adversarial}, facts=results.facts)
 
 
 @pytest.fixture(scope="module")

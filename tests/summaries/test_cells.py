@@ -108,7 +108,7 @@ def lower_median(pairs):
 def test_summary_is_what_the_rows_say(seed):
     tables = random_tables(seed)
     facts = {"attacks": [{"name": a, "maximises_loss": True} for a in ATTACKS]}
-    results = Results(tables, {**facts, "deltas": RADII, "epsilons": [0.3], "n_samples": N})
+    results = Results(**tables, facts={**facts, "deltas": RADII, "epsilons": [0.3], "n_samples": N})
     tables["adversarial"] = results.adversarial
     summary = results.summary()
     assert len(summary) == 6 + 4 + 6 + 3 + 2  # a, b and free from two models; all of them at five radii

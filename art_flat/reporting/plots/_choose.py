@@ -8,10 +8,11 @@ import pandas as pd
 
 from ..._utils.validation import check_delta, check_norm
 from ...errors import InputError
-from ...evaluation import Results
+from ...records import Records
+from ...summaries import select
 
 
-def choose_model(results: Results, model: str | None) -> str:
+def choose_model(results: Records, model: str | None) -> str:
     """The model asked for, or the only one.
 
     Returns:
@@ -20,10 +21,10 @@ def choose_model(results: Results, model: str | None) -> str:
     Raises:
         InputError: If there is no such model, or several and none was asked for.
     """
-    return results.selection(model).model
+    return select(results, model).model
 
 
-def choose_norm(results: Results, norm: Any) -> Any:
+def choose_norm(results: Records, norm: Any) -> Any:
     """The norm asked for, or the first of the run.
 
     Returns:
@@ -39,7 +40,7 @@ def choose_norm(results: Results, norm: Any) -> Any:
     return chosen
 
 
-def choose_delta(results: Results, norm: Any, delta: float | None) -> float:
+def choose_delta(results: Records, norm: Any, delta: float | None) -> float:
     """The radius asked for, or the largest of the run in that norm.
 
     Returns:
@@ -58,7 +59,7 @@ def choose_delta(results: Results, norm: Any, delta: float | None) -> float:
 
 
 def choose_cell(
-    results: Results, model: str | None, norm: Any, delta: float | None
+    results: Records, model: str | None, norm: Any, delta: float | None
 ) -> tuple[str, Any, float]:
     """The model, norm and radius asked for, or those that stand for what was left out.
 

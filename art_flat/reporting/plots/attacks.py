@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..._utils.validation import check_epsilon, radius_words
-from ...evaluation import ALL_ATTACKS, Results
+from ...records import ALL_ATTACKS, Records
+from ...summaries import summarise
 from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure, rows_height, short_lines
 from ..text import origin
 from ._choose import choose_cell
@@ -15,7 +16,7 @@ from ._choose import choose_cell
 
 @radius_words
 def plot_attacks(
-    results: Results,
+    results: Records,
     *,
     model: str | None = None,
     norm: Any = None,
@@ -42,7 +43,7 @@ def plot_attacks(
     """
     model, norm, delta = choose_cell(results, model, norm, delta)
     epsilon = check_epsilon(epsilon)
-    table = results.summary([epsilon])
+    table = summarise(results, [epsilon])
     table = table[(table["model"] == model) & (table["norm"] == norm) & (table["delta"] == delta)]
     table = table.sort_values("robust_accuracy", kind="stable", na_position="last")
     names = [

@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..._utils.validation import check_epsilon, radius_words
-from ...evaluation import ALL_ATTACKS, Results
+from ...records import ALL_ATTACKS, Records
+from ...summaries import summarise, surface
 from .._look import (
     BLUE,
     CYCLE,
@@ -34,7 +35,7 @@ ENDS = {"empirical": "not broken by any attack", "certified": "certified"}
 
 @radius_words
 def plot_surface(
-    results: Results,
+    results: Records,
     *,
     model: str | None = None,
     norm: Any = None,
@@ -57,7 +58,7 @@ def plot_surface(
         InputError: If the run has no such model or norm.
     """
     model, norm = choose_model(results, model), choose_norm(results, norm)
-    table = results.surface(epsilons)
+    table = surface(results, epsilons)
     table = table[(table["model"] == model) & (table["norm"] == norm)]
     figure, axes = new_figure(7.0, 3.4, ncols=2, sharey=True)
     for one, (column, title) in zip(axes, reversed(ENDS.items()), strict=True):
@@ -90,7 +91,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
 
 @radius_words
 def plot_bracket(
-    results: Results, *, epsilon: float = 0.1, model: str | None = None, norm: Any = None
+    results: Records, *, epsilon: float = 0.1, model: str | None = None, norm: Any = None
 ) -> Any:
     """A slice through the surface: the (δ, ε)-robust share against δ at one ε, between its two ends.
 
@@ -110,7 +111,7 @@ def plot_bracket(
         InputError: If the run has no such model or norm, or ε is negative.
     """
     model, norm, epsilon = choose_model(results, model), choose_norm(results, norm), check_epsilon(epsilon)
-    table = results.surface([epsilon])
+    table = surface(results, [epsilon])
     table = table[(table["model"] == model) & (table["norm"] == norm)].sort_values("delta")
     figure, axes = new_figure()
     # no point moves at δ = 0, so every sample is robust there
@@ -124,7 +125,7 @@ def plot_bracket(
 
 @radius_words
 def plot_security_curve(
-    results: Results, *, model: str | None = None, norm: Any = None, attacks: Sequence[str] | None = None
+    results: Records, *, model: str | None = None, norm: Any = None, attacks: Sequence[str] | None = None
 ) -> Any:
     """Robust accuracy against δ: every attack in grey, the worst case over all of them, the certified accuracy.
 
@@ -144,7 +145,7 @@ def plot_security_curve(
         InputError: If the run has no such model or norm.
     """
     model, norm = choose_model(results, model), choose_norm(results, norm)
-    table = results.summary()
+    table = summarise(results)
     table = table[(table["model"] == model) & (table["norm"] == norm)]
     figure, axes = new_figure(4.6, 3.8 + 0.18 * len(attacks or ()))
     named = dict(

@@ -6,7 +6,8 @@ from typing import Any
 
 from ..._utils.validation import radius_words
 from ...errors import InputError, StoreError, UnknownNameError
-from ...evaluation import Results
+from ...records import Records
+from ...summaries import select
 from ...typing import Definition
 from .._gallery import KINDS, gallery
 from .._images import showable, triples
@@ -16,7 +17,7 @@ from ._choose import choose_cell
 
 @radius_words
 def plot_samples(
-    results: Results,
+    results: Records,
     *,
     kind: str = "loss",
     n: int = 6,
@@ -50,7 +51,7 @@ def plot_samples(
     if reason is not None:
         raise StoreError(reason)
     model, norm, delta = choose_cell(results, model, norm, delta)
-    rows = gallery(results.selection(model, definition), norm, delta, n)[kind]
+    rows = gallery(select(results, model, definition), norm, delta, n)[kind]
     if rows.empty:
         raise InputError(f"no sample has such a point at {cell_title(norm, delta)}")
     figure, axes = new_figure(1.3 * len(rows), 4.4, nrows=3, ncols=len(rows), squeeze=False)

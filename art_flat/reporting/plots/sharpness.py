@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from ..._utils.validation import radius_words
-from ...evaluation import Results
+from ...records import Records
+from ...summaries import select
 from ...typing import Definition
 from .._look import (
     BLUE,
@@ -30,7 +31,7 @@ from ._choose import choose_cell
 
 @radius_words
 def plot_kappa(
-    results: Results,
+    results: Records,
     *,
     model: str | None = None,
     norm: Any = None,
@@ -74,7 +75,7 @@ def plot_kappa(
 
 @radius_words
 def plot_confidence(
-    results: Results,
+    results: Records,
     *,
     model: str | None = None,
     norm: Any = None,
@@ -109,7 +110,7 @@ def plot_confidence(
 
 @radius_words
 def plot_distributions(
-    results: Results,
+    results: Records,
     *,
     model: str | None = None,
     norm: Any = None,
@@ -134,8 +135,8 @@ def plot_distributions(
         InputError: If the run has no such model, norm or radius.
     """
     model, norm, delta = choose_cell(results, model, norm, delta)
-    select = results.selection(model, definition)
-    parts = {str(a["name"]): select.worst(norm, delta, a["name"]) for a in results.facts["attacks"]}
+    selection = select(results, model, definition)
+    parts = {str(a["name"]): selection.worst(norm, delta, a["name"]) for a in results.facts["attacks"]}
     parts = {name: part for name, part in parts.items() if len(part)}
     names = short_lines(parts)
     figure, axes = new_figure(7.0, rows_height(names), ncols=2, sharey=True)
@@ -162,7 +163,7 @@ def plot_distributions(
 
 
 def _worst(
-    results: Results,
+    results: Records,
     model: str | None,
     norm: Any,
     delta: float | None,
@@ -170,7 +171,7 @@ def _worst(
     definition: Definition,
 ) -> tuple[pd.DataFrame, str]:
     model, norm, delta = choose_cell(results, model, norm, delta)
-    table = results.selection(model, definition).worst(norm, delta, attack)
+    table = select(results, model, definition).worst(norm, delta, attack)
     return table, f"{model}, {attack or 'worst of all attacks'}, {cell_title(norm, delta)}"
 
 
