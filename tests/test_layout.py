@@ -6,33 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import layout
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-LAYERS = [
-    {"_types", "_errors", "_interrupt", "_replace"},
-    {"_arrays", "_random"},
-    {"_checks"},
-    {"functional"},
-    {"scores", "certification"},
-    {"datasets", "models", "regularization"},
-    {"training"},
-    {"adapters"},
-    {"attacks"},
-    {"evaluation"},
-    {"metrics", "analysis", "detection", "scorers", "torchmetrics"},
-    {"_wording"},
-    {"reporting"},
-    {"config", "_progress"},
-    {"_train", "_train_progress"},
-    {"_tables", "_demo"},
-    {"cli"},
-    {"__main__"},
-]
-# `Results.report`, `Results.to_markdown` and the `plot` of an analysis open the door to the layer that draws them,
-# from inside the method, so that nothing of it is loaded before
-DOORS = {("evaluation", "reporting"), ("analysis", "reporting")}
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 PUBLIC = [
     "art_flat",
     *(
@@ -41,7 +17,6 @@ PUBLIC = [
             "adapters",
             "analysis",
             "attacks",
-            "certification",
             "datasets",
             "detection",
             "evaluation",
@@ -56,50 +31,55 @@ PUBLIC = [
 ]
 
 
-def imported_parts(path: Path, root: Path = ROOT / "art_flat") -> set[str]:
-    """Top-level parts of art_flat, and plugins, that a file imports anywhere, also inside functions."""
-    inside = path.relative_to(root.parent).with_suffix("").parts
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        names: list[tuple[str, ...]] = []
-        if isinstance(node, ast.Import):
-            names = [tuple(a.name.split(".")) for a in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            base = inside[: len(inside) - node.level] if node.level else ()
-            stem = (*base, *(node.module.split(".") if node.module else ()))
-            names = [(*stem, a.name) for a in node.names]
-        for name in names:
-            if name[0] == "art_flat" and len(name) > 1:
-                found.add(name[1])
-            elif name[0].startswith("art_flat_"):
-                found.add(name[0])
-    return found
+def test_every_part_has_a_layer():
+    assert set(layout.part_graph()) <= set(layout.LEVEL)
+    assert len(layout.LAYERS) <= 10
 
 
-FILES = sorted((ROOT / "art_flat").rglob("*.py"))
+def test_imports_point_to_earlier_layers():
+    wrong = [
+        f"{part} imports {other}"
+        for part, others in layout.part_graph().items()
+        for other in others
+        if layout.LEVEL[other] >= layout.LEVEL[part]
+    ]
+    assert not wrong
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_point_one_way(path):
-    part = path.relative_to(ROOT / "art_flat").parts[0].removesuffix(".py")
-    if part == "__init__":
-        return
-    assert part in LEVEL, f"{part} has no place in the order of layers"
-    for other in imported_parts(path) - {part, "__version__"}:
-        assert not other.startswith("art_flat_"), f"{path} imports the plugin {other}"
-        assert other in LEVEL
-        if (part, other) in DOORS:
-            continue
-        assert LEVEL[other] < LEVEL[part], f"{part} imports {other}"
-        assert not (part in {"adapters", "attacks"} and other == "scores")
+def test_no_modules_import_each_other_in_a_circle():
+    assert layout.circle(layout.module_graph()) == []
 
 
-def test_imports_point_one_way_sees_a_violation(tmp_path):
+def test_no_private_module_at_the_root():
+    private = {p.stem for p in layout.PACKAGE.iterdir() if p.stem.startswith("_") and p.stem[1] != "_"}
+    assert private <= {"_version", "_utils"}
+
+
+def test_nothing_in_art_flat_imports_a_plugin():
+    names = {n for path in layout.source_files().values() for n in layout.imported_names(path)}
+    assert not [name for name in names if name.startswith("art_flat_")]
+
+
+def test_plugins_import_public_names_only():
+    for path in (layout.ROOT / "plugins").rglob("*.py"):
+        for name in layout.imported_names(path, layout.ROOT / "plugins" / path.parts[-2]):
+            if name.split(".")[0] == "art_flat":
+                assert not any(p.startswith("_") and p != "__version__" for p in name.split(".")), (
+                    f"{path}: {name}"
+                )
+
+
+def test_layers_see_violations(tmp_path):
     package = tmp_path / "art_flat"
     (package / "functional").mkdir(parents=True)
-    path = package / "functional" / "bad.py"
-    path.write_text("def f():\n    from ..attacks.base import Attack\n    import art_flat_art\n")
-    assert imported_parts(path, package) == {"attacks", "art_flat_art"}
+    for name in ("__init__.py", "functional/__init__.py", "attacks.py"):
+        (package / name).touch()
+    bad = "def f():\n    from ..attacks import Attack\n    import art_flat_art\n"
+    (package / "functional" / "bad.py").write_text(bad)
+    (package / "attacks.py").write_text("from .functional import bad\n")
+    assert layout.part_graph(package) == {"functional": {"attacks"}, "attacks": {"functional"}}
+    assert "art_flat_art" in layout.imported_names(package / "functional" / "bad.py", package)
+    assert set(layout.circle(layout.module_graph(package))) == {"art_flat.attacks", "art_flat.functional.bad"}
 
 
 @pytest.mark.parametrize("name", PUBLIC)
@@ -125,12 +105,6 @@ def run_python(code: str) -> str:
     return subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True
     ).stdout.strip()
-
-
-def test_names_of_test_files_are_unique():
-    """pytest imports them without packages, so that two of one name cannot both be collected."""
-    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
-    assert sorted(names) == sorted(set(names))
 
 
 def test_import_loads_nothing_heavy():
@@ -162,3 +136,9 @@ def test_version_is_in_one_place():
     import art_flat
 
     assert version("art-flat") == art_flat.__version__
+
+
+def test_names_of_test_files_are_unique():
+    """pytest imports them without packages, so that two of one name cannot both be collected."""
+    names = [path.name for path in (layout.ROOT / "tests").rglob("*.py") if path.name != "conftest.py"]
+    assert sorted(names) == sorted(set(names))
