@@ -10,7 +10,7 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,10 +23,8 @@ from ..functional import LipschitzBound, LipschitzCost, LipschitzKind, lipschitz
 from ..typing import Norm
 from ._preprocessing import Preprocessing
 from ._state import preserved, preserved_attributes
-from .base import Adapter
-
-if TYPE_CHECKING:
-    from .base import Recipe
+from .base import Adapter, Recipe
+from .recipe import PartsRecipe
 
 
 class ArtAdapter(Adapter):
@@ -108,8 +106,6 @@ class ArtAdapter(Adapter):
         Raises:
             UnsupportedEstimatorError: If it cannot be made again elsewhere.
         """
-        from .recipe import PartsRecipe
-
         kind, arguments = type(self.estimator), self._arguments()
         if self.made_by is not None or arguments is None:
             return super().recipe(folder)

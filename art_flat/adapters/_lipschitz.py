@@ -9,7 +9,7 @@ from typing import Any
 from .. import functional as F
 from ..errors import ArtFlatError
 from ..typing import Norm
-from . import Adapter
+from .base import Adapter
 
 
 def lipschitz_constants(

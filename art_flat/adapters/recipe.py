@@ -22,7 +22,7 @@ from torch import nn
 
 from ..errors import UnsupportedEstimatorError
 from ..models import build
-from . import adapt
+from ._adapt import adapt
 from .base import Adapter, Recipe
 
 

@@ -11,7 +11,7 @@ import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 import torch
@@ -51,6 +51,9 @@ class Attack(ABC):
     Raises:
         ParameterError: If a parameter does not exist; says the closest one.
     """
+
+    reduce_to_name: ClassVar[Callable[[Attack], tuple[Any, ...] | None]] = staticmethod(lambda attack: None)
+    """How to pickle an attack by its name alone, or None where that is not possible; set by the registry."""
 
     def __init__(self, info: AttackInfo, params: Mapping[str, Any] | None = None) -> None:
         params = dict(params or {})
@@ -125,9 +128,7 @@ class Attack(ABC):
         return f"<attack {self.name}>"
 
     def __reduce__(self) -> Any:
-        from .registry import load_attack, same_attack  # the registry is made of attacks
-
-        return (load_attack, (self.name,)) if same_attack(self) else super().__reduce__()
+        return Attack.reduce_to_name(self) or super().__reduce__()
 
     @final
     @radius_words

@@ -181,3 +181,10 @@ def parse_spec(spec: str) -> tuple[str, Mapping[str, Any]]:
 
 def _unreadable(spec: str, why: str) -> str:
     return f"cannot read the attack {spec!r}: {why}; write it as library:Name(parameter=value, ...)"
+
+
+def _reduce_to_name(attack: Attack) -> tuple[Any, ...] | None:
+    return (load_attack, (attack.name,)) if same_attack(attack) else None
+
+
+Attack.reduce_to_name = staticmethod(_reduce_to_name)
