@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .._utils.modes import restore_modes
+
 _HOOKS = (
     "_forward_hooks",
     "_forward_hooks_with_kwargs",
@@ -52,7 +54,7 @@ def as_written(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
         for parameter in learning:
             parameter.requires_grad_(True)
         if any(modes):
-            _put_back_modes(modules, modes)
+            restore_modes(modules, modes)
         for wrapper, devices in parallel:
             wrapper.device_ids = devices
 
@@ -104,7 +106,7 @@ def preserved(model: nn.Module) -> Iterator[list[str]]:
             parameter.grad = None
         yield changed
     finally:
-        if _put_back_modes(modules, modes):
+        if restore_modes(modules, modes):
             changed.append("mode")
         if sum(saved.put_back() for saved in weights):
             changed.append("weights")
@@ -142,14 +144,6 @@ def preserved_attributes(thing: Any, *dicts: str) -> Iterator[None]:
         for name, content in contents.items():
             before[name].clear()
             before[name].update(content)
-
-
-def _put_back_modes(modules: Sequence[nn.Module], modes: Sequence[bool]) -> bool:
-    """Whether one had been changed."""
-    changed = [(m, mode) for m, mode in zip(modules, modes, strict=True) if m.training != mode]
-    for module, mode in changed:  # these alone: a module is slow to set an attribute
-        module.training = mode
-    return bool(changed)
 
 
 def _registries(module: nn.Module) -> list[dict[int, Any]]:

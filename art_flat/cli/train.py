@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from ..training import Adversary, TrainingSettings
 from .config import DataConfig, Delta, ModelConfig, Section, load_data, load_model, read_toml, validated
 
 if TYPE_CHECKING:
@@ -20,30 +21,33 @@ WEIGHTS, CARD, HISTORY, CHECKPOINT = (
 )  # fmt: skip
 
 
+_DEFAULTS = TrainingSettings()
+
+
 class AdversaryConfig(Section):
     """`[training.adversary]`: adversarial training; see `art_flat.training.Adversary`."""
 
-    delta: Delta = 8 / 255
-    norm: Literal["Linf", "L2"] = "Linf"
-    steps: int = Field(default=10, ge=1)
+    delta: Delta = Adversary.delta
+    norm: Literal["Linf", "L2"] = Adversary.norm
+    steps: int = Field(default=Adversary.steps, ge=1)
     step: Delta | None = None
-    random_start: bool = True
-    trainer: Literal["pgd", "art"] = "pgd"
+    random_start: bool = Adversary.random_start
+    trainer: Literal["pgd", "art"] = Adversary.trainer
 
 
 class TrainingConfig(Section):
-    """`[training]`: as in `art_flat.training.train`; the defaults are the settings of arXiv 2510.14231."""
+    """`[training]`: see `art_flat.training.TrainingSettings`, whose defaults hold."""
 
-    epochs: int = Field(default=100, ge=1)
-    lr: float = 0.1
-    batch_size: int = Field(default=128, ge=1)
-    weight_decay: float = 1e-4
-    momentum: float = 0.9
-    nesterov: bool = False
-    warmup: float = 0.0
-    crop: int = Field(default=0, ge=0)
-    flip: bool = False
-    channels_last: bool = False
+    epochs: int = Field(default=_DEFAULTS.epochs, ge=1)
+    lr: float = _DEFAULTS.lr
+    batch_size: int = Field(default=_DEFAULTS.batch_size, ge=1)
+    weight_decay: float = _DEFAULTS.weight_decay
+    momentum: float = _DEFAULTS.momentum
+    nesterov: bool = _DEFAULTS.nesterov
+    warmup: float = _DEFAULTS.warmup
+    crop: int = Field(default=_DEFAULTS.crop, ge=0)
+    flip: bool = _DEFAULTS.flip
+    channels_last: bool = _DEFAULTS.channels_last
     adversary: AdversaryConfig | None = None
 
 
@@ -109,7 +113,7 @@ def carry_out_training(
         ConfigError: If data or the model cannot be loaded.
         InputError: If settings cannot be used, or the checkpoint found is of another training.
     """
-    from ..training import Adversary, train
+    from ..training import train
 
     data = load_data(config.data, folder)
     test = None if config.test is None else load_data(config.test, folder)

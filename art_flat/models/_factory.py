@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._utils.modes import eval_mode
 from .._utils.random import forked
 from ..errors import ConfigError, InputError, UnknownNameError
 from ._weights import load_weights
@@ -213,23 +214,18 @@ def _looking_in(folder: str | Path | None) -> Iterator[None]:
 
 
 def _check_logits(model: nn.Module, input_shape: tuple[int, ...], nb_classes: int, fill: Any) -> None:
-    modes = [(part, part.training) for part in model.modules()]
     weight = next(model.parameters(), torch.zeros(()))
     x = torch.zeros((1, *input_shape), dtype=weight.dtype, device=weight.device)
     x += torch.as_tensor(np.asarray(fill), dtype=x.dtype, device=x.device)
     name = type(model).__name__
     try:
-        model.eval()
-        with torch.no_grad():
+        with eval_mode(model), torch.no_grad():
             logits = model(x)
     except Exception as error:
         raise InputError(
             f"{name} cannot take inputs of shape {(1, *input_shape)}: {type(error).__name__}: {error}. "
             "Build it for this data, or choose data of the shape it was made for"
         ) from error
-    finally:
-        for part, mode in modes:
-            part.training = mode
     if not isinstance(logits, torch.Tensor):
         raise InputError(
             f"{name} returns {_kind(logits)}; wrap it so that it returns the logits (n, k) alone"

@@ -5,5 +5,6 @@
 
 from ._adversary import Adversary as Adversary
 from ._train import train as train
+from .settings import TrainingSettings as TrainingSettings
 
-__all__ = ["Adversary", "train"]
+__all__ = ["Adversary", "TrainingSettings", "train"]

@@ -8,6 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from .._utils.modes import eval_mode
 from .._utils.validation import check_count, check_delta, check_norm, check_number
 from ..errors import InputError
 
@@ -73,9 +74,7 @@ class Adversary:
         Returns:
             Inputs of the shape of `x`, inside ball and clip range.
         """
-        modes = [(part, part.training) for part in model.modules()]
-        model.eval()
-        try:
+        with eval_mode(model):
             point = x + self._start(x) if self.random_start else x.clone()
             point = point.clamp(*self.clip_values)
             for _ in range(self.steps):
@@ -85,9 +84,6 @@ class Adversary:
                 moved = point.detach() + self.step_size * self._direction(gradient)
                 point = self._project(moved, x).clamp(*self.clip_values)
             return point
-        finally:
-            for part, mode in modes:
-                part.training = mode
 
     def _start(self, x: Tensor) -> Tensor:
         if self.norm == "Linf":

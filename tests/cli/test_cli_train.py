@@ -19,6 +19,7 @@ from art_flat.cli.app import app
 from art_flat.cli.train import read_train_config
 from art_flat.datasets import load_dataset
 from art_flat.models import digits_cnn, load_weights
+from art_flat.training import Adversary, TrainingSettings
 
 CONFIG = """
 seed = 1
@@ -74,17 +75,12 @@ def test_writes_weights_card_and_history(tmp_path: Path, half: bool) -> None:
     assert (out / "weights.safetensors").stat().st_size < (90_000 if half else 160_000)
 
 
-def test_defaults_are_the_papers(tmp_path: Path) -> None:
+def test_defaults_are_those_of_train(tmp_path: Path) -> None:
     text = CONFIG[: CONFIG.index("epochs")] + "\n[training.adversary]\n"
     training = read_train_config(write(tmp_path, text))[0].training
-    assert (training.epochs, training.lr, training.momentum, training.weight_decay, training.batch_size) == (
-        100, 0.1, 0.9, 1e-4, 128,
-    )  # fmt: skip
-    assert not training.nesterov
-    assert training.warmup == 0
-    assert (training.adversary.norm, training.adversary.delta, training.adversary.steps) == (
-        "Linf", 8 / 255, 10,
-    )  # fmt: skip
+    settings = training.model_dump(exclude={"adversary"})
+    assert TrainingSettings(**settings) == TrainingSettings()
+    assert Adversary(**training.adversary.model_dump()) == Adversary()
 
 
 @pytest.mark.parametrize(

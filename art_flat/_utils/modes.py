@@ -1,0 +1,44 @@
+"""Training and evaluation mode of modules, restored afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+
+from torch import nn
+
+
+@contextlib.contextmanager
+def eval_mode(model: nn.Module) -> Iterator[None]:
+    """Every part of a model in evaluation mode inside the block; restored afterwards, also after an error.
+
+    >>> model = nn.Sequential(nn.Dropout(), nn.Linear(2, 2))
+    >>> with eval_mode(model):
+    ...     model[0].training
+    False
+    >>> model[0].training
+    True
+    """
+    modules = list(model.modules())
+    modes = [module.training for module in modules]
+    model.eval()
+    try:
+        yield
+    finally:
+        restore_modes(modules, modes)
+
+
+def restore_modes(modules: Sequence[nn.Module], modes: Sequence[bool]) -> bool:
+    """Set the modes that differ from `modes`; setting one is slow, so the others are not touched.
+
+    Args:
+        modules: The modules.
+        modes: Their values of `training`.
+
+    Returns:
+        Whether one differed.
+    """
+    changed = [(m, mode) for m, mode in zip(modules, modes, strict=True) if m.training != mode]
+    for module, mode in changed:
+        module.training = mode
+    return bool(changed)
