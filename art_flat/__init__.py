@@ -8,6 +8,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ._version import __version__ as __version__
+
 if TYPE_CHECKING:
     from .adapters import Adapter as Adapter
     from .adapters import adapt as adapt
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
     from .evaluation import Results as Results
     from .evaluation import evaluate as evaluate
 
-__version__ = "0.1.0"
 
 _HOME = {
     "Adapter": "adapters",
@@ -45,16 +46,22 @@ _MODULES = (
     "certification",
     "datasets",
     "detection",
+    "diagnostics",
+    "errors",
     "evaluation",
     "functional",
     "metrics",
     "models",
+    "records",
     "regularization",
     "reporting",
     "scorers",
     "scores",
+    "summaries",
+    "testing",
     "torchmetrics",
     "training",
+    "typing",
 )
 
 __all__ = [

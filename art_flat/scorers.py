@@ -12,7 +12,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ._utils.arrays import to_numpy
-from ._utils.validation import check_definition, check_delta, check_epsilon, check_norm, radius_words
+from ._utils.validation import check_definition, check_delta, check_epsilon, check_norm, reject_eps_argument
 from .adapters import Adapter, adapt
 from .attacks.suite import load_attacks
 from .errors import InputError, UnsupportedEstimatorError
@@ -82,7 +82,7 @@ class loss_change_robustness_scorer:
     (5,)
     """
 
-    @radius_words
+    @reject_eps_argument
     def __init__(
         self,
         *,

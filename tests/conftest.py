@@ -9,7 +9,7 @@ from torch import nn
 
 import art_flat as af
 from art_flat.models import as_classifier
-from art_flat.testing.attack_contract import small_problem
+from art_flat.testing import small_problem
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -16,12 +16,12 @@ PACKAGE = ROOT / "art_flat"
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"_version", "errors", "typing"}),
     frozenset({"_utils"}),
-    frozenset({"functional", "models", "datasets", "records"}),
-    frozenset({"scores", "certification"}),
-    frozenset({"adapters", "summaries", "training", "torchmetrics", "regularization"}),
-    frozenset({"attacks", "diagnostics"}),
-    frozenset({"metrics", "reporting"}),
-    frozenset({"evaluation", "analysis", "detection", "scorers"}),
+    frozenset({"functional", "models", "datasets", "certification"}),
+    frozenset({"scores", "training"}),
+    frozenset({"adapters", "records", "torchmetrics", "regularization"}),
+    frozenset({"attacks", "summaries", "diagnostics"}),
+    frozenset({"metrics", "detection", "scorers", "reporting"}),
+    frozenset({"evaluation", "analysis"}),
     frozenset({"cli", "testing"}),
     frozenset({"__main__"}),
 )

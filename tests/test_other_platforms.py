@@ -9,7 +9,7 @@ import pytest
 
 import art_flat as af
 from art_flat._utils import replace as _replace
-from art_flat._utils.files import write_whole
+from art_flat._utils.files import write_atomically
 from art_flat.errors import ConfigError, InputError, StoreError
 from art_flat.models import build
 
@@ -46,7 +46,7 @@ def raise_(error):
 def test_a_file_that_is_open_elsewhere_is_waited_for(tmp_path, open_elsewhere, code):
     (tmp_path / "unit").write_bytes(b"old")
     slept = open_elsewhere(4, code)
-    write_whole(tmp_path / "unit", b"new")
+    write_atomically(tmp_path / "unit", b"new")
     assert (tmp_path / "unit").read_bytes() == b"new"
     assert len(slept) == 4
     assert sum(slept) < 2
@@ -56,7 +56,7 @@ def test_one_that_stays_open_is_named_and_kept(tmp_path, open_elsewhere):
     (tmp_path / "unit").write_bytes(b"old")
     open_elsewhere(100)
     with pytest.raises(StoreError, match="unit"):
-        write_whole(tmp_path / "unit", b"new")
+        write_atomically(tmp_path / "unit", b"new")
     assert [p.name for p in tmp_path.iterdir()] == ["unit"]
     assert (tmp_path / "unit").read_bytes() == b"old"
 

@@ -13,7 +13,7 @@ from .replace import replace_file
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that it appears with all of its content or not at all, also after a crash.
 
     Args:

@@ -13,7 +13,7 @@ import torch
 
 
 @contextmanager
-def forked(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
+def seeded_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """The generators of Python, NumPy and torch seeded inside the block and put back after it.
 
     Attack libraries draw from the global generators, and some reseed them; nothing of that gets out, also after
@@ -26,9 +26,9 @@ def forked(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     Yields:
         Nothing.
 
-    >>> with forked(0):
+    >>> with seeded_rng(0):
     ...     a = torch.rand(1)
-    >>> with forked(0):
+    >>> with seeded_rng(0):
     ...     b = torch.rand(1)
     >>> bool(a == b)
     True
@@ -54,20 +54,20 @@ def forked(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
             np.random.set_state(numpy_state)  # noqa: NPY002
 
 
-def drawn(seed: int) -> bool:
-    """Whether something has drawn from the generators of Python, NumPy or torch since `forked(seed)` seeded them.
+def rng_was_used(seed: int) -> bool:
+    """Whether something has drawn from the generators of Python, NumPy or torch since `seeded_rng(seed)` seeded them.
 
     Args:
-        seed: As given to `forked`; to be asked inside its block.
+        seed: As given to `seeded_rng`; to be asked inside its block.
 
     Returns:
-        True if one of them is not as `forked` left it. Python's is looked at in the main thread alone: elsewhere, as in
-        a Dask worker, the threads of others draw from it too.
+        True if one of them is not as `seeded_rng` left it. Python's generator is compared in the main thread alone:
+        elsewhere, as in a Dask worker, other threads draw from it too.
 
-    >>> with forked(3):
-    ...     before = drawn(3)
+    >>> with seeded_rng(3):
+    ...     before = rng_was_used(3)
     ...     noise = torch.rand(1)
-    ...     before, drawn(3)
+    ...     before, rng_was_used(3)
     (False, True)
     """
     kind, words, *rest = np.random.get_state()  # noqa: NPY002

@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-AGAIN = 1.0
+RETRY_SECONDS = 1.0
 """Seconds until code that swallowed the interruption is interrupted again."""
 
 
@@ -64,12 +64,12 @@ def interruptible() -> Iterator[None]:
 def _by_signal(seconds: float) -> Iterator[None]:
     armed = True
 
-    def ring(*_: object) -> None:
+    def on_alarm(*_: object) -> None:
         if armed:
             raise TimeUpError
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    before = signal.signal(signal.SIGALRM, on_alarm)
+    signal.setitimer(signal.ITIMER_REAL, seconds, RETRY_SECONDS)
     try:
         yield
     finally:
@@ -89,7 +89,7 @@ def _by_thread(seconds: float) -> Iterator[None]:
             with lock:
                 if not done.is_set():
                     ctypes.pythonapi.PyThreadState_SetAsyncExc(target, ctypes.py_object(TimeUpError))
-            wait = AGAIN
+            wait = RETRY_SECONDS
 
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()

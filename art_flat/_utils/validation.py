@@ -31,7 +31,7 @@ _RANGE_TOLERANCE = 1e-6
 """Share of the clip range by which float32 inputs may lie outside it."""
 
 
-def radius_words(function: Callable[P, R]) -> Callable[P, R]:
+def reject_eps_argument(function: Callable[P, R]) -> Callable[P, R]:
     """Answer a call with `eps=` by the two words that art_flat uses instead."""
 
     @functools.wraps(function)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from ..functional._logits import two_classes
 from ._head import FoundHead, check_output, watching
 from ._preprocessing import Preprocessing
-from ._state import as_written
+from ._state import module_attributes_kept
 
 
 class Network(nn.Module):
@@ -73,7 +73,7 @@ class Network(nn.Module):
         x = prepare(x, self.preprocessing, self.dtype)
         layer = (self.found.name, self.found.layer)
         frozen = torch.is_grad_enabled()
-        with as_written(self.wrapper, frozen=frozen), watching(layer) as calls:
+        with module_attributes_kept(self.wrapper, frozen=frozen), watching(layer) as calls:
             output = check_output(self.wrapper(x)[-1], x.shape[0], "the model")
         logits = output if self.found.form == "logits" else calls[0].output * self.found.scale
         return (two_classes(logits) if logits.shape[1] == 1 else logits), calls[0].features, output

@@ -24,7 +24,7 @@ _HOOKS = (
 
 
 @contextlib.contextmanager
-def as_written(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
+def module_attributes_kept(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
     """The model in eval mode, not compiled and on one device, and afterwards as it was; one walk over its modules.
 
     Compiled modules run as they were written, so that hooks on their layers are called; `nn.DataParallel` runs on its

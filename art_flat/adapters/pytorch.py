@@ -11,12 +11,12 @@ from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
 from .._utils.arrays import to_tensor
-from .._utils.random import forked
+from .._utils.random import seeded_rng
 from ..errors import ArtFlatError, UnsupportedEstimatorError
 from ._art import ArtAdapter
 from ._head import find_head
 from ._network import Network, prepare
-from ._state import as_written, uncompiled
+from ._state import module_attributes_kept, uncompiled
 from ._support import check_loss, check_loss_fits, check_placement, ignored_loss_options
 from .base import Head, Outputs, Passes
 
@@ -61,7 +61,7 @@ class PyTorchAdapter(ArtAdapter):
             dtype=types[0] if types else torch.float32,
         )
         self.preprocessing.check_chain()
-        with self.guard(), forked(0, self.device):
+        with self.guard(), seeded_rng(0, self.device):
             self._network = self._find(head)
         check_loss_fits(estimator.loss, self._network.found)
         if any(getattr(type(estimator), name) is not getattr(PyTorchClassifier, name) for name in _OWN):
@@ -154,7 +154,7 @@ class PyTorchAdapter(ArtAdapter):
     def _find(self, name: str | None) -> Network:
         wrapper, model = self._changeable(), self.estimator.model
         try:
-            with as_written(wrapper), torch.no_grad():
+            with module_attributes_kept(wrapper), torch.no_grad():
                 probe = prepare(self._probe(), self.preprocessing, self.dtype)
                 found = find_head(model, lambda x: wrapper(x)[-1], probe, self.nb_classes, name)
         except ArtFlatError:
@@ -179,9 +179,9 @@ class PyTorchAdapter(ArtAdapter):
     def _check_predict(self) -> None:
         # A subclass with methods of its own must predict what its model returns.
         x, name = self._probe(), type(self.estimator).__name__
-        with forked(0, self.device), torch.no_grad():
+        with seeded_rng(0, self.device), torch.no_grad():
             expected = self._network.run(x)[2].cpu()
-        with forked(0, self.device):
+        with seeded_rng(0, self.device):
             try:
                 seen = to_tensor(self.estimator.predict(x.cpu().numpy())).to(expected.dtype)
             except Exception as error:

@@ -166,7 +166,7 @@ class Recorder:
         return frame
 
 
-class Watched(View):
+class RecordingAdapter(View):
     """An adapter whose modules tell a recorder what goes through them.
 
     Args:

@@ -111,8 +111,8 @@ class _Work:
 
     def key(self, name: str, settings: list[Any]) -> str:
         """Hash of everything that determines the tables of an analysis."""
-        from .. import __version__
         from .._utils.hashing import content_hash
+        from .._version import __version__
 
         identities = {m: net.identity() for m, net in self.nets.items()}
         data = content_hash(self.x, self.y, self.ids)

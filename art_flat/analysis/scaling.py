@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from .. import functional as F
 from .._utils.arrays import to_numpy
-from .._utils.validation import check_definition, check_labels, check_number, radius_words
+from .._utils.validation import check_definition, check_labels, check_number, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..adapters.base import Head, Outputs
 from ..attacks import Attack, AttackResult, load_attack
@@ -136,7 +136,7 @@ class ScaleSweep:
         return plot_scale_sweep(self.table)
 
 
-@radius_words
+@reject_eps_argument
 def scale_sweep(
     net: Any,
     attack: Attack | str,

@@ -17,7 +17,7 @@ from .._utils.validation import (
     check_epsilon,
     check_labels,
     check_norm,
-    radius_words,
+    reject_eps_argument,
 )
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
@@ -25,7 +25,7 @@ from ..attacks import Attack, AttackResult, load_attack
 from ..functional.bounds import feature_radius
 from ..typing import Definition
 from ._inputs import prepared
-from ._recorder import _FOREIGN, Recorder, Watched
+from ._recorder import _FOREIGN, Recorder, RecordingAdapter
 
 if TYPE_CHECKING:
     from ..typing import Array
@@ -173,7 +173,7 @@ class Trajectories:
         return figure
 
 
-@radius_words
+@reject_eps_argument
 def trace_attack(
     net: Any,
     attack: Attack | str,
@@ -226,7 +226,14 @@ def trace_attack(
     reach = None if fixed is None else _FOREIGN * fixed
     recorder = Recorder(net, inputs, labels, clean, norm, reach, definition)
     result = attack(
-        Watched(net, recorder), x, labels, delta=delta, norm=norm, target=target, seed=seed, clean=clean
+        RecordingAdapter(net, recorder),
+        x,
+        labels,
+        delta=delta,
+        norm=norm,
+        target=target,
+        seed=seed,
+        clean=clean,
     )
     recorder.everything(result.outputs, torch.as_tensor(result.distance, dtype=torch.float64).to(net.device))
     steps = recorder.frame()

@@ -21,6 +21,7 @@ from ..errors import UnknownNameError
 from ..typing import Norm
 from .base import AttackInfo, Budget
 from .problem import Problem
+from .registry import list_attacks
 
 _SILENT = {"verbose", "summary_writer", "device", "attack"}
 """Settings of library objects that do not change what they find, or that are not settings."""
@@ -53,29 +54,6 @@ class LibraryObject:
     budget: Budget = "none"
 
 
-def read_object(obj: Any) -> LibraryObject | None:
-    """How an attack object of ART, torchattacks or foolbox is run.
-
-    Args:
-        obj: Anything.
-
-    Returns:
-        Its description; None if it is not such an object.
-
-    Raises:
-        InputError: If it is, but cannot be run on labelled samples.
-    """
-    from . import _objects_art, _objects_foolbox, _objects_torchattacks  # these build on this module
-
-    if is_instance(obj, "art.attacks.attack", "EvasionAttack"):
-        return _objects_art.read(obj)
-    if is_instance(obj, "torchattacks.attack", "Attack"):
-        return _objects_torchattacks.read(obj)
-    if is_instance(obj, "foolbox.attacks.base", "Attack"):
-        return _objects_foolbox.read(obj)
-    return None
-
-
 def is_instance(obj: Any, module: str, cls: str) -> bool:
     """Whether `obj` is of a class of a module that has been imported."""
     found = getattr(sys.modules.get(module), cls, None)
@@ -102,8 +80,6 @@ def own_norm(value: Any) -> tuple[Norm, ...] | None:
 
 def registered(obj: Any, library: str) -> AttackInfo | None:
     """What the registry knows of an object's class; None for subclasses, whose code is another's."""
-    from .registry import list_attacks  # the registry is made of attacks
-
     if type(obj).__module__.split(".")[0] != library:
         return None
     return list_attacks(library).get(f"{library}:{type(obj).__name__}")

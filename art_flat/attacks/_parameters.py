@@ -11,18 +11,18 @@ from typing import Any
 import numpy as np
 
 from ..errors import ParameterError
-from .base import AttackInfo
 
 _FRACTION = re.compile(r"\s*[-+]?[\d.]+\s*/\s*[\d.]+\s*")
 
 
-def read_parameter(info: AttackInfo, key: str, value: Any) -> Any:
+def read_parameter(attack: str, key: str, value: Any, default: Any) -> Any:
     """The value of a parameter as Python's own; the text of a number, such as "2/255", as that number.
 
     Args:
-        info: The attack.
+        attack: Name of the attack.
         key: The parameter.
-        value: What was given for it.
+        value: The value given.
+        default: Its default, which tells its type.
 
     Returns:
         The value.
@@ -32,7 +32,6 @@ def read_parameter(info: AttackInfo, key: str, value: Any) -> Any:
     """
     if isinstance(value, np.generic):
         return value.item()
-    default = info.defaults[key]
     if not isinstance(value, str) or isinstance(default, (str, bool)):
         return value
     is_number = isinstance(default, numbers.Real)
@@ -42,7 +41,7 @@ def read_parameter(info: AttackInfo, key: str, value: Any) -> Any:
         number = Fraction("".join(value.split())) if "/" not in value else _divide(*value.split("/"))
     except (ValueError, ZeroDivisionError):
         raise ParameterError(
-            f"{info.name}: `{key}` must be a number such as 0.01 or 2/255, got {value!r}"
+            f"{attack}: `{key}` must be a number such as 0.01 or 2/255, got {value!r}"
         ) from None
     is_whole = isinstance(default, numbers.Integral) and number.denominator == 1
     return int(number) if is_whole else float(number)

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from .._utils.arrays import like, to_numpy
-from .._utils.random import drawn, forked
+from .._utils.random import rng_was_used, seeded_rng
 from .._utils.timeouts import interruptible
 from .._utils.validation import (
     check_count,
@@ -26,7 +26,7 @@ from .._utils.validation import (
     check_labels,
     check_norm,
     check_number,
-    radius_words,
+    reject_eps_argument,
 )
 from ..adapters.base import Adapter, Outputs, Passes
 from ..errors import AttackNotUsableError, BudgetError, InputError, ModelChangedError, ParameterError, closest
@@ -62,7 +62,9 @@ class Attack(ABC):
             known = " or ".join(map(repr, hint)) if hint else ", ".join(sorted(info.defaults)) or "none"
             raise ParameterError(f"{info.name} has no parameter {key!r}; did you mean {known}?")
         self.info = info
-        self.params: Mapping[str, Any] = {k: read_parameter(info, k, v) for k, v in params.items()}
+        self.params: Mapping[str, Any] = {
+            key: read_parameter(info.name, key, value, info.defaults[key]) for key, value in params.items()
+        }
 
     @abstractmethod
     def run(self, problem: Problem) -> torch.Tensor:
@@ -131,7 +133,7 @@ class Attack(ABC):
         return Attack.reduce_to_name(self) or super().__reduce__()
 
     @final
-    @radius_words
+    @reject_eps_argument
     def __call__(
         self,
         net: Adapter,
@@ -194,7 +196,7 @@ class Attack(ABC):
         problem = Problem(net, module, inputs, labels, targets, delta, norm, low, high, int(seed))
         with (
             net.guard() as changed,
-            forked(problem.seed, net.device),
+            seeded_rng(problem.seed, net.device),
             net.counting() as passes,
             _quiet() as said,
         ):
@@ -202,7 +204,7 @@ class Attack(ABC):
             with interruptible():
                 points = self.run(problem)
             seconds = time.perf_counter() - started
-            random = drawn(problem.seed)
+            random = rng_was_used(problem.seed)
         if "weights" in changed:
             raise ModelChangedError(
                 f"{self.name} changed the model's weights while it ran, so its points are not those of this model; "

@@ -20,7 +20,7 @@ def attacks() -> list[AttackInfo]:
 
 
 def _maximiser(name: str, cls: type[PGD] | type[APGD], **defaults: Any) -> AttackInfo:
-    from .. import __version__
+    from .._version import __version__
 
     note = "looks for the largest cross-entropy in the ball; keeps the best iterate of each sample"
     info = AttackInfo(
@@ -39,7 +39,7 @@ def _maximiser(name: str, cls: type[PGD] | type[APGD], **defaults: Any) -> Attac
 def _control(
     name: str, cls: type[GaussianNoise] | type[UniformNoise], where: str, **defaults: Any
 ) -> AttackInfo:
-    from .. import __version__
+    from .._version import __version__
 
     info = AttackInfo(
         name=name,

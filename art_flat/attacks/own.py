@@ -14,7 +14,8 @@ from .._utils.validation import check_norm
 from ..errors import AttackNotUsableError, InputError
 from ..typing import NORMS, Norm
 from ._fingerprint import identity
-from ._objects import LibraryObject, read_object
+from ._objects import LibraryObject
+from ._read_object import read_object
 from .base import Access, Attack, AttackInfo, Budget, Problem
 
 

@@ -7,14 +7,13 @@ import functools
 import importlib.metadata
 import importlib.util
 import warnings
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from ..errors import ArtFlatError, AttackNotUsableError, InputError, UnknownNameError
 from ._parameters import read_literal
 from .base import Attack, AttackInfo
-from .own import OwnAttack
-from .sequence import Stage, split_place
+from .sequence import SequenceStep, split_position
 
 GROUP = "art_flat.attacks"
 OPTIONAL = {"foolbox": 'pip install "art-flat[foolbox]"'}
@@ -89,9 +88,9 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
     >>> load_attack("art_flat:PGD(steps=20)", restarts=2).name
     'art_flat:PGD(restarts=2, steps=20)'
     """
-    place = split_place(spec)
+    place = split_position(spec)
     if place is not None:
-        return Stage(load_attack(place[0], **params), *place[1:])
+        return SequenceStep(load_attack(place[0], **params), *place[1:])
     name, inline = parse_spec(spec)
     library = name.split(":")[0] if ":" in name else None
     if library in absent_libraries():
@@ -123,29 +122,6 @@ def same_attack(attack: Attack) -> bool:
     except ArtFlatError:
         return False
     return type(found) is type(attack) and found.hash == attack.hash
-
-
-def _include(attacks: dict[str, Attack], attack: Attack) -> None:
-    """Add an attack under a name of its own, unless it is there already."""
-    if isinstance(attack, OwnAttack):
-        attack = attack.source.again()
-        if any(attack.repeats(other) for other in attacks.values()):
-            return
-        attack = _numbered(attack, attacks)
-    before = attacks.setdefault(attack.name, attack)
-    if before is not attack and not (before.hash == attack.hash and same_attack(attack)):
-        raise InputError(
-            f"two different attacks are called {attack.name}; give each its own: as_attack(..., name=...)"
-        )
-
-
-def _numbered(attack: OwnAttack, taken: Container[str]) -> OwnAttack:
-    """The attack with the first free number after its name, if the name is taken and the user did not choose it."""
-    name, number = attack.info.name, 1
-    while attack.name in taken and not attack.source.is_named:
-        number += 1
-        attack = attack.renamed(f"{name}-{number}")
-    return attack
 
 
 def parse_spec(spec: str) -> tuple[str, Mapping[str, Any]]:

@@ -15,7 +15,7 @@ from .problem import Problem, Steps
 _PLACE = re.compile(r"(?P<spec>.*\S)\s+@(?P<sequence>[A-Za-z][\w-]*)\.(?P<position>\d+)\s*", re.DOTALL)
 
 
-class Stage(Attack):
+class SequenceStep(Attack):
     """An attack with a place in a sequence, written `"torchattacks:FAB @standard.3"`.
 
     In an evaluation it gets, at each radius, the samples that are right when clean and that no attack with an
@@ -52,7 +52,7 @@ class Stage(Attack):
         return self.attack.run(problem)
 
 
-def split_place(spec: str) -> tuple[str, str, int] | None:
+def split_position(spec: str) -> tuple[str, str, int] | None:
     """Take the place off a text that gives an attack one.
 
     Args:

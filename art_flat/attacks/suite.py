@@ -5,15 +5,15 @@ from __future__ import annotations
 import fnmatch
 import tomllib
 import warnings
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from ..errors import ArtFlatError, ConfigError, InputError, UnknownNameError
 from .base import Attack
-from .own import as_attack
-from .registry import _include, list_attacks, load_attack
+from .own import OwnAttack, as_attack
+from .registry import list_attacks, load_attack, same_attack
 
 _FOLDER = files(__package__) / "suites"
 SUITES: tuple[str, ...] = tuple(
@@ -119,3 +119,26 @@ def load_attacks(specs: Any) -> list[Attack]:
     if not attacks:
         raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
     return list(attacks.values())
+
+
+def _include(attacks: dict[str, Attack], attack: Attack) -> None:
+    """Add an attack under a name of its own, unless it is there already."""
+    if isinstance(attack, OwnAttack):
+        attack = attack.source.again()
+        if any(attack.repeats(other) for other in attacks.values()):
+            return
+        attack = _numbered(attack, attacks)
+    before = attacks.setdefault(attack.name, attack)
+    if before is not attack and not (before.hash == attack.hash and same_attack(attack)):
+        raise InputError(
+            f"two different attacks are called {attack.name}; give each its own: as_attack(..., name=...)"
+        )
+
+
+def _numbered(attack: OwnAttack, taken: Container[str]) -> OwnAttack:
+    """The attack with the first free number after its name, if the name is taken and the user did not choose it."""
+    name, number = attack.info.name, 1
+    while attack.name in taken and not attack.source.is_named:
+        number += 1
+        attack = attack.renamed(f"{name}-{number}")
+    return attack

@@ -133,7 +133,7 @@ def train(
     ],
 ) -> None:
     """Train a network as a configuration file says; resumes by itself."""
-    from .train import carry_out_training, read_train_config
+    from .train import read_train_config, train_from_config
     from .train_progress import stopping_between_steps, training_progress
 
     parsed, folder = read_train_config(config)
@@ -141,7 +141,7 @@ def train(
     try:
         with training_progress(console) as (progress, say), stopping_between_steps(progress) as update:
             command = f"art-flat train {config} --out {out}"
-            facts = carry_out_training(parsed, folder, out, progress=update, say=say, command=command)
+            facts = train_from_config(parsed, folder, out, progress=update, say=say, command=command)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on from the last checkpoint\n")
         raise typer.Exit(130) from None
@@ -205,11 +205,11 @@ def attacks(
 
 def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **options: Any) -> None:
     from ..evaluation.progress import run_progress
-    from .config import carry_out
+    from .config import run_config
 
     try:
         with run_progress(console) as (progress, say):
-            results = carry_out(config, folder, out, progress, say, **options)
+            results = run_config(config, folder, out, progress, say, **options)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what is finished is kept, and the same command goes on from there\n")
         raise typer.Exit(130) from None

@@ -193,7 +193,7 @@ def _section(kind: type[BaseModel], place: list[str]) -> type[BaseModel]:
     return kind
 
 
-def carry_out(
+def run_config(
     config: RunConfig,
     folder: Path,
     out: str | Path | None,

@@ -85,7 +85,7 @@ def read_train_config(path: str | Path) -> tuple[TrainConfig, Path]:
     return config, Path(path).resolve().parent
 
 
-def carry_out_training(
+def train_from_config(
     config: TrainConfig,
     folder: Path,
     out: Path,

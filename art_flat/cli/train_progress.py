@@ -39,7 +39,7 @@ def stopping_between_steps(progress: Step) -> Iterator[Step]:
     pressed = threading.Event()
     before = signal.getsignal(signal.SIGINT)
 
-    def press(*_: Any) -> None:
+    def on_sigint(*_: Any) -> None:
         pressed.set()
         signal.signal(signal.SIGINT, before)
 
@@ -49,7 +49,7 @@ def stopping_between_steps(progress: Step) -> Iterator[Step]:
             raise KeyboardInterrupt
 
     if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, press)
+        signal.signal(signal.SIGINT, on_sigint)
     try:
         yield step
     finally:

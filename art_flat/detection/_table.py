@@ -20,7 +20,7 @@ from .._utils.validation import (
     check_delta,
     check_inputs,
     check_labels,
-    radius_words,
+    reject_eps_argument,
 )
 from ..adapters import adapt
 from ..attacks.suite import load_attacks
@@ -51,7 +51,7 @@ def default_detectors() -> Detectors:
     }
 
 
-@radius_words
+@reject_eps_argument
 def detection_table(
     classifier: Any,
     x: Any,
@@ -94,7 +94,7 @@ def detection_table(
 
     Source: arXiv 2510.14231 reports 0.92 for a stump on its CIFAR-10 WideResNet.
 
-    >>> from art_flat.testing.attack_contract import small_problem
+    >>> from art_flat.testing import small_problem
     >>> net, x, y = small_problem()
     >>> table = detection_table(net, x, y, "art_flat:PGD(steps=5)", [0.05, 0.1])
     >>> table.columns.tolist()[:5], len(table)

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from .._utils.arrays import to_numpy
-from .._utils.random import forked
+from .._utils.random import seeded_rng
 from ..adapters import Adapter
 from ..functional import distance
 from ..typing import NORMS, Norm
@@ -70,7 +70,7 @@ def ask_model(
     inputs = torch.from_numpy(np.array(x)).to(net.device, net.dtype)
     labels = torch.from_numpy(np.array(y)).to(net.device)
     answers: dict[str, Any] = {"n": len(x), "loss_options": list(net.ignored_loss_options)}
-    with forked(0, net.device), net.guard():
+    with seeded_rng(0, net.device), net.guard():
         answers["zero_gradients"] = (
             _zero_gradients(net, inputs, labels, samples, estimated) if gradients else None
         )

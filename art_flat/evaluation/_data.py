@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 
 from .._utils.arrays import to_numpy
-from .._utils.foreign_arrays import is_batches, stack_batches
+from .._utils.foreign_arrays import is_batches
 from .._utils.input_shapes import check_columns, check_input_shape
 from .._utils.streaming import ContentHash, InputRows
 from .._utils.validation import check_inputs, check_labels
 from ..adapters import Adapter
+from ..datasets import stack_batches
 from ..errors import InputError
 from .worker import Data
 

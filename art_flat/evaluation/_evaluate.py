@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from .._utils.validation import radius_words
+from .._utils.validation import reject_eps_argument
 from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
 from ..diagnostics.asked import ask_data, ask_model, asked_samples
@@ -25,7 +25,7 @@ from ..records.store import Store
 from ._malloc import return_freed_memory
 from .executor import Report, Workers, uses_workers
 from .grid import CleanUnit, Grid, Unit
-from .progress import progress_callback
+from .progress import Progress, progress_callback
 from .results import Results
 from .rows import model_rows
 from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
@@ -36,25 +36,11 @@ _LARGE = 2**25
 """Bytes of inputs from which memory is returned to the system after every unit."""
 
 
-class Progress(NamedTuple):
-    """Where a run is; given to the `progress` callback before the first unit, and when one begins or is done."""
-
-    done: int
-    total: int
-    failed: int
-    unit: Unit | None
-    """The unit that was just finished, if one was."""
-    current: Unit | None = None
-    """The unit that begins now, if one does; which of them workers compute is not told."""
-    note: str = ""
-    """What is being prepared before the first unit of an attack."""
-
-
 class EnvironmentWarning(UserWarning):
     """A run goes on with other versions of packages than it began with."""
 
 
-@radius_words
+@reject_eps_argument
 def evaluate(
     models: Mapping[str, Any] | Any,
     x: Any,
@@ -199,7 +185,7 @@ def _begin(store: Store, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
     store.begin(run.config)
     clean, attacked = ({u.key for u in units} for units in (run.grid.clean, run.grid.attacked))
     for table, keys in (("clean", clean), ("certified", clean), ("adversarial", attacked)):
-        store.set_aside_foreign(table, keys)
+        store.quarantine_unknown_units(table, keys)
     before = store.manifest_if_any()
     if before:
         now, then = ({k: f.get(k) for k in environment()} for f in (facts, before))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from art.evaluations.evaluation import Evaluation
 
-from .._utils.validation import check_delta, check_epsilon, check_norm, radius_words
+from .._utils.validation import check_delta, check_epsilon, check_norm, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..errors import InputError
 from ..records import ALL_ATTACKS
@@ -60,7 +60,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
     0.20     0.0  1.0
     """
 
-    @radius_words
+    @reject_eps_argument
     def __init__(
         self,
         deltas: int | float | Sequence[float],
@@ -79,7 +79,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         self.accuracy: float | None = None
         self._full: float | None = None
 
-    @radius_words
+    @reject_eps_argument
     def evaluate(  # type: ignore[override]
         self, classifier: Any, x: Array, y: Array, *, attacks: Any = "art_flat:APGD", **options: Any
     ) -> tuple[list[float], list[float], float]:
@@ -116,7 +116,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         self.accuracy = float(np.average(clean["pred"] == clean["label"], weights=clean["weight"]))
         return self.delta_list, self.accuracy_adv_list, self.accuracy
 
-    @radius_words
+    @reject_eps_argument
     def surface(self, epsilons: Sequence[float] | None = None, *, certified: bool = False) -> pd.DataFrame:
         """Share of samples whose loss rises by at most ε in the ball of radius δ; no model is run.
 

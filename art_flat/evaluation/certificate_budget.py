@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..adapters import Adapter
 from ..attacks import Attack
-from ..attacks.sequence import Stage
+from ..attacks.sequence import SequenceStep
 from .grid import Deltas
 
 _SHARE = 0.1
@@ -33,7 +33,7 @@ def planned_passes(attacks: Sequence[Attack], deltas: Deltas, n: int) -> float:
     steps = 0
     for attack in attacks:
         for norm in (norm for norm in deltas if norm in attack.info.norms):
-            once = attack.info.budget != "fixed" and not isinstance(attack, Stage)
+            once = attack.info.budget != "fixed" and not isinstance(attack, SequenceStep)
             for delta in deltas[norm][: 1 if once else None]:
                 fixed = attack.fixed_steps(delta)
                 steps += _USUAL_STEPS if fixed is None else fixed.number

@@ -14,7 +14,7 @@ from .._utils.hashing import content_hash
 from .._utils.random import derive_seed
 from .._utils.validation import check_delta, check_norm
 from ..attacks import Attack
-from ..attacks.sequence import Stage
+from ..attacks.sequence import SequenceStep
 from ..errors import InputError
 from ..records.schema import SCHEMA_VERSION
 from ..typing import NORMS, Norm
@@ -38,7 +38,7 @@ class CleanUnit:
     key: str
 
     @property
-    def own_seed(self) -> int:
+    def unit_seed(self) -> int:
         """The seed of everything random in it."""
         return derive_seed(self.key)
 
@@ -71,7 +71,7 @@ class Unit:
     after: tuple[Unit, ...] = ()
 
     @property
-    def own_seed(self) -> int:
+    def unit_seed(self) -> int:
         """The seed its attack gets: from the key alone, so that order and workers do not matter."""
         return derive_seed(self.key)
 
@@ -204,13 +204,13 @@ def make_grid(
             key = _key("clean", *shared, content_hash(weight[rows]), deltas, certificates)
             grid.clean.append(CleanUnit(model, rows, key))
             chains: dict[tuple[Any, ...], tuple[Unit, ...]] = {}
-            for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, Stage) else 0):
+            for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, SequenceStep) else 0):
                 supported = [n for n in deltas if n in attack.info.norms]
                 for norm in supported or deltas:  # where it supports none, its records say so
-                    own = supported and (attack.info.budget == "fixed" or isinstance(attack, Stage))
+                    own = supported and (attack.info.budget == "fixed" or isinstance(attack, SequenceStep))
                     for delta in deltas[norm] if own else [None]:
                         chain = (getattr(attack, "sequence", None), norm, delta)
-                        after = chains.get(chain, ()) if own and isinstance(attack, Stage) else ()
+                        after = chains.get(chain, ()) if own and isinstance(attack, SequenceStep) else ()
                         parts = [
                             attack.hash,
                             norm,
@@ -224,7 +224,7 @@ def make_grid(
                         parts += [] if targets is None else ["target", targets.key(rows)]
                         unit = Unit(model, attack, norm, delta, seed, rows, _key(*shared, *parts), after)
                         grid.attacked.append(unit)
-                        if own and isinstance(attack, Stage):
+                        if own and isinstance(attack, SequenceStep):
                             chains[chain] = (*after, unit)
     return grid
 

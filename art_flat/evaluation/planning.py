@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._utils.validation import check_number, radius_words
+from .._utils.validation import check_number, reject_eps_argument
 from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
 from ..records.files import parquet
@@ -94,7 +94,7 @@ class Plan:
         return self.setup_seconds + self.start_seconds + max(ends)
 
 
-@radius_words
+@reject_eps_argument
 def plan(
     models: Mapping[str, Any] | Any,
     x: Any,

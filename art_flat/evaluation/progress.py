@@ -5,14 +5,15 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..errors import InputError
+from .grid import Unit
+from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from . import Progress
 
 Say = Callable[[str], None]
 Update = Callable[..., None]
@@ -198,3 +199,17 @@ def _bar(console: Console, title: str, unit: str, pace: Pace) -> Iterator[Update
             bar.update(task, total=total, completed=done, remark=remark)
 
         yield update
+
+
+class Progress(NamedTuple):
+    """Where a run is; given to the `progress` callback before the first unit, and when one begins or is done."""
+
+    done: int
+    total: int
+    failed: int
+    unit: Unit | None
+    """The unit that was just finished, if one was."""
+    current: Unit | None = None
+    """The unit that begins now, if one does; which of them workers compute is not told."""
+    note: str = ""
+    """What is being prepared before the first unit of an attack."""

@@ -25,7 +25,7 @@ class Goal(NamedTuple):
         return reached
 
 
-def left_over(
+def remaining_samples(
     unit: Unit, earlier: Iterable[pd.DataFrame], samples: np.ndarray, goal: Goal, clean_pred: np.ndarray
 ) -> np.ndarray:
     """The samples of a unit on which neither the clean point nor an earlier place reached the goal inside the ball.

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.validation import radius_words
+from .._utils.validation import reject_eps_argument
 from ..diagnostics import Finding, diagnose
 from ..records import Records
 from ..reporting import to_markdown, to_robustbench, write_report
@@ -39,7 +39,7 @@ class Results(Records):
         """
         return self.joined(definition)
 
-    @radius_words
+    @reject_eps_argument
     def summary(
         self, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
     ) -> pd.DataFrame:
@@ -98,7 +98,7 @@ class Results(Records):
         """
         return optimality(self)
 
-    @radius_words
+    @reject_eps_argument
     def surface(self, epsilons: Sequence[float] | None = None) -> pd.DataFrame:
         """The (δ, ε)-robust share between its two ends: certified ≤ truth ≤ empirical, over all attacks.
 

@@ -26,7 +26,7 @@ import numpy as np
 import threadpoolctl
 import torch
 
-from .._utils.files import write_whole
+from .._utils.files import write_atomically
 from .._utils.streaming import InputRows
 from ..adapters import Adapter
 from ..adapters.base import Recipe
@@ -124,7 +124,7 @@ def posted(
         for name in _ARRAYS:
             np.save(work / f"{name}.npy", getattr(data, name), allow_pickle=False)
         content = dumps(job)
-        write_whole(work / "job", content)
+        write_atomically(work / "job", content)
         yield job, Posted(str(work / "job"), hashlib.sha256(content).hexdigest())
     finally:
         shutil.rmtree(work, ignore_errors=True)

@@ -16,7 +16,7 @@ import torch
 
 from .._utils.arrays import to_numpy
 from .._utils.hashing import content_hash
-from .._utils.random import forked
+from .._utils.random import seeded_rng
 from .._utils.streaming import InputRows
 from .._utils.timeouts import TimeUpError, time_limit
 from ..adapters import Adapter
@@ -29,7 +29,7 @@ from ..records.schema import make_frame
 from ..typing import Norm
 from .certificates import certified_rows
 from .grid import CleanUnit, Deltas, Unit
-from .remaining import Goal, left_over
+from .remaining import Goal, remaining_samples
 from .rows import adversarial_rows, clean_rows, missing_rows
 from .targets import Targets
 
@@ -120,7 +120,7 @@ class Worker:
         Returns:
             Its rows and points.
         """
-        with forked(unit.own_seed, self.nets[unit.model].device):
+        with seeded_rng(unit.unit_seed, self.nets[unit.model].device):
             if isinstance(unit, CleanUnit):
                 return self._clean_unit(unit)
             return self._attacked_unit(unit, self._left(unit, earlier))
@@ -178,7 +178,7 @@ class Worker:
         undefined = cross_entropy(logits, self._labels(unit.rows).to(logits.device)).isnan()
         pred = to_numpy(logits.argmax(dim=1).masked_fill(undefined, -1))
         goal = Goal(self.data.y[unit.rows], self._targets(unit))
-        return left_over(unit, earlier, self.data.samples[unit.rows], goal, pred)
+        return remaining_samples(unit, earlier, self.data.samples[unit.rows], goal, pred)
 
     def _attacked_unit(self, unit: Unit, left: np.ndarray | slice) -> Computed:
         nets, labels, x = self.nets, self._labels(unit.rows)[left], self._inputs(unit.rows)[left]
@@ -192,7 +192,7 @@ class Worker:
             with time_limit(self.options.time_limit):
                 result = unit.attack(
                     nets[unit.model], x, labels, delta=unit.delta, norm=unit.norm,
-                    seed=unit.own_seed, clean=before[unit.model],
+                    seed=unit.unit_seed, clean=before[unit.model],
                     estimate_gradients=self.options.estimate_gradients, radii=self.options.deltas,
                     target=None if target is None else torch.from_numpy(target[left]),
                 )  # fmt: skip

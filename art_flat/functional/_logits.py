@@ -10,7 +10,7 @@ import torch
 from ..errors import InputError
 
 
-class Spread(NamedTuple):
+class TopTwoSpread(NamedTuple):
     """The logits of n samples seen from their largest and second largest, the form that never cancels.
 
     With a the class of the largest logit and m₂ the largest of the others: gap = m₂ − z_a ≤ 0 and
@@ -25,7 +25,7 @@ class Spread(NamedTuple):
     """z_j − m₂, shape (n, k); −inf at the top class."""
 
 
-def spread(logits: torch.Tensor) -> Spread:
+def spread(logits: torch.Tensor) -> TopTwoSpread:
     """Split logits (n, k ≥ 2) into the gap between the two largest and the distances below the second.
 
     m₂ is a constant of the gradient: every function built on this depends on gap + others alone.
@@ -40,7 +40,7 @@ def spread(logits: torch.Tensor) -> Spread:
     gap = (second.to(dtype) - largest.to(dtype)).masked_fill(~torch.isfinite(largest), torch.nan)
     # A single finite logit has no second one: exp(others) is then 0 and exp(gap) too.
     others = masked - second.masked_fill(second == -torch.inf, 0.0)
-    return Spread(top[:, 0], gap[:, 0], others)
+    return TopTwoSpread(top[:, 0], gap[:, 0], others)
 
 
 def wide(tensor: torch.Tensor) -> torch.dtype:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import torch
 
-from ._logits import Spread
+from ._logits import TopTwoSpread
 
 _ITERATIONS = 8
 """Newton steps; 5 reach the last bit in every case tried, 1e-12 gaps and k = 1000 included."""
 
 
-def largest_eigenvalue(s: Spread) -> torch.Tensor:
+def largest_eigenvalue(s: TopTwoSpread) -> torch.Tensor:
     """λ_max(diag p − p pᵀ) as the Rayleigh quotient of its eigenvector, shape (n,).
 
     The eigenvector is a constant of the gradient, which is exact for a simple eigenvalue. The variance of v
@@ -33,7 +33,7 @@ def largest_eigenvalue(s: Spread) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _eigenvector(s: Spread) -> torch.Tensor:
+def _eigenvector(s: TopTwoSpread) -> torch.Tensor:
     # Entries of v below the top class a, shape (n, k), 0 at a; v_a is minus their sum.
     # With λ = p_a f (1 + x), e_j = exp(z_j − m₂) and g_j = 1 − e_j: v_j ∝ e_j / (x + g_j), and x ≥ 0 solves
     #     F(x) = x / Σ_j e_j r_j + f x − (1 − f) = 0,   r_j = x / (x + g_j)  (1 where x = g_j = 0).

@@ -35,7 +35,7 @@ from typing import Literal, get_args
 
 import torch
 
-from .._utils.validation import check_labels, check_number, radius_words
+from .._utils.validation import check_labels, check_number, reject_eps_argument
 from ..errors import InputError, UnknownNameError
 from . import _directional, _increase, _inverse
 from ._increase import Samples, head_geometry
@@ -73,7 +73,7 @@ _RADIUS: dict[BoundKind, _PerSample] = {
 }
 
 
-@radius_words
+@reject_eps_argument
 def loss_increase_bound(
     logits: torch.Tensor,
     features: torch.Tensor,
@@ -121,7 +121,7 @@ def loss_increase_bound(
     return value.masked_fill(_invalid(logits), torch.nan)
 
 
-@radius_words
+@reject_eps_argument
 @torch.no_grad()
 def feature_radius(
     logits: torch.Tensor,

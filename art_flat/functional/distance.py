@@ -6,7 +6,7 @@ import math
 
 import torch
 
-from .._utils.validation import check_delta, check_norm, radius_words
+from .._utils.validation import check_delta, check_norm, reject_eps_argument
 from ..errors import InputError
 from ..typing import NORMS, Norm
 from ._logits import wide
@@ -54,7 +54,7 @@ def distances(x: torch.Tensor, x_adv: torch.Tensor) -> dict[Norm, torch.Tensor]:
     return {norm: _length(difference, norm) for norm in NORMS}
 
 
-@radius_words
+@reject_eps_argument
 @torch.no_grad()
 def project(x: torch.Tensor, x_adv: torch.Tensor, delta: float, norm: Norm) -> torch.Tensor:
     """The points of `x_adv` outside the ball of radius δ around `x`, pulled back into it.

@@ -18,7 +18,7 @@ from .._utils.validation import check_definition
 from ..typing import Definition
 from . import _fused
 from ._logits import (
-    Spread,
+    TopTwoSpread,
     at_least_float32,
     check_logits,
     frobenius_norm,
@@ -283,7 +283,7 @@ def _log_pairs(
 
 def _pair_weights(
     logits: torch.Tensor, weight: torch.Tensor, row_distances: torch.Tensor | None
-) -> tuple[Spread, torch.Tensor, torch.Tensor]:
+) -> tuple[TopTwoSpread, torch.Tensor, torch.Tensor]:
     # The spread, e and B of ½ Σ_st p_s p_t D_st = f Σ_j e_j B_j / (1 + fS)², all in the wide dtype, where
     # B_j = D_aj + ½ f Σ_i e_i D_ij; every term is ≥ 0. Each pair below the top is met twice, with ½; or once,
     # with 1, where one of its two is so unlikely that it vanishes from the inner sum (which counts where the

@@ -17,7 +17,7 @@ from ..attacks import Attack, load_attacks
 from ..errors import BudgetError, InputError
 from ..functional import snap_into_balls
 from ..scores._points import Points, ScoredCase, check_points
-from ..scores._reduce import Bools, difference, found_in_any
+from ..scores._reduce import Bools, any_adversarial, difference
 from ..typing import Norm
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ class AttackNotRunWarning(UserWarning):
     """Attacks were left out because they do not support the norm of the ball."""
 
 
-class Tried(NamedTuple):
+class AttackedPoints(NamedTuple):
     """One set of adversarial points, one per sample."""
 
     outputs: Outputs
@@ -65,7 +65,9 @@ class Case:
         change = difference(self.adv.loss, self.clean.loss)
         inside = ~np.isnan(change) & self.admissible & self.finished
         largest = np.where(inside, change, -np.inf).argmax(axis=0) + 1
-        unknown = self.clean.undefined | found_in_any(self.scored.undefined()) | ~found_in_any(self.finished)
+        unknown = (
+            self.clean.undefined | any_adversarial(self.scored.undefined()) | ~any_adversarial(self.finished)
+        )
         return np.where(inside.any(axis=0), largest, np.where(unknown, -1, 0))
 
     @property
@@ -136,7 +138,9 @@ def make_case(
     )
 
 
-def _given(net: Adapter, x: torch.Tensor, x_adv: Any, delta: float | None, norm: Norm) -> Iterator[Tried]:
+def _given(
+    net: Adapter, x: torch.Tensor, x_adv: Any, delta: float | None, norm: Norm
+) -> Iterator[AttackedPoints]:
     many = isinstance(x_adv, (list, tuple))
     if many and not x_adv:
         raise InputError("`x_adv` is an empty list; pass at least one array of adversarial points")
@@ -149,7 +153,7 @@ def _given(net: Adapter, x: torch.Tensor, x_adv: Any, delta: float | None, norm:
             )
         points = _inside(x, points.detach().to(x), delta, norm, name)
         none = np.zeros(len(x), dtype=bool)
-        yield Tried(net.outputs(points), ~none, none)
+        yield AttackedPoints(net.outputs(points), ~none, none)
 
 
 def _inside(
@@ -202,7 +206,7 @@ def _attacked(
     delta: float | None,
     norm: Norm | None,
     seed: int,
-) -> Tried:
+) -> AttackedPoints:
     foreign = norm not in attack.info.norms and attack.info.budget != "fixed"
     ball = {} if norm is None or delta is None else {norm: (delta,)}
     result = attack(
@@ -221,4 +225,4 @@ def _attacked(
             OutsideBallWarning,
             stacklevel=5,
         )
-    return Tried(result.outputs, inside, failed)
+    return AttackedPoints(result.outputs, inside, failed)

@@ -9,7 +9,7 @@ import torch
 
 from .._utils.arrays import like
 from ..errors import UnknownNameError
-from ..scores._points import check_share, something_left
+from ..scores._points import check_share, require_not_nan
 from ..scores._reduce import Floats, weighted_quantile
 
 if TYPE_CHECKING:
@@ -52,6 +52,6 @@ def reduced(
     if reduction == "none":
         return like(torch.from_numpy(np.ascontiguousarray(values)), x)
     if reduction == "quantile":
-        return something_left(weighted_quantile(values, check_share(quantile, "quantile")), why)
+        return require_not_nan(weighted_quantile(values, check_share(quantile, "quantile")), why)
     known = values[~np.isnan(values)]
-    return something_left(float(known.mean()) if known.size else np.nan, why)
+    return require_not_nan(float(known.mean()) if known.size else np.nan, why)

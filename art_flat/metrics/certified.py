@@ -16,13 +16,13 @@ from .._utils.validation import (
     check_labels,
     check_norm,
     check_number,
-    radius_words,
+    reject_eps_argument,
 )
 from ..adapters import adapt
 from ..adapters._lipschitz import lipschitz_constants
 from ..errors import InputError, UnknownNameError
 from ..functional import SOUND_BOUND_KINDS, BoundKind, LipschitzBound, LipschitzKind
-from ..scores._points import something_left
+from ..scores._points import require_not_nan
 from ..scores._reduce import weighted_share
 from ._reduction import Reduction, check_reduction, reduced
 from .robustness import loss_change_robustness
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..typing import Array, Norm
 
 
-@radius_words
+@reject_eps_argument
 def certified_loss_change_robustness(
     classifier: Any,
     x: Array,
@@ -99,7 +99,7 @@ class RobustnessBracket(NamedTuple):
     """How the Lipschitz constant was found; a given one is taken at its word."""
 
 
-@radius_words
+@reject_eps_argument
 def loss_change_robustness_bracket(
     classifier: Any,
     x: Array,
@@ -160,7 +160,7 @@ def loss_change_robustness_bracket(
     )  # fmt: skip
     known = ~np.isnan(below) & ~np.isnan(above)
     certified, empirical = (
-        something_left(weighted_share(end == 1, known), "every loss is NaN") for end in (below, above)
+        require_not_nan(weighted_share(end == 1, known), "every loss is NaN") for end in (below, above)
     )
     return RobustnessBracket(certified, empirical, int(known.sum()), kind, constant.kind)
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._utils.validation import check_epsilon, radius_words
-from ..scores._reduce import found_in_any, worst_case_loss_change
+from .._utils.validation import check_epsilon, reject_eps_argument
+from ..scores._reduce import any_adversarial, worst_case_loss_change
 from ._case import Case, make_case
 from ._reduction import Reduction, check_reduction, reduced
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..typing import Array, Norm
 
 
-@radius_words
+@reject_eps_argument
 def loss_increase(
     classifier: Any,
     x: Array,
@@ -63,7 +63,7 @@ def loss_increase(
     return reduced(_worst(case), reduction, x, quantile)
 
 
-@radius_words
+@reject_eps_argument
 def loss_change_robustness(
     classifier: Any,
     x: Array,
@@ -118,7 +118,7 @@ def loss_change_robustness(
     return reduced(np.where(np.isnan(worst), np.nan, worst <= epsilon), reduction, x)
 
 
-@radius_words
+@reject_eps_argument
 def prediction_change_robustness(
     classifier: Any,
     x: Array,
@@ -162,11 +162,11 @@ def prediction_change_robustness(
     """
     check_reduction(reduction, ("mean", "none"))
     case = make_case(classifier, x, y, x_adv=x_adv, attack=attack, delta=delta, norm=norm, seed=seed)
-    changed = found_in_any(case.scored.changed())
+    changed = any_adversarial(case.scored.changed())
     return reduced(np.where(case.scored.evaluated, ~changed, np.nan), reduction, x)
 
 
-@radius_words
+@reject_eps_argument
 def minimum_loss_increase(
     classifier: Any,
     x: Array,

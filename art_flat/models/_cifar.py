@@ -14,7 +14,7 @@ from torchvision.models.densenet import DenseNet
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
-from .._utils.random import forked
+from .._utils.random import seeded_rng
 from .._utils.validation import check_number
 
 
@@ -71,7 +71,7 @@ def resnet18(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.M
     >>> resnet18(width=0.125).fc
     Linear(in_features=64, out_features=10, bias=True)
     """
-    with forked(seed):
+    with seeded_rng(seed):
         return _initialise(_ResNet(_channels(64, width), nb_classes))
 
 
@@ -89,7 +89,7 @@ def wide_resnet28_4(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) 
     Source: Zagoruyko and Komodakis, "Wide residual networks", BMVC 2016.
     """
     sizes = [16, *(_channels(base, width) for base in (64, 128, 256))]
-    with forked(seed):
+    with seeded_rng(seed):
         layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=_conv(3, 16))
         for i in range(3):
             blocks = [_WideBlock(sizes[i], sizes[i + 1], stride=1 if i == 0 else 2)]
@@ -114,7 +114,7 @@ def densenet121(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> n
     Source: Huang et al., "Densely connected convolutional networks", CVPR 2017.
     """
     stem = _channels(64, width)
-    with forked(seed):
+    with seeded_rng(seed):
         net: nn.Module = DenseNet(_channels(32, width), (6, 12, 24, 16), stem, num_classes=nb_classes)
         features = net.get_submodule("features")
         features.conv0 = _initialise(_conv(3, stem))
@@ -137,7 +137,7 @@ def vgg11_bn(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.M
     """
     sizes = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
     channels = [size if isinstance(size, str) else _channels(size, width) for size in sizes]
-    with forked(seed):
+    with seeded_rng(seed):
         return _initialise(_pooled(make_layers(channels, batch_norm=True), _channels(512, width), nb_classes))
 
 

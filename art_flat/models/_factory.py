@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from .._utils.modes import eval_mode
-from .._utils.random import forked
+from .._utils.random import seeded_rng
 from ..errors import ConfigError, InputError, UnknownNameError
 from ._weights import load_weights
 
@@ -128,7 +128,7 @@ def build(
         "clip_values": clip_values,
         "seed": seed,
     }
-    with _looking_in(search_path), forked(seed, "cuda" if torch.cuda.is_available() else "cpu"):
+    with _looking_in(search_path), seeded_rng(seed, "cuda" if torch.cuda.is_available() else "cpu"):
         made = _import(factory)
         if not isinstance(made, (nn.Module, BaseEstimator)):
             made = _call(made, factory, offered, dict(options or {}))

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from torch import nn
 
-from .._utils.random import forked
+from .._utils.random import seeded_rng
 from ..errors import InputError
 
 
@@ -36,7 +36,7 @@ def fcn(
     if not hidden:
         raise InputError("`hidden` is empty; give the width of at least one hidden layer, such as (128, 64)")
     widths = (in_features, *hidden)
-    with forked(seed):
+    with seeded_rng(seed):
         layers: list[nn.Module] = [nn.Flatten()]
         for before, after in pairwise(widths):
             layers += [nn.Linear(before, after), nn.ReLU()]
@@ -68,7 +68,7 @@ def mnist_cnn(
             f"got {tuple(input_shape)}; use fcn() for other inputs"
         )
     channels, height, width = input_shape
-    with forked(seed):
+    with seeded_rng(seed):
         layers = [
             *(nn.Conv2d(channels, 16, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
             *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),
@@ -90,7 +90,7 @@ def digits_cnn(nb_classes: int = 10, *, seed: int = 0) -> nn.Sequential:
     >>> digits_cnn().head.in_features
     64
     """
-    with forked(seed):
+    with seeded_rng(seed):
         layers = [
             *(nn.Conv2d(1, 16, 3, padding=1), nn.ReLU()),
             *(nn.Conv2d(16, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)),

@@ -22,7 +22,7 @@ _MARK = b"art_flat-sha256:"
 _BLANK = _MARK + b"0" * 64
 
 
-def set_aside(path: Path, folder: Path) -> Path | None:
+def quarantine(path: Path, folder: Path) -> Path | None:
     """Move a file that cannot be used into `folder/damaged`, under a name that is free; nothing is deleted.
 
     Args:

@@ -29,9 +29,9 @@ import pandas as pd
 import pyarrow as pa
 import tomli_w
 
-from .._utils.files import write_whole
+from .._utils.files import write_atomically
 from ..errors import StoreError
-from .files import inside, parquet, read_parquet, read_tensors, set_aside, tensors
+from .files import inside, parquet, quarantine, read_parquet, read_tensors, tensors
 from .manifest import KEY, manifest_text, read_manifest
 from .points import CLEAN_POINTS, RERUN_HINT, Saved
 from .schema import SCHEMA_VERSION, TABLES, make_frame, to_arrow
@@ -116,11 +116,11 @@ class Store:
         except StoreError:
             return {}
 
-    def set_aside_foreign(self, table: str, keys: Container[str]) -> None:
+    def quarantine_unknown_units(self, table: str, keys: Container[str]) -> None:
         """Set aside every unit of a table that is not of this run, with a warning."""
         for key in self.units(table):
             if key not in keys:
-                self._set_aside(self._unit(table, key), f"{table}/{key}.parquet is no unit of this run")
+                self._quarantine(self._unit(table, key), f"{table}/{key}.parquet is no unit of this run")
 
     def write_summary(self, frame: pd.DataFrame) -> None:
         """The summary, as CSV."""
@@ -166,7 +166,7 @@ class Store:
         try:
             return self.read_unit(table, key)
         except StoreError as error:
-            self._set_aside(path, str(error))
+            self._quarantine(path, str(error))
             return None
 
     def stamp(self, table: str, key: str) -> tuple[int, int] | None:
@@ -241,7 +241,7 @@ class Store:
         try:
             self.read_points(name)
         except StoreError as error:
-            self._set_aside(self._points(name), str(error))
+            self._quarantine(self._points(name), str(error))
             return False
         return True
 
@@ -260,7 +260,7 @@ class Store:
         self._write_path(inside(self.folder, name), content)
 
     def _write_path(self, path: Path, content: bytes) -> None:
-        write_whole(path, content)
+        write_atomically(path, content)
 
     def _read(self, path: Path, table: str, unit: str) -> pd.DataFrame:
         found = read_parquet(path, self._facts(table, unit))
@@ -272,8 +272,8 @@ class Store:
         except pa.ArrowException as error:
             raise StoreError(f"{path} has other types of columns than {table}: {error}") from None
 
-    def _set_aside(self, path: Path, why: str) -> None:
-        moved = set_aside(path, self.folder)
+    def _quarantine(self, path: Path, why: str) -> None:
+        moved = quarantine(path, self.folder)
         if moved is not None:
             warnings.warn(f"{why}; set aside as {moved}", DamagedFileWarning, stacklevel=3)
 

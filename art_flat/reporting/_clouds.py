@@ -12,7 +12,7 @@ from ..summaries import select
 from ..summaries.selection import OUTCOMES, Selection
 from ._gallery import gallery
 from ._look import power_of_ten
-from ._numbers import evenly, short, shorts, whole
+from ._numbers import evenly_spaced_indices, short, shorts, whole
 
 WORST_POINTS, ATTACK_POINTS = 15_000, 25_000
 """How many points a page holds in all of the worst cases, and of single attacks."""
@@ -40,7 +40,7 @@ def cells_of(results: Records) -> list[Cell]:
     ]
 
 
-class Clouds:
+class ScatterData:
     """Collects points, and the clean quantities of the samples they belong to.
 
     Args:
@@ -64,7 +64,7 @@ class Clouds:
 
     @staticmethod
     def _subset(samples: list[int], most: int) -> set[int]:
-        return {samples[i] for i in evenly(len(samples), min(max(most, FEWEST), MOST))}
+        return {samples[i] for i in evenly_spaced_indices(len(samples), min(max(most, FEWEST), MOST))}
 
     @property
     def stated(self) -> dict[str, int]:

@@ -9,7 +9,7 @@ import pandas as pd
 from ..records import ALL_ATTACKS, Records
 from ..summaries import surface
 from ._analyses import read_analyses
-from ._clouds import Clouds
+from ._clouds import ScatterData
 from ._embed import embed
 from ._look import BLUE, CYCLE, GREY, KAPPA_ZERO, NORM_SIGNS, OUTCOME_COLOURS
 from ._numbers import short, shorts
@@ -40,7 +40,7 @@ def page_data(results: Records, definition: Any, summary: pd.DataFrame) -> dict[
     Returns:
         Valid JSON: NaN is null, ±∞ are ±1e300.
     """
-    clouds = Clouds(results, definition)
+    clouds = ScatterData(results, definition)
     untargeted = {"target_success"} if results.facts.get("target") is None else set()
     cells = [{**cell._asdict(), **clouds.cell(cell)} for cell in clouds.cells]
     images = embed(results, clouds, cells)

@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..errors import StoreError
 from ..records import Records
-from ._clouds import Clouds
+from ._clouds import ScatterData
 from ._images import png, showable, triples
 
 MOST_IMAGES = 400
@@ -22,7 +22,7 @@ LONGEST_SIDE = 96
 _AT_ONCE = 40
 
 
-def embed(results: Records, clouds: Clouds, cells: list[dict[str, Any]]) -> dict[str, Any]:
+def embed(results: Records, clouds: ScatterData, cells: list[dict[str, Any]]) -> dict[str, Any]:
     """Images of the gallery, then of points of the clouds, until the page is full.
 
     Args:
@@ -60,7 +60,7 @@ def embed(results: Records, clouds: Clouds, cells: list[dict[str, Any]]) -> dict
     return found
 
 
-def _batches(clouds: Clouds, cells: list[dict[str, Any]]) -> Iterator[tuple[int, list[int]]]:
+def _batches(clouds: ScatterData, cells: list[dict[str, Any]]) -> Iterator[tuple[int, list[int]]]:
     """Model and rows, some at a time: the galleries, then the worst points of the cells in turn."""
     seen: set[int] = set()
 

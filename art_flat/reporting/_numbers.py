@@ -40,7 +40,7 @@ def whole(values: Iterable[Any]) -> list[int]:
     return [int(v) for v in values]
 
 
-def evenly(n: int, most: int) -> np.ndarray:
+def evenly_spaced_indices(n: int, most: int) -> np.ndarray:
     """At most `most` of the numbers 0…n−1, evenly spaced, so that a subset speaks for the whole.
 
     Returns:

@@ -14,7 +14,7 @@ from .._utils.arrays import to_numpy, to_tensor
 from .._utils.validation import check_labels, check_number
 from ..errors import InputError
 from ..functional import cross_entropy
-from ._reduce import Bools, Floats, difference, evaluated_samples, found_in_any, least, smallest_increase
+from ._reduce import Bools, Floats, any_adversarial, difference, evaluated_samples, least, smallest_increase
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ class ScoredCase(NamedTuple):
         """m(x) per sample, (n,), nats; NaN where it is not known."""
         change = difference(self.adv.loss, self.clean.loss)
         increase = least(change, self.wrong() & ~np.isnan(change))
-        increase = smallest_increase(increase, self.clean.wrong, found_in_any(self.undefined()))
+        increase = smallest_increase(increase, self.clean.wrong, any_adversarial(self.undefined()))
         return np.where(self.evaluated, increase, np.nan)
 
 
@@ -240,7 +240,7 @@ def check_share(value: Any, name: str) -> float:
     return share
 
 
-def something_left(score: float, why: str = "no attack finished") -> float:
+def require_not_nan(score: float, why: str = "no attack finished") -> float:
     """Refuse a score that is NaN because no sample was left.
 
     Returns:

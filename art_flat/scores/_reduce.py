@@ -105,10 +105,10 @@ def evaluated_samples(loss: Floats, finished: Bools) -> Bools:
     Returns:
         Shape (n,).
     """
-    return np.isnan(loss) | found_in_any(finished)
+    return np.isnan(loss) | any_adversarial(finished)
 
 
-def found_in_any(found: Bools) -> Bools:
+def any_adversarial(found: Bools) -> Bools:
     """Whether something was found at any adversarial point of a sample.
 
     Args:

@@ -21,11 +21,11 @@ from ._points import (
     check_points,
     check_share,
     check_weight,
-    something_left,
+    require_not_nan,
 )
 from ._reduce import (
     Floats,
-    found_in_any,
+    any_adversarial,
     median_by_key,
     weighted_quantile,
     weighted_share,
@@ -87,7 +87,7 @@ def flatness_ratio(
     """
     quantile = check_share(quantile, "quantile")
     [(clean, adv)], weight = check_pairs({"log_kappa": (log_kappa, log_kappa_adv)}, admissible, sample_weight)
-    return _ratio(something_left(weighted_quantile(_minus(adv, clean), quantile, weight), _NO_PAIR))
+    return _ratio(require_not_nan(weighted_quantile(_minus(adv, clean), quantile, weight), _NO_PAIR))
 
 
 def flat_adversarial_fraction(
@@ -114,7 +114,7 @@ def flat_adversarial_fraction(
     """
     [(clean, adv)], weight = check_pairs({"log_kappa": (log_kappa, log_kappa_adv)}, admissible, sample_weight)
     change = _minus(adv, clean)
-    return something_left(weighted_share(change < 0, ~np.isnan(change), weight), _NO_PAIR)
+    return require_not_nan(weighted_share(change < 0, ~np.isnan(change), weight), _NO_PAIR)
 
 
 def confidently_wrong_fraction(
@@ -156,8 +156,8 @@ def confidently_wrong_fraction(
     mask = check_mask(admissible, adv.loss.shape)
     done = check_mask(finished, adv.loss.shape, "finished", "result.status != 'failed'")
     weight = check_weight(sample_weight, adv.loss.shape[-1])
-    sure = found_in_any(adv.wrong & (adv.confidence >= confidence) & mask & done)
-    return something_left(weighted_share(sure, found_in_any(done), weight))
+    sure = any_adversarial(adv.wrong & (adv.confidence >= confidence) & mask & done)
+    return require_not_nan(weighted_share(sure, any_adversarial(done), weight))
 
 
 def flatness_decomposition(
@@ -201,7 +201,7 @@ def flatness_decomposition(
     with np.errstate(invalid="ignore"):
         change = parts.sum(axis=0)
     kept = np.where(np.isnan(change), 0.0, weight)
-    medians = [something_left(weighted_quantile(v, 0.5, kept), _NO_PAIR) for v in (change, *parts)]
+    medians = [require_not_nan(weighted_quantile(v, 0.5, kept), _NO_PAIR) for v in (change, *parts)]
     return FlatnessDecomposition(*medians)
 
 
@@ -259,7 +259,7 @@ def flatness_at_matched_confidence(
         matched = usable_adv & (np.abs(gini_adv - keys[nearest]) <= tolerance)
     change = np.where(matched, _minus(kappa_adv, medians[nearest]), np.nan)
     why = f"no clean point's log G lies within {tolerance:g} of an adversarial point's; widen `tolerance`"
-    ratio = _ratio(something_left(weighted_quantile(change, quantile, weight_adv), why))
+    ratio = _ratio(require_not_nan(weighted_quantile(change, quantile, weight_adv), why))
     return MatchedFlatness(ratio, weighted_share(~np.isnan(change), usable_adv, weight_adv))
 
 

@@ -20,9 +20,9 @@ from ._points import (
     check_points,
     check_share,
     check_weight,
-    something_left,
+    require_not_nan,
 )
-from ._reduce import found_in_any, least, weighted_quantile
+from ._reduce import any_adversarial, least, weighted_quantile
 
 
 def minimum_loss_increase(
@@ -66,7 +66,7 @@ def minimum_loss_increase(
     """
     quantile = check_share(quantile, "quantile")
     case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
-    return something_left(
+    return require_not_nan(
         weighted_quantile(case.smallest_increase(), quantile, case.weight),
         "no attack finished, or only undefined outputs were found",
     )
@@ -120,10 +120,10 @@ def minimum_adversarial_distance(
     done = check_mask(finished, adv.loss.shape, "finished", "result.status != 'failed'")
     weight = check_weight(sample_weight, adv.loss.shape[-1])
     known = done & ~np.isnan(far)
-    shortest = np.where(found_in_any(known), least(far, adv.wrong & mask & known), np.nan)
+    shortest = np.where(any_adversarial(known), least(far, adv.wrong & mask & known), np.nan)
     if clean is not None:
         shortest = np.where(clean.undefined, 0.0, shortest)
         shortest = np.where(clean.wrong, np.minimum(shortest, 0.0), shortest)
-    return something_left(
+    return require_not_nan(
         weighted_quantile(shortest, quantile, weight), "no attack finished, or every distance is NaN"
     )

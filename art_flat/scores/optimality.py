@@ -12,7 +12,7 @@ import numpy as np
 
 from .._utils.validation import check_number
 from ..errors import InputError
-from ._points import check_column, check_weight, something_left
+from ._points import check_column, check_weight, require_not_nan
 from ._reduce import area_ratio, mean_ratio
 
 
@@ -56,7 +56,7 @@ def distance_optimality_score(
     else:
         top = check_number(limit, "limit", "the unit of `distance`", above=0.0)
     score = area_ratio(np.maximum(top - own, 0.0), np.maximum(top - best, 0.0), weight)
-    return something_left(
+    return require_not_nan(
         score, "no attack found a wrong prediction below the limit; a larger `limit` may help"
     )
 
@@ -85,7 +85,7 @@ def loss_optimality_score(loss_change: Any, others: Any, *, sample_weight: Any =
     own = check_column(loss_change, "loss_change")
     best = np.fmax.reduce([own, *np.atleast_2d(check_column(others, "others", own.shape, many=True))])
     score = mean_ratio(np.maximum(own, 0.0), np.maximum(best, 0.0), check_weight(sample_weight, own.size))
-    return something_left(score, "no attack raised the loss of one")
+    return require_not_nan(score, "no attack raised the loss of one")
 
 
 __all__ = ["distance_optimality_score", "loss_optimality_score"]

@@ -14,12 +14,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._utils.validation import check_epsilon, radius_words
-from ._points import check_case, something_left
-from ._reduce import found_in_any, robust_share, weighted_share, worst_case_loss_change
+from .._utils.validation import check_epsilon, reject_eps_argument
+from ._points import check_case, require_not_nan
+from ._reduce import any_adversarial, robust_share, weighted_share, worst_case_loss_change
 
 
-@radius_words
+@reject_eps_argument
 def loss_change_robustness_score(
     y_true: Any,
     logits: Any,
@@ -57,7 +57,7 @@ def loss_change_robustness_score(
     epsilon = check_epsilon(epsilon)
     case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
     worst = worst_case_loss_change(case.clean.loss, case.adv.loss, case.admissible, case.finished)
-    return something_left(robust_share(worst, [epsilon], case.weight)[0])
+    return require_not_nan(robust_share(worst, [epsilon], case.weight)[0])
 
 
 def prediction_robustness_score(
@@ -90,7 +90,7 @@ def prediction_robustness_score(
     0.5
     """
     case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
-    return something_left(weighted_share(~found_in_any(case.changed()), case.evaluated, case.weight))
+    return require_not_nan(weighted_share(~any_adversarial(case.changed()), case.evaluated, case.weight))
 
 
 def robust_accuracy_score(
@@ -122,8 +122,8 @@ def robust_accuracy_score(
     0.333...
     """
     case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
-    wrong = case.clean.wrong | found_in_any(case.wrong())
-    return something_left(weighted_share(~wrong, case.evaluated, case.weight))
+    wrong = case.clean.wrong | any_adversarial(case.wrong())
+    return require_not_nan(weighted_share(~wrong, case.evaluated, case.weight))
 
 
 def robust_accuracy_on_correct_score(
@@ -156,8 +156,8 @@ def robust_accuracy_on_correct_score(
     """
     case = check_case(y_true, logits, logits_adv, admissible, finished, sample_weight)
     among = case.evaluated & ~case.clean.wrong
-    return something_left(
-        weighted_share(~found_in_any(case.wrong()), among, case.weight),
+    return require_not_nan(
+        weighted_share(~any_adversarial(case.wrong()), among, case.weight),
         "none that an attack finished is predicted correctly at the clean point",
     )
 

@@ -1,7 +1,7 @@
 """The contract that every attack keeps, as a pytest class for plugin authors.
 
 ```python
-from art_flat.testing.attack_contract import AttackContract
+from art_flat.testing import AttackContract
 
 class TestMyAttack(AttackContract):
     attack = "mypackage:MyAttack(steps=5)"

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._utils.random import derive_seed, forked
+from .._utils.random import derive_seed, seeded_rng
 from ..errors import InputError
 from ._art import ArtTrainer
 from ._augment import augment
@@ -119,7 +119,7 @@ class Loop:
             )
 
     def _batches(self, epoch: int) -> list[Tensor]:
-        with forked(derive_seed(self.settings.seed, "order", epoch)):
+        with seeded_rng(derive_seed(self.settings.seed, "order", epoch)):
             order = torch.randperm(len(self.samples.x))
         return list(order.to(self.samples.x.device).tensor_split(self.steps_per_epoch))
 
@@ -128,7 +128,7 @@ class Loop:
         self.model.train()
         for group in self.optimizer.param_groups:
             group["lr"] = settings.lr * _schedule(self.step, self.n_steps, self.n_warmup)
-        with forked(derive_seed(settings.seed, "step", self.step), self.device):
+        with seeded_rng(derive_seed(settings.seed, "step", self.step), self.device):
             x = samples.x[chosen].to(self.device, self.dtype)
             y = samples.y[chosen.to(samples.y.device)].to(self.device)
             if settings.crop or settings.flip:

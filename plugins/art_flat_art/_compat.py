@@ -43,7 +43,7 @@ def seeded_states(seed: int) -> Iterator[None]:
         def __init__(self, given: Any = None) -> None:
             super().__init__(int(seeds.spawn(1)[0].generate_state(1)[0]) if given is None else given)
 
-    with _lent(np.random, "RandomState", Seeded):
+    with patched_attribute(np.random, "RandomState", Seeded):
         yield
 
 
@@ -58,7 +58,7 @@ def quiet_seeded_states(seed: int) -> Iterator[None]:
         None
     """
     tqdm = importlib.import_module("tqdm.auto")
-    with seeded_states(seed), _lent(tqdm, "trange", lambda *bounds, **_: range(*bounds)):
+    with seeded_states(seed), patched_attribute(tqdm, "trange", lambda *bounds, **_: range(*bounds)):
         yield
 
 
@@ -72,7 +72,7 @@ def old_numpy(seed: int) -> Iterator[None]:
     Yields:
         None
     """
-    with _lent(np, "asfarray", lambda values: np.asarray(values, dtype=np.float64)):
+    with patched_attribute(np, "asfarray", lambda values: np.asarray(values, dtype=np.float64)):
         yield
 
 
@@ -104,7 +104,7 @@ def installed(package: str) -> bool:
 
 
 @contextlib.contextmanager
-def _lent(owner: Any, name: str, value: Any) -> Iterator[None]:
+def patched_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
     """An attribute of a module set for a while."""
     had, before = name in vars(owner), vars(owner).get(name)
     setattr(owner, name, value)

@@ -78,13 +78,13 @@ def from_images(call: Call) -> np.ndarray:
         stuck = (found == call.x).reshape(len(found), -1).all(axis=1)
     if stuck.any():
         rest = call.some(stuck)
-        found[stuck] = rest.attack().generate(rest.x, y=rest.y, x_adv_init=guides(rest))
+        found[stuck] = rest.attack().generate(rest.x, y=rest.y, x_adv_init=starting_points(rest))
     return found
 
 
 def towards_guides(call: Call) -> np.ndarray:
     """Approach the outputs of another image of the batch, the nearest one of another class (or of the target)."""
-    return np.asarray(call.attack().generate(call.x, y=guides(call)))
+    return np.asarray(call.attack().generate(call.x, y=starting_points(call)))
 
 
 def frame_by_frame(call: Call) -> np.ndarray:
@@ -125,7 +125,7 @@ def laser(call: Call) -> np.ndarray:
     return np.asarray(attack.generate(call.x, y=call.label))
 
 
-def guides(call: Call) -> np.ndarray:
+def starting_points(call: Call) -> np.ndarray:
     """For every point the nearest of the batch that is predicted as its target, or as another class than its own.
 
     Args:

@@ -62,7 +62,7 @@ COLUMN = Layout(
 """(n, d, 1, 1): for attacks that count features along the first axis."""
 
 
-class _Shell(nn.Module):
+class LogitsModule(nn.Module):
     """What ART sees of the model: no parameter of it, so that ART can neither move nor change it."""
 
     def __init__(self, problem: Problem, window: Window, layout: Layout, probabilities: bool) -> None:
@@ -93,7 +93,7 @@ def classifier(problem: Problem, layout: Layout = CHANNELS_FIRST, *, probabiliti
     window, device = Window.from_problem(problem), problem.net.device
     with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
         return PyTorchClassifier(
-            model=_Shell(problem, window, layout, probabilities),
+            model=LogitsModule(problem, window, layout, probabilities),
             loss=nn.CrossEntropyLoss(),
             input_shape=layout.shape(problem.net.input_shape),
             nb_classes=problem.net.nb_classes,

@@ -10,7 +10,7 @@ from tolerances import close, rounding
 from torch import nn
 
 import art_flat as af
-from art_flat.adapters._state import as_written
+from art_flat.adapters._state import module_attributes_kept
 from art_flat.errors import HeadNotFoundError, UnsupportedEstimatorError
 
 X = np.random.default_rng(0).random((6, 8)).astype(np.float32)
@@ -92,7 +92,7 @@ def test_devices_of_a_parallel_model_are_put_back():
     model[0].device_ids = [0, 1]
 
     def fail():
-        with as_written(model):
+        with module_attributes_kept(model):
             assert model[0].device_ids == [0]
             raise RuntimeError("broken")
 

@@ -9,7 +9,7 @@ import pytest
 import art_flat as af
 from art_flat.analysis import ScaledHead
 from art_flat.analysis._write_analyses import write_analyses
-from art_flat.cli.config import carry_out, parse_config
+from art_flat.cli.config import parse_config, run_config
 from art_flat.errors import AttackNotUsableError, ConfigError
 
 CONFIG = {
@@ -42,7 +42,7 @@ def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "results"
     (out.parent / "tablenet.py").write_text(MODULE)
     said = []
-    results = carry_out(parse_config(CONFIG), out.parent, out, say=said.append)
+    results = run_config(parse_config(CONFIG), out.parent, out, say=said.append)
     return out, results, said
 
 
@@ -76,13 +76,13 @@ def test_what_is_there_is_not_made_again(folder):
     out, results, _ = folder
     before = {p.name: p.stat().st_mtime_ns for p in (out / "analyses").iterdir()}
     said = []
-    again = carry_out(parse_config(CONFIG), out.parent, out, say=said.append)
+    again = run_config(parse_config(CONFIG), out.parent, out, say=said.append)
     after = {p.name: p.stat().st_mtime_ns for p in (out / "analyses").iterdir()}
     assert {n for n in after if after[n] != before[n]} == {"findings.csv"}
     assert not any("trajectories:" in line for line in said)
     pd.testing.assert_frame_equal(again.records(), results.records())
     other = {**CONFIG, "analyses": {"trajectories": ["art_flat:PGD(steps=2)"], "n": 6}}
-    carry_out(parse_config(other), out.parent, out)  # other analyses of the same run: same folder
+    run_config(parse_config(other), out.parent, out)  # other analyses of the same run: same folder
     steps = pd.read_parquet(out / "analyses" / "trajectories.parquet")
     assert set(steps["attack"]) == {"art_flat:PGD(steps=2)"}
     assert "trajectories" in json.loads((out / "analyses" / "analyses.json").read_text())
@@ -91,7 +91,7 @@ def test_what_is_there_is_not_made_again(folder):
 def test_without_the_section_nothing_is_written(tmp_path):
     (tmp_path / "tablenet.py").write_text(MODULE)
     plain = {k: v for k, v in CONFIG.items() if k != "analyses"}
-    carry_out(parse_config(plain), tmp_path, tmp_path / "out")
+    run_config(parse_config(plain), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out" / "analyses").exists()
 
 

@@ -6,7 +6,7 @@ import torch
 
 from art_flat.attacks import Attack, AttackInfo
 from art_flat.errors import ModelChangedError
-from art_flat.testing.attack_contract import AttackContract
+from art_flat.testing import AttackContract
 
 
 class TestPGDLinf(AttackContract):

@@ -6,7 +6,7 @@ from tolerances import close
 
 import art_flat as af
 from art_flat.errors import InputError
-from art_flat.testing.attack_contract import AttackContract
+from art_flat.testing import AttackContract
 
 
 class TestGaussianLinf(AttackContract):

@@ -12,7 +12,7 @@ import art_flat as af
 from art_flat.attacks import as_attack, load_attacks
 from art_flat.errors import AttackNotUsableError, BudgetError, InputError, UnknownNameError
 from art_flat.models import as_classifier
-from art_flat.testing.attack_contract import AttackContract
+from art_flat.testing import AttackContract
 
 
 def sign_step(module, x, y, delta=0.2, norm="Linf"):

@@ -152,7 +152,7 @@ def test_ctrl_c_leaves_a_folder_that_can_be_resumed(project, monkeypatch, here):
 
 def test_demo_needs_no_network_and_writes_its_folder(tmp_path):
     """The whole demo is timed in CI; here a tenth of it, through the same code."""
-    from art_flat.cli.config import carry_out
+    from art_flat.cli.config import run_config
     from art_flat.cli.demo import demo_config
 
     said = []
@@ -160,7 +160,7 @@ def test_demo_needs_no_network_and_writes_its_folder(tmp_path):
     small = config.model_copy(
         update={"attacks": ["art_flat:PGD(steps=3)"], "data": config.data.model_copy(update={"n": 40})}
     )
-    results = carry_out(small, folder, tmp_path / "demo")
+    results = run_config(small, folder, tmp_path / "demo")
     assert "trained a small CNN" in said[0]
     summary = results.summary()
     assert (summary["accuracy"] > 0.9).all()

@@ -31,7 +31,7 @@ from art_flat.detection import (
     detection_table,
 )
 from art_flat.errors import InputError, ParameterError, UnknownNameError
-from art_flat.testing.attack_contract import small_problem
+from art_flat.testing import small_problem
 
 
 @pytest.fixture(scope="module")

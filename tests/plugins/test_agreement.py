@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from art_flat.attacks import list_attacks, load_attack
-from art_flat.testing.attack_contract import small_problem
+from art_flat.testing import small_problem
 
 # norm, radius, what may differ on a share of the samples, implementations
 EQUAL = {

@@ -9,7 +9,7 @@ from art_flat.adapters import adapt
 from art_flat.attacks import list_attacks
 from art_flat.datasets import load_dataset
 from art_flat.models import as_classifier, mnist_cnn
-from art_flat.testing.attack_contract import AttackContract, small_problem
+from art_flat.testing import AttackContract, small_problem
 from art_flat.training import train
 
 

@@ -18,7 +18,7 @@ from art_flat.attacks import list_attacks, load_attack
 from art_flat.datasets import load_dataset
 from art_flat.errors import AttackNotUsableError, ParameterError
 from art_flat.models import as_classifier, digits_cnn, fcn
-from art_flat.testing.attack_contract import small_problem
+from art_flat.testing import small_problem
 from art_flat.training import train
 
 INFOS = list_attacks("art")

@@ -12,7 +12,7 @@ from attack_cells import CELLS, Cell, problem, radius
 
 from art_flat.attacks import list_attacks, load_attack
 from art_flat.errors import AttackNotUsableError
-from art_flat.testing.attack_contract import AttackContract
+from art_flat.testing import AttackContract
 
 GREY, COLOUR = (1, 28, 28), (3, 32, 32)
 SOME = {

@@ -15,7 +15,7 @@ import art_flat as af
 from art_flat.attacks import list_attacks, load_attack, registry
 from art_flat.errors import AttackNotUsableError, ParameterError
 from art_flat.models import as_classifier, fcn
-from art_flat.testing.attack_contract import AttackContract, small_problem
+from art_flat.testing import AttackContract, small_problem
 
 INFOS = list_attacks("foolbox")
 BRENDEL_BETHGE = {"L0BrendelBethge", "L1BrendelBethge", "L2BrendelBethge", "LinfinityBrendelBethge"}

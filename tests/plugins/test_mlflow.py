@@ -17,7 +17,7 @@ ATTACKS = ["art_flat:PGD(steps=3)", "art_flat:APGD(steps=3)"]
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory):
-    from art_flat.testing.attack_contract import small_problem
+    from art_flat.testing import small_problem
 
     net, x, y = small_problem()
     deltas = {"Linf": [0.1, 0.2], "L2": [0.5]}

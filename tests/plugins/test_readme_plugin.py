@@ -21,7 +21,7 @@ version = "0.1"
 """
 USE = """
 import art_flat as af
-from art_flat.testing.attack_contract import small_problem
+from art_flat.testing import small_problem
 
 def test_the_registry_finds_it_and_runs_it():
     net, x, y = small_problem()

@@ -21,7 +21,7 @@ from art_flat.attacks import list_attacks, load_attack  # noqa: E402
 from art_flat.datasets import load_dataset  # noqa: E402
 from art_flat.errors import AttackNotUsableError, InputError, ParameterError  # noqa: E402
 from art_flat.models import as_classifier, digits_cnn, fcn, mnist_cnn  # noqa: E402
-from art_flat.testing.attack_contract import AttackContract, small_problem  # noqa: E402
+from art_flat.testing import AttackContract, small_problem  # noqa: E402
 from art_flat.training import train  # noqa: E402
 
 INFOS = list_attacks("torchattacks")

@@ -3,7 +3,7 @@
 import pytest
 
 import art_flat as af
-from art_flat.cli.config import carry_out, parse_config
+from art_flat.cli.config import parse_config, run_config
 from art_flat.models import save_weights
 
 DELTAS = {"Linf": [0.1, 0.2], "L2": [0.5]}
@@ -29,7 +29,7 @@ def run_folder(digits, tmp_path_factory):
             "n": 8,
         },
     }
-    carry_out(parse_config(raw), folder, folder / "run")
+    run_config(parse_config(raw), folder, folder / "run")
     return folder / "run"
 
 

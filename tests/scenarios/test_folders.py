@@ -9,7 +9,7 @@ import pytest
 from run_cases import same, small_run
 
 import art_flat as af
-from art_flat._utils.files import write_whole
+from art_flat._utils.files import write_atomically
 from art_flat.errors import StoreError
 from art_flat.evaluation._evaluate import EnvironmentWarning
 from art_flat.records.files import parquet, read_parquet, read_tensors, tensors
@@ -188,10 +188,10 @@ def test_another_environment_is_said(run):
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
     path = tmp_path / "file"
-    write_whole(path, b"old")
+    write_atomically(path, b"old")
     monkeypatch.setattr("os.fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(StoreError, match="No space left on device; make room; what was finished is kept"):
-        write_whole(path, b"new")
+        write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["file"]
 

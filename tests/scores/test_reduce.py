@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from art_flat.scores._reduce import (
+    any_adversarial,
     evaluated_samples,
-    found_in_any,
     least,
     loss_change_at,
     median_by_key,
@@ -102,8 +102,8 @@ def test_evaluated_are_those_that_an_attack_finished_or_undefined_when_clean():
     clean, finished = np.array([0.0, 0.0, 0.0, NAN]), np.array([[1, 0, 0, 0], [0, 0, 1, 0]], dtype=bool)
     assert evaluated_samples(clean, finished).tolist() == [True, False, True, True]
     assert evaluated_samples(clean, finished[0]).tolist() == [True, False, False, True]
-    assert found_in_any(finished).tolist() == [True, False, True, False]
-    assert found_in_any(finished[0]).tolist() == [True, False, False, False]
+    assert any_adversarial(finished).tolist() == [True, False, True, False]
+    assert any_adversarial(finished[0]).tolist() == [True, False, False, False]
 
 
 def test_the_smallest_increase_is_unknown_where_only_undefined_outputs_are_wrong():

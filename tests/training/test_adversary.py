@@ -9,7 +9,7 @@ from art.attacks.evasion import ProjectedGradientDescentPyTorch
 from tolerances import close
 from torch import nn
 
-from art_flat._utils.random import forked
+from art_flat._utils.random import seeded_rng
 from art_flat.datasets import load_dataset
 from art_flat.errors import InputError
 from art_flat.models import as_classifier, digits_cnn, fcn, resnet18
@@ -39,7 +39,7 @@ def test_stays_inside_and_raises_the_loss(norm: str, order: float, delta: float,
     model = digits_cnn()
     model.features[1].train()
     before = torch.get_rng_state()
-    with forked(0):
+    with seeded_rng(0):
         point = Adversary(norm=norm, delta=delta, steps=steps)(model, X, Y)
     assert torch.equal(torch.get_rng_state(), before)
     assert (point - X).flatten(1).norm(order, dim=1).max() <= delta * (1 + 1e-5)
@@ -110,7 +110,7 @@ def test_settings_that_cannot_be_used(change: dict[str, object], words: str) -> 
 
 def test_augmentation_is_a_shifted_window_mirrored_or_not() -> None:
     x = torch.rand(200, 2, 5, 6)
-    with forked(0):
+    with seeded_rng(0):
         out = augment(x, crop=2, flip=True)
     found = set()
     for before, after in zip(x, out, strict=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..._utils.validation import check_epsilon, radius_words
+from ..._utils.validation import check_epsilon, reject_eps_argument
 from ...records import ALL_ATTACKS, Records
 from ...summaries import summarise
 from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure, rows_height, short_lines
@@ -14,7 +14,7 @@ from ..text import origin
 from ._choose import choose_cell
 
 
-@radius_words
+@reject_eps_argument
 def plot_attacks(
     results: Records,
     *,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..._utils.validation import check_epsilon, radius_words
+from ..._utils.validation import check_epsilon, reject_eps_argument
 from ...records import ALL_ATTACKS, Records
 from ...summaries import summarise, surface
 from .._look import (
@@ -33,7 +33,7 @@ ENDS = {"empirical": "not broken by any attack", "certified": "certified"}
 """The two ends of the bracket, by the column of `Results.surface`."""
 
 
-@radius_words
+@reject_eps_argument
 def plot_surface(
     results: Records,
     *,
@@ -89,7 +89,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.exp(np.concatenate([[logs[0] - half], inner, [logs[-1] + last]])))
 
 
-@radius_words
+@reject_eps_argument
 def plot_bracket(
     results: Records, *, epsilon: float = 0.1, model: str | None = None, norm: Any = None
 ) -> Any:
@@ -123,7 +123,7 @@ def plot_bracket(
     return figure
 
 
-@radius_words
+@reject_eps_argument
 def plot_security_curve(
     results: Records, *, model: str | None = None, norm: Any = None, attacks: Sequence[str] | None = None
 ) -> Any:

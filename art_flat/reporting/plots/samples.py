@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..._utils.validation import radius_words
+from ..._utils.validation import reject_eps_argument
 from ...errors import InputError, StoreError, UnknownNameError
 from ...records import Records
 from ...summaries import select
@@ -15,7 +15,7 @@ from .._look import cell_title, new_figure
 from ._choose import choose_cell
 
 
-@radius_words
+@reject_eps_argument
 def plot_samples(
     results: Records,
     *,

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..._utils.validation import radius_words
+from ..._utils.validation import reject_eps_argument
 from ...records import Records
 from ...summaries import select
 from ...typing import Definition
@@ -29,7 +29,7 @@ from .._look import (
 from ._choose import choose_cell
 
 
-@radius_words
+@reject_eps_argument
 def plot_kappa(
     results: Records,
     *,
@@ -73,7 +73,7 @@ def plot_kappa(
     return figure
 
 
-@radius_words
+@reject_eps_argument
 def plot_confidence(
     results: Records,
     *,
@@ -108,7 +108,7 @@ def plot_confidence(
     return figure
 
 
-@radius_words
+@reject_eps_argument
 def plot_distributions(
     results: Records,
     *,

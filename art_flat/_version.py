@@ -1,0 +1,3 @@
+"""The version of art_flat."""
+
+__version__ = "0.1.0"
