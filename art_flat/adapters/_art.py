@@ -192,8 +192,8 @@ class ArtAdapter(Adapter):
         """Which model this is; see `Adapter.identity`.
 
         Returns:
-            `estimator` and `model` (class names), `sha256` over weights, preprocessing and clip range, and `code`
-            over the text of the model's classes, those of torch and torchvision left out.
+            `estimator` and `model` (class names), `sha256` over weights, preprocessing and clip range, `code` over
+            the text of the model's own classes, and `layers` over its library layers and their constants.
         """
         digest = hashlib.sha256()
         for name, value in self._weights().items():
@@ -207,6 +207,7 @@ class ArtAdapter(Adapter):
             "model": class_name(self.estimator.model),
             "sha256": digest.hexdigest(),
             "code": code_hash(self._changeable()),
+            "layers": layers_hash(self._changeable()),
         }
 
 
@@ -232,10 +233,34 @@ def code_hash(module: nn.Module | None) -> str:
         The digits; they do not depend on the libraries' own classes.
     """
     classes: set[Any] = {type(part) for part in module.modules()} if module is not None else set()
-    texts = sorted(
-        {_source(c) for c in classes if c.__module__.split(".")[0] not in {"torch", "torchvision", "art"}}
-    )
+    texts = sorted({_source(c) for c in classes if not _is_library(c)})
     return hashlib.sha256("\x1e".join(texts).encode()).hexdigest()[:16]
+
+
+def layers_hash(module: nn.Module | None) -> str:
+    """Sixteen hexadecimal digits of which library layers a module has, and of their declared constants.
+
+    Args:
+        module: Any module, or None.
+
+    Returns:
+        The digits; a slope, an ε, a stride or an activation changes them.
+    """
+    parts = [] if module is None else module.named_modules()
+    lines = [
+        f"{name}\x1f{class_name(part)}{_constants(part)}" for name, part in parts if _is_library(type(part))
+    ]
+    return hashlib.sha256("\x1e".join(lines).encode()).hexdigest()[:16]
+
+
+def _is_library(cls: type) -> bool:
+    return cls.__module__.split(".")[0] in {"torch", "torchvision", "art"}
+
+
+def _constants(part: nn.Module) -> str:
+    values = {name: getattr(part, name, None) for name in sorted(getattr(part, "__constants__", ()))}
+    plain = {n: v for n, v in values.items() if isinstance(v, (str, int, float, tuple)) or v is None}
+    return repr(plain)
 
 
 @functools.cache

@@ -38,6 +38,7 @@ _CHECKS = (
     gradient_masking.one_step_beats_many,
     gradient_masking.larger_radius_weaker,
     sanity.unstable_losses,
+    sanity.random_models,
     sanity.probabilities,
     sanity.suspicious_radii,
     sanity.step_sizes,
@@ -82,8 +83,9 @@ def diagnose(
     `transfer-beats-white-box`    error    points found on another model do so
     `one-step-beats-many`         error    one gradient step fools 5 % more than five or more
     `larger-radius-weaker`        warning  an attack's success falls by 5 % at a larger δ
-    `unstable-predictions`        error    equal inputs have different outputs: randomised or stateful (in records
-                                           where an attack gave back clean points, and with `nets`)
+    `unstable-predictions`        error    equal inputs have different outputs: randomised or stateful (on the probe
+                                           inputs before the run, in records where an attack gave back clean points,
+                                           and with `nets`)
     `outputs-are-probabilities`   warning  no logit leads by more than 1 although the model is accurate; with
                                            `nets` also where outputs sum to one (error if they are the logits)
     `suspicious-radius`           warning  δ is at least half the clip range (L∞), or below half a grey level

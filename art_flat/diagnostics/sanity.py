@@ -23,6 +23,13 @@ def unstable_losses(run: Run) -> Iterator[Finding]:
         yield unstable(str(model), part["sample"], "the same inputs had different losses at two times")
 
 
+def random_models(run: Run) -> Iterator[Finding]:
+    """Models that gave other outputs for the same probe inputs before the run."""
+    for model, share in run.facts.get("random_models", {}).items():
+        size = "not finite" if share is None else f"{share:.2g} of their size"
+        yield unstable(model, (), f"two passes over the same inputs differ ({size})")
+
+
 def probabilities(run: Run) -> Iterator[Finding]:
     """Logits that all lie within one of each other although predictions are good: a softmax comes before them."""
     for model, part in run.clean.groupby("model", sort=False):

@@ -18,6 +18,7 @@ from .._utils.validation import reject_eps_argument
 from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
 from ..diagnostics.asked import ask_data, ask_model, asked_samples
+from ..records.fingerprint import random_models
 from ..records.manifest import environment
 from ..records.memory import MemoryStore
 from ..records.points import CLEAN_POINTS
@@ -25,6 +26,7 @@ from ..records.store import Store
 from ._malloc import return_freed_memory
 from .executor import Report, Workers, uses_workers
 from .grid import CleanUnit, Grid, Unit
+from .probing import fingerprint
 from .progress import Progress, progress_callback
 from .results import Results
 from .rows import model_rows
@@ -109,7 +111,8 @@ def evaluate(
 
     Raises:
         InputError: If an argument cannot be used.
-        StoreError: If `out` holds another run, or cannot be written.
+        StoreError: If `out` holds another run, or one of a model that computes something else or is random, or
+            cannot be written.
         UnsupportedEstimatorError: If a model cannot be made again in a worker.
     """
     given = dict(config or {})
@@ -156,6 +159,10 @@ def _evaluate(
     with threads(run.threads):
         facts = {**environment(), **run.facts()}
         before = _begin(store, run, facts) if isinstance(store, Store) else {}
+        fingerprints = {name: fingerprint(net, run.data.x) for name, net in run.nets.items()}
+        facts["random_models"] = random_models(fingerprints)
+        if isinstance(store, Store):
+            store.require_same_functions(fingerprints)
         grid = run.grid.part(run.part)
         notify = _notes(progress, len(grid.attacked))
         facts |= _asked(run, before, facts)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError, StoreError
+from ..records.fingerprint import different_functions
 from ..records.store import FREE_OPTIONS, IN_UNITS, Store, differences
 from ._evaluate import EnvironmentWarning
 from .results import Results
@@ -44,7 +45,8 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
 
     Raises:
         InputError: If no folder is given.
-        StoreError: If a folder holds no results, or results of another run; nothing is copied then.
+        StoreError: If a folder holds no results, or results of another run, or of models that compute something else
+            or are random; nothing is copied then.
     """
     sources = [Store(folder) for folder in dict.fromkeys(map(os.path.abspath, folders))]
     if not sources:
@@ -70,9 +72,11 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
             warnings.warn(
                 f"{source.folder} was computed with other packages: {said}", EnvironmentWarning, stacklevel=2
             )
+    _require_same_functions([*sources, *([target] if target.manifest_if_any() else [])])
     target.begin(first.read_config())
     if not target.manifest_if_any():
         target.write_manifest(manifests[0])
+    target.write_fingerprints(first.read_fingerprints())
     target.write_models(first.read_models())
     damaged: list[str] = []
     added = 0
@@ -83,6 +87,18 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     if results.missing_units == 0:
         target.write_summary(results.summary())
     return Merged(results, added, damaged)
+
+
+def _require_same_functions(stores: Sequence[Store]) -> None:
+    first, *others = stores
+    known = first.read_fingerprints()
+    for other in others:
+        conflicts = different_functions(known, other.read_fingerprints(), ("in the first", "in the second"))
+        if conflicts:
+            reasons = "\n  ".join(conflicts)
+            raise StoreError(
+                f"{first.folder} and {other.folder} hold different runs and cannot be merged:\n  {reasons}"
+            )
 
 
 def _copy(source: Store, target: Store, damaged: list[str]) -> int:

@@ -277,7 +277,10 @@ def _resolved(
     resolved = {
         **decided,
         "models": {
-            m: {**given.get("models", {}).get(m, {}), **{k: i[k] for k in ("sha256", "code") if k in i}}
+            m: {
+                **given.get("models", {}).get(m, {}),
+                **{k: i[k] for k in ("sha256", "code", "layers") if k in i},
+            }
             for m, i in identities.items()
         },
         "data": {

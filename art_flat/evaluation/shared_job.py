@@ -32,10 +32,12 @@ from ..adapters import Adapter
 from ..adapters.base import Recipe
 from ..adapters.recipe import dumps, loads
 from ..errors import ArtFlatError, StoreError
+from ..records.fingerprint import difference
 from ..records.store import Store
 from ._malloc import freed_memory_kept
 from .devices import lease_device
 from .grid import CleanUnit, Unit
+from .probing import fingerprint
 from .worker import Data, Options, Worker, finish
 
 _ARRAYS = ("y", "samples", "weight")
@@ -167,23 +169,34 @@ _TURN = threading.Lock()
 """Attacks use the process's random generators and streams, so one unit is computed at a time."""
 
 _opened: dict[Posted, tuple[Job, Worker]] = {}
-_nets: OrderedDict[tuple[str, str], Adapter] = OrderedDict()
+_nets: OrderedDict[str, Adapter] = OrderedDict()
 
 
 class _Nets(Mapping[str, Adapter]):
-    """Models made when they are asked for, and kept by their hash."""
+    """Models made when they are asked for, checked to be the same functions, and kept while the job lasts."""
 
-    def __init__(self, recipes: Mapping[str, Recipe], device: str, kept: int) -> None:
-        self._recipes, self._device, self._kept = recipes, device, kept
+    def __init__(self, job: Job, data: Data, device: str, kept: int) -> None:
+        self._recipes, self._device, self._kept = job.recipes, device, kept
+        self._data, self._known = data, Store(job.folder, job.run).read_fingerprints()
 
     def __getitem__(self, name: str) -> Adapter:
-        place = (self._recipes[name].sha256, self._device)
-        if place not in _nets:
+        if name not in _nets:
             while len(_nets) >= self._kept:
                 _nets.popitem(last=False)
-            _nets[place] = self._recipes[name].build(self._device)
-        _nets.move_to_end(place)
-        return _nets[place]
+            _nets[name] = self._build(name)
+        _nets.move_to_end(name)
+        return _nets[name]
+
+    def _build(self, name: str) -> Adapter:
+        net, known = self._recipes[name].build(self._device), self._known[name]
+        moved = None if known.is_random else difference(known, fingerprint(net, self._data.x))
+        if moved is not None:
+            raise StoreError(
+                f"model {name!r} made in a worker is another function than here, with the same weights: its outputs "
+                f"on fixed probe inputs differ by {moved:.2g} of their size. Does it depend on a global that is set at "
+                "run time? Let the model hold it, or use n_jobs=1"
+            )
+        return net
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._recipes)
@@ -206,8 +219,9 @@ def _open(post: Posted) -> tuple[Job, Worker]:
         )
         data = Data(InputRows(x), *others)
         kept = len(job.recipes) if job.options.transfer else _KEPT_MODELS
-        nets = _Nets(job.recipes, lease_device() if job.on_gpu else "cpu", kept)
         _opened.clear()
+        _nets.clear()
+        nets = _Nets(job, data, lease_device() if job.on_gpu else "cpu", kept)
         _opened[post] = job, Worker(nets, data, job.options)
         threadpoolctl.threadpool_limits(job.options.threads)  # for the rest of this process
         torch.set_num_threads(job.options.threads)

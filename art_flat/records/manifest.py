@@ -70,6 +70,8 @@ class Manifest(_Part):
     """Model → what `ask_model` gave."""
     data_asked: dict[str, Any] = {}
     """What `ask_data` gave."""
+    random_models: dict[str, float | None] = {}
+    """Models that differ from themselves on equal inputs, and by which share of the size of their outputs."""
 
 
 def manifest_text(facts: Mapping[str, Any]) -> str:

@@ -4,6 +4,7 @@
 manifest.json                                         schema, environment, seeds, attacks, what is complete
 config.toml                                           everything that determines the records
 models.parquet                                        one row per model
+fingerprints.safetensors                              outputs of the models on fixed inputs
 clean/<unit>.parquet  certified/<unit>.parquet        one file per model and shard
 adversarial/<unit>.parquet                            one file per unit, written when the unit is done
 points/clean.safetensors  points/<unit>.safetensors   on request
@@ -32,6 +33,7 @@ import tomli_w
 from .._utils.files import write_atomically
 from ..errors import StoreError
 from .files import inside, parquet, quarantine, read_parquet, read_tensors, tensors
+from .fingerprint import Fingerprint, different_functions, from_arrays, to_arrays
 from .manifest import KEY, manifest_text, read_manifest
 from .points import CLEAN_POINTS, RERUN_HINT, Saved
 from .schema import SCHEMA_VERSION, TABLES, make_frame, to_arrow
@@ -45,6 +47,8 @@ FREE_OPTIONS = ("epsilons", "save_adversarial", "time_limit", "n_jobs")
 
 _LONGEST_VALUE = 300
 """Characters of a value in a message on what differs."""
+
+_FINGERPRINTS = "fingerprints.safetensors"
 
 
 class DamagedFileWarning(UserWarning):
@@ -73,7 +77,10 @@ class Store:
             StoreError: If the folder holds another run, or something else.
         """
         known = self.folder / "config.toml"
-        if known.exists():
+        foreign = self.folder.exists() and (
+            not self.folder.is_dir() or any(map(_is_foreign, self.folder.iterdir()))
+        )
+        if known.exists():  # looked up after the rest, which another process writes after it
             before, now = (
                 {k: v for k, v in c.items() if k not in FREE_OPTIONS}
                 for c in (self.read_config(), json.loads(json.dumps(config)))
@@ -84,9 +91,7 @@ class Store:
                     f"{self.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
                     "use another folder, or delete this one"
                 )
-        elif self.folder.exists() and (
-            not self.folder.is_dir() or any(map(_is_foreign, self.folder.iterdir()))
-        ):
+        elif foreign:
             raise StoreError(f"{self.folder} is not empty and holds no art_flat results; use another folder")
         self._write("config.toml", tomli_w.dumps(dict(config)).encode())
         for table in IN_UNITS:
@@ -142,6 +147,52 @@ class Store:
             StoreError: If it is missing or damaged.
         """
         return self._read(self.folder / "models.parquet", "models", "")
+
+    def require_same_functions(self, now: Mapping[str, Fingerprint]) -> None:
+        """Refuse to go on with other models than the folder's units were made with; noted for the next run.
+
+        Args:
+            now: Model name → its outputs on the probe inputs.
+
+        Raises:
+            StoreError: If a model is random or another function, or there are units and it is not known what the
+                models computed.
+        """
+        try:
+            before = self.read_fingerprints()
+        except StoreError:
+            if any(True for table in IN_UNITS for _ in self.units(table)):
+                raise
+            self.write_fingerprints(now)
+            return
+        conflicts = different_functions(before, now, ("there", "now"))
+        if conflicts:
+            raise StoreError(
+                f"{self.folder} cannot be continued:\n  " + "\n  ".join(conflicts) + "\n"
+                "use another folder, or delete this one"
+            )
+
+    def write_fingerprints(self, fingerprints: Mapping[str, Fingerprint]) -> None:
+        """What the models compute on the probe inputs."""
+        self._write(_FINGERPRINTS, tensors(to_arrays(fingerprints), self._facts("fingerprints", "")))
+
+    def read_fingerprints(self) -> dict[str, Fingerprint]:
+        """What `write_fingerprints` wrote.
+
+        Returns:
+            Model name → outputs.
+
+        Raises:
+            StoreError: If the file is missing or damaged.
+        """
+        path = self.folder / _FINGERPRINTS
+        try:
+            return from_arrays(read_tensors(path, self._facts("fingerprints", "")))
+        except (StoreError, KeyError, ValueError) as error:
+            raise StoreError(
+                f"{error}; without it, the units of {self.folder} cannot be attributed to these models, so they can be "
+                "read but neither continued nor merged"
+            ) from None
 
     def write_unit(self, table: str, key: str, frame: pd.DataFrame) -> None:
         """The rows that one unit adds to a table."""

@@ -1,0 +1,72 @@
+"""A model's fingerprint: its outputs on seeded inputs and on the first samples of a run."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._utils.arrays import to_numpy, to_tensor
+from .._utils.random import seeded_rng
+from ..adapters import Adapter
+from ..records.fingerprint import Fingerprint, _gap
+
+N_PROBES = 8
+"""How many seeded inputs, and how many of the first samples, a model is asked about."""
+
+
+def fingerprint(net: Adapter, samples: np.ndarray) -> Fingerprint:
+    """Ask a model about seeded inputs of its clip range and about the first samples.
+
+    Args:
+        net: The model; left unchanged.
+        samples: Clean inputs of the run, shape (n, ...); the first `N_PROBES` are used.
+
+    Returns:
+        Its outputs.
+    """
+    first = to_tensor(np.array(samples[:N_PROBES]))
+    probes = [_seeded(net, first), first]
+    logits, features, dtypes = _ask(net, probes, seed=0)
+    again, features_again, _ = _ask(net, probes, seed=1)
+    tolerance = math.sqrt(max(torch.finfo(t).eps for t in {net.dtype, *dtypes}))
+    moved = max(_gap(logits, again), _gap(features, features_again))
+    return Fingerprint(logits, features, tolerance, moved)
+
+
+def _seeded(net: Adapter, samples: Tensor) -> Tensor:
+    # Evenly from the clip range, or from the range of the samples where that is infinite or unknown
+    low, high = (to_tensor(v, dtype=torch.float64) for v in net.clip_values or (math.inf, math.inf))
+    if not bool(torch.isfinite(high - low).all()):
+        low, high = samples.double().min(), samples.double().max()
+    generator = torch.Generator().manual_seed(0)
+    share = torch.rand((N_PROBES, *net.input_shape), generator=generator, dtype=torch.float64)
+    inputs = low + share * (high - low)
+    return torch.minimum(
+        torch.maximum(inputs.to(samples.dtype), low.to(samples.dtype)), high.to(samples.dtype)
+    )
+
+
+def _ask(net: Adapter, probes: list[Tensor], seed: int) -> tuple[np.ndarray, np.ndarray, set[torch.dtype]]:
+    with net.guard(), seeded_rng(seed, net.device), _full_precision():
+        found = [net.outputs(x) for x in probes]
+    logits, features = (
+        np.concatenate([to_numpy(t.double()) for t in column]) for column in zip(*found, strict=True)
+    )
+    return logits, features, {t.dtype for out in found for t in out}
+
+
+@contextlib.contextmanager
+def _full_precision() -> Iterator[None]:
+    # TF32 keeps 10 bits of float32's 23, on some devices only
+    before = torch.get_float32_matmul_precision()
+    with torch.backends.cudnn.flags(allow_tf32=False):
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
