@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -17,12 +17,21 @@ _SPREADS = (0.1, 3.0, 100.0)
 
 
 class FoundHead(NamedTuple):
-    """A layer such that model(x) = form(scale · layer(φ(x))) for every φ."""
+    """A layer such that model(x) = form(scale · layer(φ(x))) for every φ.
+
+    Attributes:
+        layer: The layer.
+        name: Where it is in the model.
+        form: The function after it.
+        scale: The factor after it.
+        is_last: Whether the layer's output itself was returned, so that there is nothing after it.
+    """
 
     layer: nn.Linear
     name: str
     form: Form
     scale: float
+    is_last: bool = False
 
 
 class Call(NamedTuple):
@@ -32,14 +41,30 @@ class Call(NamedTuple):
     layer: nn.Module
     features: Any
     output: Any
+    version: int = 0
+    """How often the output had been written to when the layer returned it."""
+
+    def is_returned(self, output: Any) -> bool:
+        """Whether a model's output is this call's, unchanged: the same tensor, or a view of all of it."""
+        z: Tensor = self.output
+        if not isinstance(output, Tensor) or _n_writes(z) != self.version:
+            return False
+        is_whole = output._base is z and output.numel() == z.numel() and output.is_contiguous()
+        return output is z or is_whole
+
+
+def _n_writes(tensor: Any) -> int:
+    # How often a tensor was written to in place; tensors of inference mode do not count it
+    return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else 0
 
 
 @contextlib.contextmanager
-def watching(*layers: tuple[str, nn.Module]) -> Iterator[list[Call]]:
+def watching(*layers: tuple[str, nn.Module], copied: bool = False) -> Iterator[list[Call]]:
     """A list to which every call of the layers in the block is added, in order.
 
     Args:
         *layers: Name and module.
+        copied: Keep a copy of each output, which the model may change afterwards.
 
     Yields:
         The list.
@@ -55,7 +80,9 @@ def watching(*layers: tuple[str, nn.Module]) -> Iterator[list[Call]]:
                 output: Any,
                 name: str = name,
             ) -> None:
-                calls.append(Call(name, module, args[0] if args else kwargs.get("input"), output))
+                kept = output.clone() if copied and isinstance(output, Tensor) else output
+                features = args[0] if args else kwargs.get("input")
+                calls.append(Call(name, module, features, kept, _n_writes(kept)))
 
             stack.callback(layer.register_forward_hook(see, with_kwargs=True).remove)
         yield calls
@@ -84,7 +111,7 @@ def find_head(
     """
     title, n = type(model).__name__, probe.shape[0]
     named = None if name is None else _named(model, name)
-    with torch.no_grad(), watching(*_layers(model)) as calls:
+    with torch.no_grad(), watching(*_layers(model), copied=True) as calls:
         output = check_output(run(probe), n, title)
     linear = [call for call in calls if isinstance(call.layer, nn.Linear)]
     chosen = linear if named is None else [call for call in linear if call.layer is named]
@@ -94,7 +121,7 @@ def find_head(
     flaw = _flaw(call, calls, output, nb_classes)
     if flaw is None:
         features = _other_features(call)
-        with _injecting(call.layer, features), torch.no_grad(), watching(call[:2]) as again:
+        with _injecting(call.layer, features), torch.no_grad(), watching(call[:2], copied=True) as again:
             second = check_output(run(probe), n, title)
         relation = find_relation(torch.cat([call.output, again[0].output]), torch.cat([output, second]))
         if relation is not None:
@@ -117,6 +144,59 @@ def find_head(
     )
 
 
+def read_again(found: FoundHead, model: nn.Module, run: Callable[[Tensor], Any], probe: Tensor) -> FoundHead:
+    """What stands after a head now, from one pass in which its input is replaced by random features.
+
+    Args:
+        found: The head as it was found.
+        model: The model, in eval mode; hooks are set and removed.
+        run: Calls the model on preprocessed inputs and gives back what it returns.
+        probe: Preprocessed inputs, shape (3, ...).
+
+    Returns:
+        The head with what stands after it; as it was where the model returns nothing finite.
+
+    Raises:
+        HeadNotFoundError: If the layer is no longer called, or something else stands after it.
+    """
+    title, layer = type(model).__name__, (found.name, found.layer)
+    shape = (len(probe), found.layer.in_features)
+    features = _spread_features(found.layer, shape, found.layer.weight)
+    with _injecting(found.layer, features), torch.no_grad(), watching(layer) as calls:
+        raw = run(probe)
+    require_called(calls, found, title)
+    if calls[0].is_returned(raw):
+        return found._replace(form="logits", scale=1.0, is_last=True)
+    output = check_output(raw, len(probe), title)
+    if not bool(torch.isfinite(output).any()):
+        return found._replace(is_last=False)
+    weight, bias = found.layer.weight, found.layer.bias
+    relation = find_relation(nn.functional.linear(features, weight.detach(), bias), output)
+    if relation is None:
+        raise HeadNotFoundError(
+            f"what stands after the head {found.name!r} of {title} changed after adapt(), and the output is neither a "
+            "positive multiple of the head's nor the softmax of one; let the model end in its head and adapt again"
+        )
+    return found._replace(form=relation[0], scale=relation[1], is_last=False)
+
+
+def require_called(calls: list[Call], found: FoundHead, title: str) -> None:
+    """Refuse a model that does not call its head any more.
+
+    Args:
+        calls: The calls of the head in a forward pass.
+        found: The head as it was found.
+        title: What to call the model.
+
+    Raises:
+        HeadNotFoundError: If there is no call.
+    """
+    if not calls:
+        raise HeadNotFoundError(
+            f"{title} no longer calls the head {found.name!r} that adapt() found; if it was replaced, adapt again"
+        )
+
+
 def check_output(output: Any, n: int, title: str) -> Tensor:
     """The model's output as a tensor of shape (n, k).
 
@@ -136,8 +216,8 @@ def check_output(output: Any, n: int, title: str) -> Tensor:
             f"{title} returns a {type(output).__name__}, expected one tensor of logits, shape (n, k); wrap "
             "it in a module whose forward returns the logits alone"
         )
-    if output.ndim == 1:
-        output = output[:, None]
+    if output.ndim <= 1:  # a model that squeezes a batch of one drops its axis too
+        output = output.reshape(n, -1) if n == 1 else output[..., None]
     if output.ndim != 2 or output.shape[0] != n:
         raise UnsupportedEstimatorError(
             f"{title} returns shape {tuple(output.shape)} for {n} samples, expected ({n}, k), one row of "
@@ -189,9 +269,16 @@ def _flaw(call: Call, calls: list[Call], output: Tensor, nb_classes: int) -> str
         return (
             f"the layer {call.name!r} has {z.shape[1]} outputs, the classifier says nb_classes={nb_classes}"
         )
-    if not _is_linear(call):
-        return f"the output of {call.name!r} is not W φ + b, because a hook on it changes it"
-    return None
+    return None if _is_linear(call) else _why_not_linear(call)
+
+
+def _why_not_linear(call: Call) -> str:
+    layer = call.layer
+    hooked = bool(len(layer._forward_hooks) or len(layer._forward_pre_hooks))
+    own = type(layer).forward is not nn.Linear.forward or "forward" in vars(layer)
+    if own and not hooked:
+        return f"the layer {call.name!r} is a {type(layer).__name__}, an nn.Linear whose own forward is not W φ + b"
+    return f"the output of {call.name!r} is not W φ + b, because a hook on it changes it"
 
 
 def _is_linear(call: Call) -> bool:
@@ -205,16 +292,18 @@ def _is_linear(call: Call) -> bool:
 
 
 def _other_features(call: Call) -> Tensor:
-    # Random features, shaped like those seen, for which the logits spread by about `_SPREADS`
-    weight = cast("nn.Linear", call.layer).weight.detach().double()
+    return _spread_features(cast("nn.Linear", call.layer), call.features.shape, call.features)
+
+
+def _spread_features(layer: nn.Linear, shape: Sequence[int], like: Tensor) -> Tensor:
+    # Random features, of the type and device of others, for which the logits spread by about `_SPREADS`
+    weight = layer.weight.detach().double()
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(call.features.shape, generator=generator, dtype=torch.float64).to(
-        call.features.device
-    )
+    features = torch.randn(shape, generator=generator, dtype=torch.float64).to(like.device)
     spread = (features @ weight.T).abs().amax(dim=1, keepdim=True)
     target = torch.tensor(_SPREADS, dtype=torch.float64, device=features.device)[:, None]
     factor = torch.where(spread > 0, target / spread, 1.0).clamp(max=1e4)
-    return (features * factor).to(call.features.dtype)
+    return (features * factor).to(like.dtype)
 
 
 @contextlib.contextmanager
@@ -238,7 +327,7 @@ def _not_called(title: str, name: str | None, calls: list[Call]) -> str:
             "before torch 2.6, a compiled one) hides its layers, so give the classifier the plain module"
         )
     last, layer = calls[-1][:2]
-    packed = callable(getattr(layer, "weight", None))
+    packed = callable(getattr(layer, "weight", None)) or "quantized" in type(layer).__module__
     return f"no linear head in {title}: the last layer called is {last!r} ({type(layer).__name__}). " + (
         "Its weights are quantised; give the classifier the float model."
         if packed

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from .._utils.random import seeded_rng
 from ..functional._logits import two_classes
-from ._head import FoundHead, check_output, watching
+from ._head import Call, FoundHead, check_output, read_again, require_called, watching
 from ._preprocessing import Preprocessing
 from ._state import module_attributes_kept
 
@@ -22,6 +23,7 @@ class Network(nn.Module):
         found: The head of the model.
         preprocessing: What comes before the model.
         dtype: The type in which the model computes.
+        probe: Preprocessed inputs, shape (3, ...), on which what stands after the head is read.
         span: Smallest and largest input, if inputs in [0, 1] are to be stretched to these.
     """
 
@@ -31,10 +33,11 @@ class Network(nn.Module):
         found: FoundHead,
         preprocessing: Preprocessing,
         dtype: torch.dtype,
+        probe: Tensor,
         span: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.wrapper, self.found = wrapper, found
+        self.wrapper, self.found, self.probe = wrapper, found, probe
         self.preprocessing, self.dtype, self.span = preprocessing, dtype, span
         self.training = False
 
@@ -71,12 +74,41 @@ class Network(nn.Module):
         """
         x = stretch(x.to(self.found.layer.weight.device), self.span)
         x = prepare(x, self.preprocessing, self.dtype)
-        layer = (self.found.name, self.found.layer)
-        frozen = torch.is_grad_enabled()
-        with module_attributes_kept(self.wrapper, frozen=frozen), watching(layer) as calls:
-            output = check_output(self.wrapper(x)[-1], x.shape[0], "the model")
-        logits = output if self.found.form == "logits" else calls[0].output * self.found.scale
-        return (two_classes(logits) if logits.shape[1] == 1 else logits), calls[0].features, output
+        frozen, n = torch.is_grad_enabled(), x.shape[0]
+        with module_attributes_kept(self.wrapper, frozen=frozen):
+            if not self.found.is_last:
+                self.read()
+            raw, call = self._call(x)
+            if self.found.is_last and not call.is_returned(
+                raw
+            ):  # something stands after the head since the last call
+                self.read()
+                raw, call = self._call(x)
+        output, features = check_output(raw, n, "the model"), call.features
+        logits = (
+            output
+            if self.found.form == "logits"
+            else check_output(call.output, n, "the head") * self.found.scale
+        )
+        features = features.reshape(1, -1) if n == 1 else features
+        return (two_classes(logits) if logits.shape[1] == 1 else logits), features, output
+
+    def read(self) -> FoundHead:
+        """Read again what stands after the head: it may have changed since the last call.
+
+        Returns:
+            The head, with what stands after it now.
+        """
+        with module_attributes_kept(self.wrapper), torch.no_grad(), seeded_rng(0, self.probe.device):
+            self.found = read_again(self.found, self.wrapper, lambda x: self.wrapper(x)[-1], self.probe)
+        return self.found
+
+    def _call(self, x: Tensor) -> tuple[Tensor, Call]:
+        found = self.found
+        with watching((found.name, found.layer), copied=found.form != "logits") as calls:
+            raw = self.wrapper(x)[-1]
+        require_called(calls, found, "the model")
+        return raw, calls[0]
 
 
 def stretch(x: Tensor, span: tuple[Tensor, Tensor] | None) -> Tensor:

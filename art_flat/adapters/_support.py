@@ -20,6 +20,34 @@ _LOSSES: dict[type[nn.Module], tuple[bool, tuple[Form, ...]]] = {
 """The losses that are cross-entropies: whether the model has one output, and what that may be of its head."""
 
 
+def check_kind(model: nn.Module) -> None:
+    """Refuse a model whose layers cannot be watched, or whose weights are not numbers.
+
+    Args:
+        model: The model.
+
+    Raises:
+        UnsupportedEstimatorError: If it is one.
+    """
+    name = type(model).__name__
+    for part, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            where = f"its part {part!r}" if part else "it"
+            raise UnsupportedEstimatorError(
+                f"{name}: {where} is scripted or traced, which hides its layers and their state; give the classifier "
+                "the plain module that was scripted"
+            )
+    for part, parameter in model.named_parameters():
+        if parameter.device.type == "meta" or nn.parameter.is_lazy(parameter):
+            continue
+        bad = parameter.numel() - int(torch.isfinite(parameter.detach()).sum())
+        if bad:
+            raise UnsupportedEstimatorError(
+                f"{name} has weights that are NaN or infinite: {bad} of {parameter.numel()} in {part!r}; did its "
+                "training diverge, or is its file damaged?"
+            )
+
+
 def check_placement(model: nn.Module, device: torch.device) -> None:
     """Refuse a model whose weights do not exist, or are elsewhere than the classifier computes.
 

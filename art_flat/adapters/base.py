@@ -10,7 +10,6 @@ import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from functools import partial
 from typing import TYPE_CHECKING, Any, NoReturn
 
 import torch
@@ -336,17 +335,18 @@ class Adapter(ABC):
         Raises:
             InputError: If an argument cannot be used.
         """
-        head, names = self.head, ["logits", "features"]
+        names = ["logits", "features"]
         labels = None if y is None else check_labels(y, n_samples(x), self.nb_classes).to(self.device)
         kinds = [check_definition(definition) for definition in definitions]
-        known = _known(kinds, head.weight)
+        weights = _Weights(self, kinds)
         names += [] if labels is None else ["loss"]
         names += [f"{kappa}_{kind}" for kind in kinds for kappa in ("kappa", "log_kappa")]
 
         def columns(out: Outputs, rows: slice) -> list[Tensor]:
             loss = [] if labels is None else [functional.cross_entropy(out.logits, labels[rows])]
+            known = weights.now()
             kappas = [
-                score(*out, head.weight, definition=kind, **known)
+                score(*out, definition=kind, **known)
                 for kind in kinds
                 for score in (functional.relative_sharpness, functional.log_relative_sharpness)
             ]
@@ -356,13 +356,19 @@ class Adapter(ABC):
 
     # How that is done
 
+    @property
+    def _last_head(self) -> Head:
+        """The head as the last batch was passed forward; the head itself where nothing can have changed."""
+        return self.head
+
     def _sharpness(
         self, score: Callable[..., Tensor], x: Array, definition: Definition, batch_size: int | None
     ) -> Array:
         definition = check_definition(definition)
-        weight = self.head.weight
-        score = partial(score, weight=weight, definition=definition, **_known([definition], weight))
-        return self._per_sample(x, lambda out, rows: score(out.logits, out.features), batch_size)
+        weights = _Weights(self, [definition])
+        return self._per_sample(
+            x, lambda out, rows: score(*out, definition=definition, **weights.now()), batch_size
+        )
 
     def _per_sample(
         self, x: Array, function: Callable[[Outputs, slice], Tensor], batch_size: int | None
@@ -419,9 +425,24 @@ class Adapter(ABC):
         )
 
 
+class _Weights:
+    """The head's weight after each batch, with what every batch would compute anew from it."""
+
+    def __init__(self, net: Adapter, kinds: Sequence[Definition]) -> None:
+        self._net, self._kinds = net, kinds
+        self._scale: float | None = None
+        self._known: dict[str, Tensor] = {}
+
+    def now(self) -> dict[str, Tensor]:
+        """Arguments of `functional.relative_sharpness`."""
+        head = self._net._last_head
+        if head.scale != self._scale:
+            self._scale, self._known = head.scale, _known(self._kinds, head.weight)
+        return self._known
+
+
 def _known(kinds: Sequence[Definition], weight: Tensor) -> dict[str, Tensor]:
-    # What every batch would compute anew
-    known = {"weight_norm": frobenius_norm(weight)}
+    known = {"weight": weight, "weight_norm": frobenius_norm(weight)}
     return known | ({"row_distances": squared_row_distances(weight)} if "neuronwise" in kinds else {})
 
 

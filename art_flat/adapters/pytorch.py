@@ -14,10 +14,10 @@ from .._utils.arrays import to_tensor
 from .._utils.random import seeded_rng
 from ..errors import ArtFlatError, UnsupportedEstimatorError
 from ._art import ArtAdapter
-from ._head import find_head
+from ._head import FoundHead, find_head
 from ._network import Network, prepare
 from ._state import module_attributes_kept, uncompiled
-from ._support import check_loss, check_loss_fits, check_placement, ignored_loss_options
+from ._support import check_kind, check_loss, check_loss_fits, check_placement, ignored_loss_options
 from .base import Head, Outputs, Passes
 
 _OWN = ("predict", "_apply_preprocessing", "_apply_postprocessing")
@@ -51,6 +51,7 @@ class PyTorchAdapter(ArtAdapter):
     """
 
     def __init__(self, estimator: Any, head: str | None = None) -> None:
+        check_kind(estimator.model)
         check_placement(estimator.model, estimator.device)
         check_loss(estimator.loss)
         types = [p.dtype for p in estimator.model.parameters() if p.is_floating_point()]
@@ -71,10 +72,17 @@ class PyTorchAdapter(ArtAdapter):
     @property
     def head(self) -> Head:
         """The linear head as it is now; follows the weights if the model is trained further."""
-        layer, name, _, scale = self._network.found
-        return Head.of(
-            layer.weight.detach(), None if layer.bias is None else layer.bias.detach(), name, scale
-        )
+        found = self._network.read()
+        check_loss_fits(self.estimator.loss, found)
+        return self._head_of(found)
+
+    @property
+    def _last_head(self) -> Head:
+        return self._head_of(self._network.found)
+
+    def _head_of(self, found: FoundHead) -> Head:
+        bias = None if found.layer.bias is None else found.layer.bias.detach()
+        return Head.of(found.layer.weight.detach(), bias, found.name, found.scale)
 
     @property
     def ignored_loss_options(self) -> tuple[str, ...]:
@@ -90,9 +98,12 @@ class PyTorchAdapter(ArtAdapter):
         Returns:
             Logits and features.
         """
-        with torch.inference_mode():
+        form = self._network.found.form
+        with torch.no_grad():  # not inference mode, which does not count how often a tensor was written to
             logits, features, _ = self._network.run(x)
-        return Outputs(logits.clone(), features.clone())  # clones made outside are ordinary tensors
+        if self._network.found.form != form:
+            check_loss_fits(self.estimator.loss, self._network.found)
+        return Outputs(logits.clone(), features.clone())  # a model may hold what it returns
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[Passes]:
@@ -122,7 +133,7 @@ class PyTorchAdapter(ArtAdapter):
 
     def _module(self, span: tuple[Tensor, Tensor] | None) -> nn.Module:
         network = self._network
-        return Network(network.wrapper, network.found, self.preprocessing, self.dtype, span)
+        return Network(network.wrapper, network.read(), self.preprocessing, self.dtype, network.probe, span)
 
     def _changeable(self) -> nn.Module:
         wrapper: nn.Module = self.estimator._model
@@ -165,7 +176,9 @@ class PyTorchAdapter(ArtAdapter):
                 f"{type(model).__name__} failed on a probe of shape ({shape}): {error}; check the "
                 "classifier's input_shape and preprocessing"
             ) from error
-        return Network(wrapper, found, self.preprocessing, self.dtype)
+        network = Network(wrapper, found, self.preprocessing, self.dtype, probe)
+        network.read()
+        return network
 
     def _probe(self) -> Tensor:
         # Three inputs drawn evenly from the clip range, always the same

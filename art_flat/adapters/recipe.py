@@ -19,6 +19,11 @@ import safetensors.torch
 import torch
 from art.estimators import BaseEstimator
 from torch import nn
+from torch.nn.utils.parametrize import (
+    is_parametrized,
+    register_parametrization,
+    type_before_parametrizations,
+)
 
 from ..errors import UnsupportedEstimatorError
 from ..models import build
@@ -136,17 +141,38 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
     def persistent_id(self, obj: Any) -> Any:
         if not isinstance(obj, torch.Tensor) or id(obj) not in self._tensors:
             return None
-        last = (
-            obj.ndim == 4 and obj.is_contiguous(memory_format=torch.channels_last) and not obj.is_contiguous()
-        )
-        return self._tensors[id(obj)], isinstance(obj, nn.Parameter), obj.requires_grad, last
+        strides = torch.empty_like(
+            obj, device="meta"
+        ).stride()  # as the tensor lies, without gaps: kernels differ
+        return self._tensors[id(obj)], isinstance(obj, nn.Parameter), obj.requires_grad, strides
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, BaseEstimator):
             raise TypeError(
                 f"it holds an ART estimator ({type(obj).__name__}), which writes files when it is pickled"
             )
+        if isinstance(obj, nn.Module) and is_parametrized(obj):
+            return _parametrized, (type_before_parametrizations(obj), *_parts(obj))
         return super().reducer_override(obj)
+
+
+def _parts(module: nn.Module) -> tuple[dict[str, Any], dict[str, nn.Module]]:
+    """Attributes of a parametrised module without its parametrisations, and these by the name of their tensor."""
+    state = dict(vars(module))
+    modules = dict(state["_modules"])
+    lists = dict(modules.pop("parametrizations").items())
+    return {**state, "_modules": modules}, lists
+
+
+def _parametrized(cls: type[nn.Module], state: dict[str, Any], lists: dict[str, nn.Module]) -> nn.Module:
+    """A module with parametrised tensors, made again; torch gives such modules a class that cannot be pickled."""
+    module = cls.__new__(cls)
+    vars(module).update(state)
+    for name, held in lists.items():
+        module.register_parameter(name, nn.Parameter(torch.empty(0)))
+        register_parametrization(module, name, nn.Identity())
+        module.parametrizations[name] = held  # type: ignore[index, operator, assignment]
+    return module
 
 
 class _Unpickler(pickle.Unpickler):
@@ -156,10 +182,9 @@ class _Unpickler(pickle.Unpickler):
         self._made: dict[str, torch.Tensor] = {}
 
     def persistent_load(self, pid: Any) -> Any:
-        name, is_parameter, learns, channels_last = pid
+        name, is_parameter, learns, strides = pid
         if name not in self._made:
-            tensor = self._tensors[name].clone(
-                memory_format=torch.channels_last if channels_last else torch.preserve_format
-            )
+            held = self._tensors[name]
+            tensor = torch.empty_strided(held.shape, strides, dtype=held.dtype).copy_(held)
             self._made[name] = nn.Parameter(tensor, requires_grad=learns) if is_parameter else tensor
         return self._made[name]
