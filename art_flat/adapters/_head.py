@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any, NamedTuple, cast
 
 import torch
@@ -14,6 +15,14 @@ from ._relation import Form, find_relation
 
 _SPREADS = (0.1, 3.0, 100.0)
 """How far apart the logits lie that are put into the head to see what comes after it."""
+
+
+_probing: ContextVar[bool] = ContextVar("probing", default=False)
+
+
+def is_probing() -> bool:
+    """Whether the pass that goes on only reads what stands after the head, and is not to be counted."""
+    return _probing.get()
 
 
 class FoundHead(NamedTuple):
@@ -162,8 +171,12 @@ def read_again(found: FoundHead, model: nn.Module, run: Callable[[Tensor], Any],
     title, layer = type(model).__name__, (found.name, found.layer)
     shape = (len(probe), found.layer.in_features)
     features = _spread_features(found.layer, shape, found.layer.weight)
-    with _injecting(found.layer, features), torch.no_grad(), watching(layer) as calls:
-        raw = run(probe)
+    token = _probing.set(True)
+    try:
+        with _injecting(found.layer, features), torch.no_grad(), watching(layer) as calls:
+            raw = run(probe)
+    finally:
+        _probing.reset(token)
     require_called(calls, found, title)
     if calls[0].is_returned(raw):
         return found._replace(form="logits", scale=1.0, is_last=True)

@@ -14,7 +14,7 @@ from .._utils.arrays import to_tensor
 from .._utils.random import seeded_rng
 from ..errors import ArtFlatError, UnsupportedEstimatorError
 from ._art import ArtAdapter
-from ._head import FoundHead, find_head
+from ._head import FoundHead, find_head, is_probing
 from ._network import Network, prepare
 from ._state import module_attributes_kept, uncompiled
 from ._support import check_kind, check_loss, check_loss_fits, check_placement, ignored_loss_options
@@ -115,6 +115,8 @@ class PyTorchAdapter(ArtAdapter):
         passes = Passes()
 
         def count(module: nn.Module, args: object, output: Tensor) -> None:
+            if is_probing():
+                return
             n = len(output)  # a hook that held the output itself would keep its whole graph alive for ever
 
             def count_back(gradient: Tensor) -> None:
@@ -133,7 +135,7 @@ class PyTorchAdapter(ArtAdapter):
 
     def _module(self, span: tuple[Tensor, Tensor] | None) -> nn.Module:
         network = self._network
-        return Network(network.wrapper, network.read(), self.preprocessing, self.dtype, network.probe, span)
+        return Network(network.wrapper, network.found, self.preprocessing, self.dtype, network.probe, span)
 
     def _changeable(self) -> nn.Module:
         wrapper: nn.Module = self.estimator._model
