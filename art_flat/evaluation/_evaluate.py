@@ -26,7 +26,7 @@ from ..records.store import Store
 from ._malloc import return_freed_memory
 from .executor import Report, Workers, uses_workers
 from .grid import CleanUnit, Grid, Unit
-from .probing import fingerprint
+from .probing import N_PROBES, fingerprint
 from .progress import Progress, progress_callback
 from .results import Results
 from .rows import model_rows
@@ -159,7 +159,7 @@ def _evaluate(
     with threads(run.threads):
         facts = {**environment(), **run.facts()}
         before = _begin(store, run, facts) if isinstance(store, Store) else {}
-        fingerprints = {name: fingerprint(net, run.data.x) for name, net in run.nets.items()}
+        fingerprints = {name: fingerprint(net, run.data.x[:N_PROBES]) for name, net in run.nets.items()}
         facts["random_models"] = random_models(fingerprints)
         if isinstance(store, Store):
             store.require_same_functions(fingerprints)

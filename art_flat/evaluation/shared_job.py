@@ -37,7 +37,7 @@ from ..records.store import Store
 from ._malloc import freed_memory_kept
 from .devices import lease_device
 from .grid import CleanUnit, Unit
-from .probing import fingerprint
+from .probing import N_PROBES, fingerprint
 from .worker import Data, Options, Worker, finish
 
 _ARRAYS = ("y", "samples", "weight")
@@ -189,7 +189,7 @@ class _Nets(Mapping[str, Adapter]):
 
     def _build(self, name: str) -> Adapter:
         net, known = self._recipes[name].build(self._device), self._known[name]
-        moved = None if known.is_random else difference(known, fingerprint(net, self._data.x))
+        moved = None if known.is_random else difference(known, fingerprint(net, self._data.x[:N_PROBES]))
         if moved is not None:
             raise StoreError(
                 f"model {name!r} made in a worker is another function than here, with the same weights: its outputs "
