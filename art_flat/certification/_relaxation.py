@@ -56,12 +56,13 @@ class Maximum(Nonlinearity):
         return lower.amax(0).clamp(min=self.floor)
 
     def undecided(self, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
-        reached = self.threshold(lower)
-        return (upper > reached) & ~self._is_one_argument(lower, upper)
+        return (upper > self.threshold(lower)) & ~self._leader(lower, upper)[1]
 
-    def _is_one_argument(self, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
-        """Where the argument with the largest lower bound is y, whatever the others are."""
-        return lower.amax(0) >= self._second(upper).clamp(min=self.floor)
+    def _leader(self, lower: torch.Tensor, upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The argument with the largest upper bound as 0 and 1 (K, ...), and where it is y whatever the others are."""
+        leader = _first_largest(upper)
+        lowest = torch.where(leader > 0, lower, -torch.inf).amax(0)
+        return leader, lowest >= self._second(upper).clamp(min=self.floor)
 
     def _second(self, upper: torch.Tensor) -> torch.Tensor:
         if upper.shape[0] == 1:
@@ -77,8 +78,7 @@ class Maximum(Nonlinearity):
         centre = (lower + upper) / 2
         best = _first_largest(centre)
         below = best * (centre.amax(0) > 0) if self.floor == 0.0 else best
-        exact = lower.amax(0) >= second.clamp(min=self.floor)
-        one = _first_largest(lower)
+        one, exact = self._leader(lower, upper)
         top = torch.where(exact, 0.0, torch.where(upper.amax(0) <= self.floor, self.floor, top))
         return Relaxation(
             torch.where(exact, one, below), torch.where(exact, one, slope), torch.zeros_like(top), top
@@ -125,11 +125,12 @@ class LeakyReLU(Nonlinearity):
     def relax(self, lower: torch.Tensor, upper: torch.Tensor) -> Relaxation:
         open_ = self.undecided(lower, upper)
         low, high = torch.where(open_, lower, -1.0), torch.where(open_, upper, 1.0)
-        side = torch.where(lower >= 0, 1.0, self.slope)
+        ones = torch.ones_like(lower)
+        side = torch.where(lower >= 0, ones, self.slope)
         chord = ((high - self.slope * low) / (high - low)).clamp(self.slope, 1.0)
         ends = torch.maximum(high - chord * high, (self.slope - chord) * low)
         intercept = rounded_up(ends, 2 * (high.abs() + low.abs()))
-        below = torch.where(upper > -lower, 1.0, self.slope)
+        below = torch.where(upper > -lower, ones, self.slope)
         return Relaxation(
             torch.where(open_, below, side),
             torch.where(open_, chord, side),
