@@ -170,12 +170,19 @@ class Lines:
 
     def _pull_whole(self, rows: Rows) -> tuple[Rows, torch.Tensor]:
         size = rows.coefs.abs()
+        const = dot(rows, rows.coefs, self.intercept_mean) + dot(rows, size, self.intercept_half)
+        even = rows.owners.even
+        if even is not None:
+            groups = (even.stop - even.start, -1, *rows.coefs.shape[1:])
+            coefs, sizes = rows.coefs.view(groups), size.view(groups)
+            lines = zip(self.slope_mean[:, even, None], self.slope_half[:, even, None], strict=True)
+            parts = [torch.addcmul(coefs * mean, sizes, half).flatten(0, 1) for mean, half in lines]
+            return self.activation.scattered(parts, rows), const
         parts = [torch.empty_like(rows.coefs) for _ in self.activation.taps]
         for i, a, b in rows.owners.runs:
             for k, part in enumerate(parts):
                 torch.mul(rows.coefs[a:b], self.slope_mean[k, i], out=part[a:b])
                 part[a:b].addcmul_(size[a:b], self.slope_half[k, i])
-        const = dot(rows, rows.coefs, self.intercept_mean) + dot(rows, size, self.intercept_half)
         return self.activation.scattered(parts, rows), const
 
     def _pull_windows(self, rows: Rows) -> tuple[Rows, torch.Tensor]:

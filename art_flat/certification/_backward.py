@@ -17,7 +17,15 @@ from ._rows import Pairing, Rows, laid_out, layout_of
 
 
 def upper_bounds(
-    bounds: Bounds, ball: Ball, index: int, rows: Rows, *, through: bool = True, tight: bool = False
+    bounds: Bounds,
+    ball: Ball,
+    index: int,
+    rows: Rows,
+    *,
+    through: bool = True,
+    tight: bool = False,
+    added: dict[int, torch.Tensor] | None = None,
+    seen: dict[int, torch.Tensor] | None = None,
 ) -> tuple[torch.Tensor, int]:
     """Upper bounds over the ball of linear functions of a node's value.
 
@@ -28,6 +36,9 @@ def upper_bounds(
         rows: Rows A of its value.
         through: Whether to go on through nonlinear steps, or stop at the bounds of their results.
         tight: Whether to find the exact optimum over the region.
+        added: Per node, coefficients (n, height, width, channels) to add to whole rows, one row per sample, whose
+            product with the node's value is known to be ≥ 0.
+        seen: Where to put the coefficients of nonlinear nodes.
 
     Returns:
         Upper bounds on A v, what rounding can do included, shape (r,), and the largest number of coefficients
@@ -42,6 +53,11 @@ def upper_bounds(
             continue
         rows, node = pending.pop(i), bounds.graph.nodes[i]
         largest = max(largest, rows.coefs[0].numel())
+        if added is not None and i in added:
+            whole = rows.whole(layout_of(node.shape))
+            rows = replace(whole, coefs=whole.coefs + added[i], charged=False, merged=True)
+        if seen is not None and isinstance(node.step, Activation):
+            seen[i] = rows.whole(layout_of(node.shape)).coefs
         if _must_be_charged(rows, node.step):
             total = total + _error(rows, bounds.channel_error(i))
         if isinstance(node.step, Input):

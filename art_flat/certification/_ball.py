@@ -45,6 +45,17 @@ class Ball:
         self.error = gamma(self.centre[0].numel(), self.x.dtype) * size
         """What rounding can do to a sum over the input, per unit of a coefficient, laid out."""
 
+    def sample(self, i: int) -> Ball:
+        """The region around one sample."""
+        return self._around(self.x[i : i + 1])
+
+    def repeated(self, n: int) -> Ball:
+        """The region around one sample, n times."""
+        return self._around(self.x.expand(n, *self.x.shape[1:]))
+
+    def _around(self, x: torch.Tensor) -> Ball:
+        return Ball(x, self.delta, self.norm, self.clip)
+
     @property
     def box(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Bounds of each element, shape (n, *shape)."""

@@ -9,10 +9,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._utils.validation import check_delta, check_inputs, check_labels, check_norm
+from .._utils.validation import check_delta, check_inputs, check_labels, check_norm, check_number
 from ..errors import InputError, UnknownNameError
 from ..typing import Norm
 from ._ball import Ball
+from ._branching import branch
 from ._graph import Graph
 from ._kinds import CERTIFICATE_KINDS, CertificateKind, certificate, clean_loss_below
 from ._tracing import trace
@@ -60,6 +61,7 @@ def bounds_in_ball(
     `"interval"`       intervals; so is the loss                                            about 5
     `"crown_interval"` intervals; the loss by linear functions carried backward             about 50
     `"crown"`          linear functions carried backward from each                          hundreds
+    `"branch"`         the same, on parts of the ball split by the signs of ReLU arguments  `seconds` a sample
     ================== ==================================================================== ==================
 
     Each kind is the minimum of itself and the ones before it.
@@ -108,7 +110,7 @@ def bounds_in_ball(
     size = batch_size or max(1, _BATCH_ELEMENTS // sum(math.prod(n.shape) for n in graph.nodes))
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         parts = [
-            _batch(graph, Ball(a.to(dtype), delta, norm, clip), b, kind)
+            _batch(graph, Ball(a.to(dtype), delta, norm, clip), b, kind, seconds)
             for a, b in zip(torch.split(x, size), torch.split(y, size), strict=True)
         ]
     return BallBounds(*(torch.cat(part).to(torch.float64) for part in zip(*parts, strict=True)))
@@ -133,11 +135,14 @@ def loss_increase_in_ball(
 
 
 def _batch(
-    graph: Graph, ball: Ball, labels: torch.Tensor, kind: CertificateKind
+    graph: Graph, ball: Ball, labels: torch.Tensor, kind: CertificateKind, seconds: float | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     found = certificate(graph, ball, labels, kind)
-    increase = found.loss - clean_loss_below(graph, ball.x, labels)
-    return increase.clamp(min=0), found.upper.amax(1)
+    loss, margin = found.loss, found.upper.amax(1)
+    if seconds is not None:
+        of_parts = branch(graph, ball, labels, seconds)
+        loss, margin = torch.fmin(loss, of_parts[0]), torch.fmin(margin, of_parts[1])
+    return (loss - clean_loss_below(graph, ball.x, labels)).clamp(min=0), margin
 
 
 def _checked_norm(value: Any) -> Norm:
@@ -155,6 +160,8 @@ def _check_options(kind: Any, seconds: Any, batch_size: Any, dtype: torch.dtype)
         raise UnknownNameError("kind of certificate", kind, CERTIFICATE_KINDS)
     if (seconds is not None) != (kind == "branch"):
         raise InputError(f'`seconds` is for kind="branch" and needed there; the kind is {kind!r}')
+    if seconds is not None:
+        check_number(seconds, "seconds", "seconds for each sample", above=0.0)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` must be at least 1, got {batch_size}")
     if dtype not in {torch.float32, torch.float64}:

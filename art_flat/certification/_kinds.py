@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 
+from ._backward import upper_bounds
 from ._ball import Ball
 from ._graph import Graph
 from ._intervals import Bounds
@@ -42,7 +43,7 @@ class Certificate:
         self.upper = torch.fmin(self.upper, self._margins(bounds, 1.0, through))
         self.lower = torch.fmax(self.lower, -self._margins(bounds, -1.0, through, tight=False))
         slopes, constant, top = chord_of_loss(self.lower, self.upper)
-        row = self._row(bounds, slopes, through)
+        row = self.row(bounds, slopes, through=through)
         self.loss = torch.fmin(self.loss, loss_from_chord(row, constant, top))
         self.loss = torch.fmin(self.loss, loss_at(self.upper))
 
@@ -52,11 +53,24 @@ class Certificate:
         rows = Rows(sign * self.matrix.reshape(n * others, 1, 1, k), Owners(sample))
         return self._bounds(bounds, rows, through, tight).view(n, others)
 
-    def _row(self, bounds: Bounds, slopes: torch.Tensor, through: bool) -> torch.Tensor:
-        """An upper bound on Σ slopes·m, rounding in the sum of the rows included."""
+    def row(
+        self, bounds: Bounds, slopes: torch.Tensor, *, through: bool = True, **options: Any
+    ) -> torch.Tensor:
+        """An upper bound on Σ slopes·m, rounding in the sum of the rows included.
+
+        Args:
+            bounds: Of every step.
+            slopes: Shape (n, k − 1).
+            through: Whether the row goes through nonlinear steps.
+            **options: Of `upper_bounds`.
+
+        Returns:
+            Shape (n,).
+        """
         n, others, k = self.matrix.shape
         coefs = (slopes[:, None] @ self.matrix).view(n, 1, 1, k)
-        found = self._bounds(bounds, Rows(coefs, Owners(torch.arange(n, device=coefs.device))), through)
+        rows, last = Rows(coefs, Owners(torch.arange(n, device=coefs.device))), len(self.graph.nodes) - 1
+        found, _ = upper_bounds(bounds, self.ball, last, rows, through=through, tight=True, **options)
         logits = torch.maximum(bounds.lower[-1].abs(), bounds.upper[-1].abs())
         size = (slopes[:, None] @ self.matrix.abs()).squeeze(1)
         return found + gamma(others, found.dtype) * (size * logits).sum(1)
@@ -94,7 +108,7 @@ def clean_loss_below(graph: Graph, x: torch.Tensor, labels: torch.Tensor) -> tor
     weights = (margins - top[:, None]).exp()
     total = (-top).exp() + weights.sum(1)
     slopes = weights / total[:, None]
-    row = found._row(interval_bounds(graph, point), -slopes, through=True)
+    row = found.row(interval_bounds(graph, point), -slopes)
     loss, at = top + total.log(), (slopes * margins).sum(1)
     slack = gamma(margins.shape[1], x.dtype) * (2 + 2 * top + loss + (slopes * margins.abs()).sum(1))
     return loss - at - row - slack

@@ -13,6 +13,8 @@ from ._intervals import Bounds
 from ._rounding import gamma, rounded_down, rounded_up
 from ._rows import Owners, Rows, as_shape, laid_out, layout_of
 
+Known = dict[int, tuple[torch.Tensor, torch.Tensor]]
+"""Lower and upper bounds of nodes' values, shape (n, *shape)."""
 ELEMENTS = 1 << 18
 """Coefficients that are in work at a time: few enough for a processor's cache, enough to fill it."""
 
@@ -22,12 +24,21 @@ def interval_bounds(graph: Graph, ball: Ball) -> Bounds:
     return _forward(graph, ball, sharpen=False)
 
 
-def sharpened_bounds(graph: Graph, ball: Ball) -> Bounds:
-    """Bounds of every step, with backward rows for each argument of a nonlinear step that intervals leave open."""
-    return _forward(graph, ball, sharpen=True)
+def sharpened_bounds(graph: Graph, ball: Ball, known: Known | None = None) -> Bounds:
+    """Bounds of every step, with backward rows for each argument of a nonlinear step that intervals leave open.
+
+    Args:
+        graph: The net.
+        ball: The region.
+        known: Bounds of nodes' values that hold on the part of the region that is of interest.
+
+    Returns:
+        The bounds.
+    """
+    return _forward(graph, ball, sharpen=True, known=known)
 
 
-def _forward(graph: Graph, ball: Ball, *, sharpen: bool) -> Bounds:
+def _forward(graph: Graph, ball: Ball, *, sharpen: bool, known: Known | None = None) -> Bounds:
     bounds = Bounds(graph)
     for i, node in enumerate(graph.nodes):
         if isinstance(node.step, Input):
@@ -37,6 +48,8 @@ def _forward(graph: Graph, ball: Ball, *, sharpen: bool) -> Bounds:
         if isinstance(node.step, Activation) and sharpen:
             _sharpen(bounds, ball, i, node.step)
         bounds.append(node)
+        if known is not None and i in known:
+            bounds.tighten(i, *known[i])
         if isinstance(node.step, Activation):
             bounds.relax(i)
     return bounds

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
+from art_flat._errors import UnsupportedLayerError
 from certification_cases import build, samples
 from torch import nn
 
-from art_flat._errors import UnsupportedLayerError
 from art_flat.certification import (
     _activation,
     _backward,
