@@ -33,14 +33,15 @@ class Certificate:
         self.loss = ball.x.new_full((n,), torch.inf)
         """Upper bounds of the loss, nats."""
 
-    def improve(self, bounds: Bounds, *, through: bool) -> None:
+    def improve(self, bounds: Bounds, *, through: bool, tight: bool = True) -> None:
         """Lower the bounds by rows of the margins and of the loss.
 
         Args:
             bounds: Of every step.
             through: Whether rows go through nonlinear steps.
+            tight: Whether to find the exact optimum over the region for the margins.
         """
-        self.upper = torch.fmin(self.upper, self._margins(bounds, 1.0, through))
+        self.upper = torch.fmin(self.upper, self._margins(bounds, 1.0, through, tight))
         self.lower = torch.fmax(self.lower, -self._margins(bounds, -1.0, through, tight=False))
         slopes, constant, top = chord_of_loss(self.lower, self.upper)
         row = self.row(bounds, slopes, through=through)
@@ -85,9 +86,10 @@ def certificate(graph: Graph, ball: Ball, labels: torch.Tensor, kind: Certificat
     found = Certificate(graph, ball, labels)
     bounds = interval_bounds(graph, ball)
     found.improve(bounds, through=False)
+    full = kind in {"crown", "branch"} and bool(graph.activations)
     if kind != "interval":
-        found.improve(bounds, through=True)
-    if kind in {"crown", "branch"} and graph.activations:
+        found.improve(bounds, through=True, tight=not full)
+    if full:
         found.improve(sharpened_bounds(graph, ball), through=True)
     return found
 
