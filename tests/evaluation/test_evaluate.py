@@ -259,7 +259,12 @@ def test_folder_round_trip(digits, tmp_path):
     out = tmp_path / "run"
     results = af.evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, out=out, shard_size=10)
     tables = {"models.parquet", "clean", "certified", "adversarial"}
-    assert {p.name for p in out.iterdir()} == tables | {"config.toml", "manifest.json", "summary.csv"}
+    assert {p.name for p in out.iterdir()} == tables | {
+        "config.toml",
+        "manifest.json",
+        "summary.csv",
+        "fingerprints.safetensors",
+    }
     assert len(list((out / "adversarial").iterdir())) == 2 * 3 * 3
     loaded = af.Results.load(out)
     for table in TABLES:
