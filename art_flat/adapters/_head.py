@@ -125,7 +125,7 @@ def find_head(
     linear = [call for call in calls if isinstance(call.layer, nn.Linear)]
     chosen = linear if named is None else [call for call in linear if call.layer is named]
     if not chosen:
-        raise HeadNotFoundError(_not_called(title, name, calls))
+        raise HeadNotFoundError(_not_called(title, name, calls, _quantised(model)))
     call = chosen[-1]
     flaw = _flaw(call, calls, output, nb_classes)
     if flaw is None:
@@ -329,11 +329,13 @@ def _injecting(layer: nn.Module, features: Tensor) -> Iterator[None]:
         handle.remove()
 
 
-def _not_called(title: str, name: str | None, calls: list[Call]) -> str:
+def _not_called(title: str, name: str | None, calls: list[Call], quantised: list[str]) -> str:
     if name is not None:
         linear = [call.name for call in calls if isinstance(call.layer, nn.Linear)]
         called = f"it calls {_listed(linear)}" if linear else "it calls no nn.Linear"
         return f"{title} does not call the layer {name!r} in a forward pass; {called}"
+    if quantised and not calls:
+        return f"no linear head in {title}: the weights of {_listed(quantised)} are quantised; give the float model"
     if not calls:
         return (
             f"no linear head in {title}: no layer with weights was seen to be called; a scripted model (or, "
@@ -346,6 +348,11 @@ def _not_called(title: str, name: str | None, calls: list[Call]) -> str:
         if packed
         else 'Pass head="name" to adapt().'
     )
+
+
+def _quantised(model: nn.Module) -> list[str]:
+    linear = [(n, type(m)) for n, m in model.named_modules() if hasattr(m, "out_features")]
+    return [name for name, cls in linear if ".quantized." in cls.__module__]
 
 
 def _listed(names: list[str], n: int = 5) -> str:

@@ -158,6 +158,22 @@ def test_wrong_heads_are_refused_for_the_right_reason():
 
 
 @pytest.mark.filterwarnings("ignore")
+def test_quantised_heads_are_refused_and_quantised_bodies_are_not():
+    """Dynamic quantisation of the body leaves W φ + b as it is; in the head, W has no float values."""
+
+    def quantised(model):
+        return torch.ao.quantization.quantize_dynamic(model, {nn.Linear}, torch.qint8)
+
+    body = nn.Sequential(nn.Linear(6, 8), nn.ReLU())
+    with pytest.raises(
+        HeadNotFoundError, match=r"weights of '0\.0', '1' are quantised; give the float model"
+    ):
+        adapted(quantised(nn.Sequential(body, nn.Linear(8, 3))))
+    net, x = adapted(nn.Sequential(quantised(body), nn.Linear(8, 3))), torch.rand(4, 6)
+    torch.testing.assert_close(net.features(x) @ net.head.weight.T + net.head.bias, net.logits(x))
+
+
+@pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("make", [torch.jit.script, lambda m: torch.jit.trace(m, torch.rand(1, 4))])
 def test_scripted_and_traced_models_are_refused_in_words(make):
     whole = make(nn.Sequential(nn.Flatten(), nn.Linear(4, 3)))
