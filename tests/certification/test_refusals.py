@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from art_flat._errors import InputError, UnknownNameError, UnsupportedLayerError
 from certification_cases import build, samples
 from torch import nn
 
 from art_flat.certification import bounds_in_ball, trace
+from art_flat.errors import InputError, UnknownNameError, UnsupportedLayerError
 
 
 def with_layer(layer):

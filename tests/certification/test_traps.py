@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from art_flat._errors import UnsupportedLayerError
 from certification_cases import build, samples
 from torch import nn
 
@@ -20,6 +19,7 @@ from art_flat.certification._ball import Ball
 from art_flat.certification._intervals import Bounds
 from art_flat.certification._relaxation import Maximum
 from art_flat.certification._rows import Owners, Rows
+from art_flat.errors import UnsupportedLayerError
 
 CLIP = (torch.tensor(0.0), torch.tensor(1.0))
 

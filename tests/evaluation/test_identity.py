@@ -6,10 +6,10 @@ import sys
 import numpy as np
 import pytest
 import torch
-from art_flat._errors import StoreError
 from torch import nn
 
 import art_flat as af
+from art_flat.errors import StoreError
 from art_flat.evaluation.merging import merge
 from art_flat.evaluation.probing import fingerprint
 from art_flat.models import as_classifier
