@@ -21,6 +21,7 @@ from .._utils.validation import check_inputs
 from ..errors import InputError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, LipschitzCost, LipschitzKind, lipschitz_constant, lipschitz_cost
 from ..typing import Norm
+from ._ball_bounds import BoundableNet
 from ._preprocessing import Preprocessing
 from ._state import preserved, preserved_attributes
 from .base import Adapter, Recipe
@@ -172,6 +173,9 @@ class ArtAdapter(Adapter):
                 return lipschitz_cost(module, sample)
         except (UnsupportedEstimatorError, RuntimeError):  # the derivation itself reports the reason
             return super().lipschitz_cost()
+
+    def _boundable(self, module: nn.Module) -> BoundableNet:
+        return BoundableNet(module, *(self.preprocessing.mean_and_std(self.input_shape) or (None, None)))
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[list[str]]:

@@ -47,10 +47,12 @@ class Layers(NamedTuple):
         """Everything before the head, from inputs (n, ...) to features (n, d), as ordinary layers."""
         parts: list[nn.Module] = [nn.Flatten()]
         for weight, bias in self.hidden:
-            linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
-            linear.weight, linear.bias = _fixed(weight), _fixed(bias)
-            parts += [linear, ACTIVATIONS[self.activation]()]
+            parts += [_linear(weight, bias), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*parts)
+
+    def as_sequential(self) -> nn.Module:
+        """All layers, from inputs (n, ...) to logits (n, k), as ordinary ones."""
+        return nn.Sequential(self.extractor(), _linear(self.head.weight, self.head.bias))
 
 
 class Perceptron(nn.Module):
@@ -100,6 +102,12 @@ def flat(x: Tensor, preprocessing: Preprocessing) -> Tensor:
         Rows, float64, shape (n, d).
     """
     return preprocessing(x.to(torch.promote_types(x.dtype, torch.float32))).flatten(1).to(torch.float64)
+
+
+def _linear(weight: Tensor, bias: Tensor) -> nn.Linear:
+    linear = nn.Linear(weight.shape[1], weight.shape[0], dtype=weight.dtype)
+    linear.weight, linear.bias = _fixed(weight), _fixed(bias)
+    return linear
 
 
 def _fixed(tensor: Tensor) -> nn.Parameter:

@@ -94,6 +94,31 @@ class Preprocessing:
             factor *= float(np.max(1 / np.abs(np.asarray(operation.std, dtype=np.float64))))
         return factor
 
+    def mean_and_std(self, input_shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray] | None:
+        """Mean and standard deviation that are the whole of the preprocessing, x ↦ (x − mean) / std.
+
+        Args:
+            input_shape: Shape of one sample.
+
+        Returns:
+            Both in units of `clip_values`, float64, broadcasting over one sample; None if there is no preprocessing.
+
+        Raises:
+            UnsupportedEstimatorError: If there is a defence beside them.
+        """
+        mean, std = np.zeros(1), np.ones(1)
+        sample = np.zeros((1, *input_shape), dtype=np.float32)
+        for operation in self._steps():
+            if not isinstance(operation, (StandardisationMeanStd, StandardisationMeanStdPyTorch)):
+                raise UnsupportedEstimatorError(
+                    f"no bounds over a ball are known of the preprocessing defence {type(operation).__name__}; leave "
+                    "it out to certify the model behind it"
+                )
+            pair = (np.asarray(to_numpy(v)) for v in (operation.mean, operation.std))
+            next_mean, next_std = (np.asarray(v, np.float64)[0] for v in _broadcast(sample, *pair))
+            mean, std = mean + std * next_mean, std * next_std
+        return (mean, std) if self._steps() else None
+
     def parameters(self) -> Iterator[tuple[str, Any]]:
         """The parameters of every operation, to be hashed.
 
@@ -108,6 +133,12 @@ class Preprocessing:
 
     def _steps(self) -> list[Preprocessor]:
         return [operation for operation in self._operations if operation.apply_predict]
+
+
+def _broadcast(sample: np.ndarray, mean: np.ndarray, std: np.ndarray) -> list[np.ndarray]:
+    # ART leaves a single number without axes
+    shaped = broadcastable_mean_std(sample, mean, std)
+    return [v.reshape((1,) * (sample.ndim - v.ndim) + v.shape) for v in map(np.asarray, shaped)]
 
 
 def _is_differentiable(operation: Preprocessor) -> bool:

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from .. import functional
+from .. import certification, functional
 from .._utils.arrays import like, n_samples
 from .._utils.validation import check_definition, check_inputs, check_labels
 from ..errors import StoreError, UnsupportedEstimatorError
 from ..functional._logits import frobenius_norm, squared_row_distances
 from ..typing import DEFINITIONS
+from ._ball_bounds import BoundableNet, InputBallBounds, same_logits, trace_net
 from ._batches import Results, check_batch_size, default_batch_size, map_batches
 from .outputs import Head as Head
 from .outputs import Outputs as Outputs
@@ -30,6 +31,7 @@ from .outputs import clip_pair
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from ..certification import CertificateKind, Graph
     from ..functional import LipschitzBound, LipschitzKind
     from ..typing import Array, Definition, Norm
 
@@ -74,6 +76,7 @@ class Adapter(ABC):
         self.dtype = dtype
         self.made_by: Recipe | None = None
         self._batch_size = default_batch_size(self.input_shape)
+        self._traced: tuple[tuple[str, ...], Graph] | None = None  # the state it was traced in, and the graph
 
     # What a subclass writes
 
@@ -354,7 +357,112 @@ class Adapter(ABC):
 
         return dict(zip(names, self._columns(x, columns, batch_size), strict=True))
 
+    def bounds_in_ball(
+        self,
+        x: Array,
+        y: Array,
+        *,
+        delta: float,
+        norm: Norm = "Linf",
+        kind: CertificateKind = "crown",
+        seconds: float | None = None,
+        batch_size: int | None = None,
+    ) -> InputBallBounds:
+        """What is certain of the loss and of the label over the ball ‖ξ − x‖ ≤ δ within the clip range.
+
+        The bounds hold for the model in real arithmetic and in eval mode, head and mean/std preprocessing
+        included; what rounding does to the bounds themselves is added to them.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            y: Labels, class indices (n,) or one-hot rows (n, k).
+            delta: Radius δ > 0, units of `clip_values`.
+            norm: `"Linf"`, `"L2"` or `"L1"`.
+            kind: `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, each the minimum of itself and the
+                cheaper ones before it; see `art_flat.certification.bounds_in_ball`.
+            seconds: For `"branch"`, and needed there: time for each sample.
+            batch_size: Samples at a time; None for as many as memory allows.
+
+        Returns:
+            Bounds per sample on the loss increase (nats) and on the worst margin (logits), and where the label is
+            kept; float64, in the kind of array that `x` is.
+
+        Raises:
+            InputError: If an argument cannot be used, or the norm is L0.
+            UnknownNameError: If there is no such kind or norm.
+            UnsupportedEstimatorError: If a preprocessing defence cannot be bounded.
+            UnsupportedLayerError: If a layer cannot be bounded; the error names it.
+        """
+        inputs = self._checked(x)
+        labels, graph = check_labels(y, len(inputs), self.nb_classes), self._graph(inputs[:2])
+        found = certification.bounds_in_ball(
+            graph, inputs.to(graph.device), labels.to(graph.device), delta=delta, norm=norm, kind=kind,
+            clip_values=self.clip_values, seconds=seconds, batch_size=batch_size,
+        )  # fmt: skip
+        return InputBallBounds(like(found.loss_increase, x), like(found.worst_margin, x))
+
+    def loss_increase_in_ball(
+        self,
+        x: Array,
+        y: Array,
+        *,
+        delta: float,
+        norm: Norm = "Linf",
+        kind: CertificateKind = "crown",
+        seconds: float | None = None,
+        batch_size: int | None = None,
+    ) -> Array:
+        """Upper bounds on the largest increase of the loss, max ℓ(ξ, y) − ℓ(x, y) over ‖ξ − x‖ ≤ δ.
+
+        Args:
+            x: Samples, shape (n, *input_shape).
+            y: Labels, class indices (n,) or one-hot rows (n, k).
+            delta: Radius δ > 0, units of `clip_values`.
+            norm: `"Linf"`, `"L2"` or `"L1"`.
+            kind: How to find the bounds; see `bounds_in_ball`.
+            seconds: For `"branch"`: time for each sample.
+            batch_size: Samples at a time.
+
+        Returns:
+            Bounds ≥ 0, nats, float64, shape (n,); NaN or +inf where there is none.
+
+        Raises:
+            InputError: As for `bounds_in_ball`, like the other errors.
+        """
+        return self.bounds_in_ball(
+            x, y, delta=delta, norm=norm, kind=kind, seconds=seconds, batch_size=batch_size
+        ).loss_increase
+
     # How that is done
+
+    def _graph(self, samples: Tensor) -> Graph:
+        """The graph of the model as it is now, traced again only if the model has changed.
+
+        Args:
+            samples: A few inputs on which the graph must give the model's logits.
+
+        Returns:
+            The graph, float64, on the model's device.
+
+        Raises:
+            UnsupportedEstimatorError: If there are no bounds for the estimator.
+        """
+        state, logits = tuple(self.identity().values()), self.outputs(samples).logits
+        known = self._traced
+        if known is None or known[0] != state or not same_logits(known[1], samples, logits):
+            known = (state, self._trace())
+            if not same_logits(known[1], samples, logits):
+                raise UnsupportedEstimatorError(
+                    f"no bounds over a ball for {self!r}: its layers give other logits than the estimator; a hook, "
+                    "or arithmetic in a type with few digits, changes them. Certify with a Lipschitz constant that "
+                    "you know"
+                )
+            self._traced = known
+        return known[1]
+
+    def _trace(self) -> Graph:
+        """The graph of the model as it is now; from the module unless a subclass knows better."""
+        return trace_net(BoundableNet(self.as_module()), self.input_shape)
 
     @property
     def _last_head(self) -> Head:

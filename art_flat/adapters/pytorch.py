@@ -12,8 +12,10 @@ from torch import Tensor, nn
 
 from .._utils.arrays import to_tensor
 from .._utils.random import seeded_rng
+from ..certification import Graph
 from ..errors import ArtFlatError, UnsupportedEstimatorError
 from ._art import ArtAdapter
+from ._ball_bounds import trace_net, up_to_head
 from ._head import FoundHead, find_head, is_probing
 from ._network import Network, prepare
 from ._state import module_attributes_kept, uncompiled
@@ -159,6 +161,11 @@ class PyTorchAdapter(ArtAdapter):
     def _extractor(self) -> tuple[nn.Module, str | None]:
         name = self._network.found.name  # none if the model is the head itself
         return (self.estimator.model, name) if name else (nn.Identity(), None)
+
+    def _trace(self) -> Graph:
+        model, found = self.estimator.model, self._network.read()
+        with module_attributes_kept(self._changeable()):
+            return trace_net(self._boundable(up_to_head(model, found)), self.input_shape)
 
     def _weights(self) -> Mapping[str, Any]:
         state: Mapping[str, Any] = self.estimator.model.state_dict()

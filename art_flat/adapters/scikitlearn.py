@@ -13,8 +13,10 @@ from sklearn.neural_network import MLPClassifier
 from torch import Tensor, nn
 
 from .._utils.arrays import to_tensor
+from ..certification import Graph
 from ..errors import InputError, UnsupportedEstimatorError
 from ._art import ArtAdapter
+from ._ball_bounds import trace_net
 from ._perceptron import Layers, Perceptron, flat
 from .base import Head, Outputs
 
@@ -77,6 +79,9 @@ class _ScikitlearnAdapter(ArtAdapter):
 
     def _extractor(self) -> tuple[nn.Module, str | None]:
         return self._layers().extractor(), None
+
+    def _trace(self) -> Graph:
+        return trace_net(self._boundable(self._layers().as_sequential().eval()), self.input_shape)
 
     def _changeable(self) -> None:
         return None
