@@ -21,7 +21,9 @@ from ._view import View
 
 _COLUMNS = ("sample", "loss", "log_kappa", "confidence", "label", "distance")
 _FOREIGN = 2.0
-"""Rows further than so many δ from every sample are no iterates: some attacks send probe images."""
+"""Rows further than so many δ from every sample are not iterates: some attacks send probe images."""
+_ROUNDING = 2.0**-22
+"""Change of an element, relative to the range or the value, that rescaling in float32 can cause."""
 
 
 class Ridge(NamedTuple):
@@ -72,18 +74,19 @@ class Recorder:
         nothing = torch.full((len(y),), torch.nan, dtype=torch.float64, device=x.device)
         self.ridge = Ridge(nothing, nothing.clone())
         self._crossed = torch.zeros(len(y), dtype=torch.bool, device=x.device)
+        self._has_moved = torch.zeros_like(self._crossed)
         self._last = Outputs(clean.logits.double().clone(), clean.features.double().clone())
-        self.everything(clean, torch.zeros_like(nothing))
+        self.record_all(clean, torch.zeros_like(nothing))
 
     @torch.no_grad()
-    def everything(self, outputs: Outputs, distance: torch.Tensor) -> None:
+    def record_all(self, outputs: Outputs, distance: torch.Tensor) -> None:
         """Record one row for every sample, in order."""
         samples = torch.arange(len(self.y), device=self.y.device)
         self._record(outputs, Match(samples, distance, torch.ones_like(samples, dtype=torch.bool)))
 
     @torch.no_grad()
     def see(self, points: torch.Tensor, outputs: Outputs) -> None:
-        """Record the rows of one forward pass.
+        """Record the rows of one forward pass; a batch of clean points that no pass has changed yet is step 0 again.
 
         Args:
             points: What was given to the model, in clip units, shape (m, ...).
@@ -95,9 +98,20 @@ class Recorder:
             if not bool(own.all()):
                 self.foreign += int((~own).sum())
                 match, outputs = Match(*(t[own] for t in match)), Outputs(*(t[own] for t in outputs))
+                points = points[own]
         self.sure &= match.sure.all()
-        if len(match.samples):
+        if len(match.samples) and not self._repeats_step_0(points, match.samples):
             self._record(outputs, match)
+
+    def _repeats_step_0(self, points: torch.Tensor, samples: torch.Tensor) -> bool:
+        # of the batch as a whole: a sample with zero gradient stays at its clean point while others move
+        clean = self.matcher.x[samples]
+        scale = clean.abs().clamp_min(float(self.range[1].max() - self.range[0].min()))
+        unchanged = ((points - clean).abs() <= _ROUNDING * scale).flatten(1).all(dim=1)
+        repeats = bool((unchanged & ~self._has_moved[samples]).all())
+        if not repeats:
+            self._has_moved[samples] = True
+        return repeats
 
     def _record(self, outputs: Outputs, match: Match) -> None:
         logits, features = outputs.logits.double(), outputs.features.double()

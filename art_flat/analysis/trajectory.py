@@ -26,12 +26,11 @@ from ..functional.bounds import feature_radius
 from ..typing import Definition
 from ._inputs import prepared
 from ._recorder import _FOREIGN, Recorder, RecordingAdapter
+from ._valley import measure_valleys
 
 if TYPE_CHECKING:
     from ..typing import Array
 
-CONFIDENT = 0.9
-"""Probability from which a prediction counts as confident, as in the summary of an evaluation."""
 FLAT_EPSILON = 0.1
 """Rise of the loss, in nats, that ends a flat region unless told otherwise."""
 
@@ -90,8 +89,10 @@ class Trajectories:
     def frame(self) -> pd.DataFrame:
         """Everything seen, one row per sample and step.
 
-        Step 0 is the clean point, the last step the point that the attack returned, and between them lies every
-        pass of the sample through the model, candidates that the attack rejected included.
+        Step 0 is the clean point and the last step the point that the attack returned. Between them is every pass of
+        the sample through the model, candidates that the attack rejected included, from the first one that changed
+        a sample of its batch: under gradient ascent from the clean point, step t is the point after t updates.
+        Under ascent from a random start, step 1 is that start.
 
         Returns:
             Columns `sample, step, loss` (nats)`, kappa, log_kappa` (nats, in `definition`)`, confidence` (max p)`,
@@ -235,60 +236,15 @@ def trace_attack(
         seed=seed,
         clean=clean,
     )
-    recorder.everything(result.outputs, torch.as_tensor(result.distance, dtype=torch.float64).to(net.device))
+    recorder.record_all(result.outputs, torch.as_tensor(result.distance, dtype=torch.float64).to(net.device))
     steps = recorder.frame()
-    samples = _measure(net, recorder, labels, clean, result, steps, flat_epsilon)
+    radii = [_flat_radius(net, outputs, flat_epsilon) for outputs in (clean, result.outputs)]
+    height, bound = map(to_numpy, recorder.ridge)
+    samples = measure_valleys(
+        steps, to_numpy(labels), to_numpy(result.success), (height, bound), (radii[0], radii[1])
+    )
     exact = bool(recorder.sure) and (fixed is None or fixed < recorder.matcher.smallest_half)
     return Trajectories(result, steps, samples, definition, flat_epsilon, exact, recorder.foreign)
-
-
-def _measure(
-    net: Adapter,
-    recorder: Recorder,
-    labels: torch.Tensor,
-    clean: Outputs,
-    result: AttackResult,
-    steps: pd.DataFrame,
-    flat_epsilon: float,
-) -> pd.DataFrame:
-    y = to_numpy(labels)
-    groups = steps.groupby("sample")
-    first, last = groups.first(), groups.last()
-    log_kappa = steps["log_kappa"].fillna(-np.inf)
-    peak = steps.loc[log_kappa.groupby(steps["sample"]).idxmax()].set_index("sample")
-    wrong = (steps["label"] != y[steps["sample"]]) & (steps["label"] >= 0)
-    flips = steps[wrong].groupby("sample")["step"].min()
-    flatter = steps["log_kappa"].to_numpy() < first["log_kappa"].to_numpy()[steps["sample"]]
-    inside = wrong & (steps["confidence"] >= CONFIDENT) & flatter
-    wrong_end = (last["label"].to_numpy() != y) & (last["label"].to_numpy() >= 0)
-    ends = {"clean": first["log_kappa"], "peak": peak["log_kappa"], "end": last["log_kappa"]}
-    height, bound = (to_numpy(t) for t in recorder.ridge)
-    right = first["label"].to_numpy() == y
-    samples = pd.DataFrame(
-        {
-            "sample": np.arange(len(y)),
-            "true_label": y,
-            "right_clean": right,
-            "success": to_numpy(result.success),
-            "n_steps": groups.size().to_numpy(),
-            **{f"kappa_{k}": np.exp(v.to_numpy()) for k, v in ends.items()},
-            **{f"log_kappa_{k}": v.to_numpy() for k, v in ends.items()},
-            "peak_step": peak["step"].to_numpy(),
-            "flip_step": flips.reindex(first.index).astype("Int64").to_numpy(dtype=object, na_value=None),
-            "end_over_peak": np.exp((ends["end"] - ends["peak"]).to_numpy()),
-            "end_over_clean": np.exp((ends["end"] - ends["clean"]).to_numpy()),
-            "confidence_wrong": np.where(wrong_end, last["confidence"], np.nan),
-            "valley_steps": inside.groupby(steps["sample"]).sum().to_numpy(),
-            "uncanny": inside.groupby(steps["sample"]).last().to_numpy(),
-            "ridge_height": height,
-            "ridge_bound": bound,
-            "ridge_over_bound": height / bound,
-            "flat_radius_clean": _flat_radius(net, clean, flat_epsilon),
-            "flat_radius_end": _flat_radius(net, result.outputs, flat_epsilon),
-            "distance": last["distance"].to_numpy(),
-        }
-    )
-    return samples.astype({"flip_step": "Int64"})
 
 
 def _flat_radius(net: Adapter, outputs: Outputs, epsilon: float) -> np.ndarray:
