@@ -10,20 +10,20 @@ from typing import Any
 
 from rich.console import Console
 
-from ..evaluation.progress import Say, shown
+from ..evaluation.progress import Notify, progress_display
 
 Step = Callable[[int, int, float], None]
 
 
 @contextlib.contextmanager
-def training_progress(console: Console) -> Iterator[tuple[Step, Say]]:
+def training_progress(console: Console) -> Iterator[tuple[Step, Notify]]:
     """A bar with the loss on a terminal; elsewhere a line twice a minute.
 
     Yields:
         What to call after a step, and what to call with a line to be shown.
     """
-    with shown(console, "training", "steps") as (update, say):
-        yield lambda step, total, loss: update(step, total, f"loss {loss:.3f}"), say
+    with progress_display(console, "training", "steps") as (update, notify):
+        yield lambda step, total, loss: update(step, total, f"loss {loss:.3f}"), notify
 
 
 @contextlib.contextmanager

@@ -316,21 +316,26 @@ def _attack(
     compute: Compute,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    done = failures = 0
+    done = failures = recorded = 0
 
     def report(unit: Unit | CleanUnit, failed: bool) -> None:
         nonlocal done, failures
         done, failures = done + 1, failures + failed
         tell(unit, None)
 
+    def report_recorded(unit: Unit | CleanUnit, failed: bool) -> None:
+        nonlocal recorded
+        recorded += 1
+        report(unit, failed)
+
     def tell(finished: Unit | CleanUnit | None, begins: Unit | CleanUnit | None) -> None:
         if progress is not None:
             unit, current = (u if isinstance(u, Unit) else None for u in (finished, begins))
-            progress(Progress(done, len(grid.attacked), failures, unit, current))
+            progress(Progress(done, len(grid.attacked), failures, unit, current, recorded=recorded))
 
     tell(None, None)
     for wave in grid.waves():
-        compute(_missing(wave, store, keep, report), report, lambda unit: tell(None, unit))
+        compute(_missing(wave, store, keep, report_recorded), report, lambda unit: tell(None, unit))
 
 
 def _in_memory(

@@ -1,65 +1,31 @@
-"""How long work shows itself: a bar on a terminal, now and then a line elsewhere, with the time left in both."""
+"""Progress of long runs: a bar on a terminal, a line now and then elsewhere, both with the time left."""
 
 from __future__ import annotations
 
 import contextlib
-import time
+import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from ..errors import InputError
 from .grid import Unit
-from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.progress import Progress as RichProgress
+    from rich.progress import TaskID
+
+Notify = Callable[[str], None]
+
+LOG_INTERVAL_SECONDS = 30.0
+"""Time between two lines where there is no terminal."""
 
 
-Say = Callable[[str], None]
-Update = Callable[..., None]
+class Update(Protocol):
+    """Reports the state of some work."""
 
-SAY_EVERY = 30.0
-"""Seconds between two lines where there is no terminal."""
-
-FOUND_WITHIN = 0.02
-"""Seconds: units at the start of a run that come faster were found in its folder and say nothing of the pace."""
-
-
-class Pace:
-    """The time left, if every unit takes as long as the units done so far in the mean.
-
-    Args:
-        found_within: Units that take less than this many seconds do not count until a slower one has come.
-        clock: Seconds since some fixed moment.
-
-    Examples:
-        >>> now = iter([0.0, 10.0, 20.0, 21.0])
-        >>> pace = Pace(clock=lambda: next(now))
-        >>> pace.tick(0), pace.tick(1), pace.tick(2)
-        (None, None, None)
-        >>> pace.left(5)  # three units of 10 s, one second of the first gone
-        29.0
-    """
-
-    def __init__(self, found_within: float = 0.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._found_within, self._clock = found_within, clock
-        self._start: tuple[float, int] | None = None
-        self._last: tuple[float, int] | None = None
-
-    def tick(self, done: int) -> None:
-        """Note that `done` units are done now; the first call says where the work begins."""
-        now = self._clock()
-        slow = self._last is not None and now - self._last[0] >= self._found_within
-        if self._start is None and slow:
-            self._start = self._last
-        self._last = (now, done)
-
-    def left(self, total: int) -> float | None:
-        """Seconds until `total` units are done, at least 0; None as long as nothing can be said."""
-        if self._start is None or self._last is None or self._last[1] <= self._start[1]:
-            return None
-        each = (self._last[0] - self._start[0]) / (self._last[1] - self._start[1])
-        return max(0.0, each * (total - self._last[1]) - (self._clock() - self._last[0]))
+    def __call__(self, done: int, total: int, remark: str, *, restart: bool = False) -> None:
+        """Report how many of `total` are done; `restart` if nothing was computed for it, so that it sets no pace."""
 
 
 def duration(seconds: float) -> str:
@@ -70,43 +36,53 @@ def duration(seconds: float) -> str:
 
 
 @contextlib.contextmanager
-def shown(console: Console, title: str, unit: str, found_within: float = 0.0) -> Iterator[tuple[Update, Say]]:
+def progress_display(console: Console, title: str, unit: str) -> Iterator[tuple[Update, Notify]]:
     """Show how far some work is.
 
     Args:
-        console: Where to; whether it is a terminal decides the form.
+        console: Output; a terminal gets a bar, anything else lines.
         title: What is being done, before the bar.
         unit: What is counted, in the plural.
-        found_within: See `Pace`.
 
     Yields:
-        What to call with the number done, the total, a remark, and False while the work is only prepared; and what to
-        call with a line to be shown.
+        A function for the state of the work and one for lines to be shown between.
     """
-    pace = Pace(found_within)
-    show = _bar if console.is_terminal else _lines
-    with show(console, title, unit, pace) as update:
+    bar = _rich_progress(console, title, unit)
+    task = bar.add_task(title, total=None, remark="", start=False)
+    log = _log_lines(bar, task, unit)
 
-        def tick(done: int, total: int, remark: str, begun: bool = True) -> None:
-            if begun:
-                pace.tick(done)
-            update(done, total, remark)
+    def update(done: int, total: int, remark: str, *, restart: bool = False) -> None:
+        if restart or not bar.tasks[0].started:
+            bar.reset(task, total=total, completed=done, remark=remark)
+        else:
+            bar.update(task, total=total, completed=done, remark=remark)
+        if not console.is_terminal:
+            log()
 
-        yield tick, lambda text: console.print(text, soft_wrap=True, highlight=False)
+    with bar if console.is_terminal else contextlib.nullcontext():
+        yield update, lambda text: console.print(text, soft_wrap=True, highlight=False)
 
 
 @contextlib.contextmanager
-def run_progress(console: Console) -> Iterator[tuple[Callable[[Progress], None], Say]]:
+def run_progress(console: Console) -> Iterator[tuple[Callable[[Progress], None], Notify]]:
     """Show an evaluation: units done and in all, the attack under way, failures so far, the time left.
 
     Args:
-        console: Where to.
+        console: Output.
 
     Yields:
-        The `progress` callback of `evaluate`, and what to call with a line to be shown.
+        The `progress` callback of `evaluate`, and a function for lines to be shown between.
     """
-    with shown(console, "attacking", "units", FOUND_WITHIN) as (update, say):
-        yield lambda state: update(state.done, state.total, _remark(state), not state.note), say
+    recorded = 0
+    with progress_display(console, "attacking", "units") as (update, notify):
+
+        def show(state: Progress) -> None:
+            nonlocal recorded
+            restart = bool(state.note) or state.recorded > recorded
+            recorded = state.recorded
+            update(state.done, state.total, _remark(state), restart=restart)
+
+        yield show, notify
 
 
 @contextlib.contextmanager
@@ -146,40 +122,11 @@ def _remark(state: Progress) -> str:
     return ", ".join(parts)
 
 
-@contextlib.contextmanager
-def _lines(console: Console, title: str, unit: str, pace: Pace) -> Iterator[Update]:
-    """A line at the beginning, with the first remark, at the end, and at most one every `SAY_EVERY` seconds between."""
-    began = time.monotonic()
-    said: float | None = None
-    remarked = False
-
-    def update(done: int, total: int, remark: str) -> None:
-        nonlocal said, remarked
-        now = time.monotonic()
-        early = said is not None and now - said < SAY_EVERY
-        if early and done < total and (remarked or not remark):
-            return
-        said, remarked = now, remarked or bool(remark)
-        left = pace.left(total) if done < total else None
-        parts = [f"{title}: {done}/{total} {unit}", remark, f"{duration(now - began)} gone"]
-        parts += [] if left is None else [f"about {duration(left)} left"]
-        console.print(", ".join(p for p in parts if p), highlight=False, markup=False, soft_wrap=True)
-
-    yield update
-
-
-@contextlib.contextmanager
-def _bar(console: Console, title: str, unit: str, pace: Pace) -> Iterator[Update]:
+def _rich_progress(console: Console, title: str, unit: str) -> RichProgress:
+    """A bar with the time left at the pace of all steps so far."""
     from rich import progress as rp
     from rich.table import Column
     from rich.text import Text
-
-    class Left(rp.ProgressColumn):
-        """Counts down between two units, which Rich's own column does not."""
-
-        def render(self, task: rp.Task) -> Text:
-            left = pace.left(int(task.total)) if task.total is not None else None
-            return Text("" if left is None or task.finished else f"{duration(left)} left", style="cyan")
 
     class Remark(rp.ProgressColumn):
         """Shortened on a narrow terminal, before anything else is."""
@@ -187,18 +134,44 @@ def _bar(console: Console, title: str, unit: str, pace: Pace) -> Iterator[Update
         def render(self, task: rp.Task) -> Text:
             return Text(task.fields["remark"], no_wrap=True, overflow="ellipsis")
 
-    whole = Column(no_wrap=True)
-    columns = (
-        rp.TextColumn(title), rp.BarColumn(bar_width=None), rp.MofNCompleteColumn(table_column=whole),
-        rp.TextColumn(unit), Left(table_column=whole.copy()), Remark(table_column=Column()),
-    )  # fmt: skip
-    with rp.Progress(*columns, console=console, redirect_stdout=False, redirect_stderr=False) as bar:
-        task = bar.add_task(title, total=None, remark="")
+    return rp.Progress(
+        rp.TextColumn(title),
+        rp.BarColumn(bar_width=None),
+        rp.MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        rp.TextColumn(unit),
+        rp.TimeRemainingColumn(compact=True, table_column=Column(no_wrap=True)),
+        rp.TextColumn("left"),
+        Remark(table_column=Column()),
+        console=console,
+        redirect_stdout=False,
+        redirect_stderr=False,
+        speed_estimate_period=math.inf,
+        disable=not console.is_terminal,
+    )
 
-        def update(done: int, total: int, remark: str) -> None:
-            bar.update(task, total=total, completed=done, remark=remark)
 
-        yield update
+def _log_lines(bar: RichProgress, task: TaskID, unit: str) -> Callable[[], None]:
+    """Print a line at the beginning, with the first remark, at the end, and at intervals between."""
+    began = bar.get_time()
+    logged = -math.inf
+    has_remark = False
+
+    def log() -> None:
+        nonlocal logged, has_remark
+        state, now = bar.tasks[task], bar.get_time()
+        remark = state.fields["remark"]
+        is_first_remark = bool(remark) and not has_remark
+        if now - logged < LOG_INTERVAL_SECONDS and not state.finished and not is_first_remark:
+            return
+        logged, has_remark = now, has_remark or bool(remark)
+        left = None if state.finished else state.time_remaining
+        parts = [f"{state.description}: {state.completed:.0f}/{state.total:.0f} {unit}", remark]
+        parts += [f"{duration(now - began)} gone"] + (
+            [] if left is None else [f"about {duration(left)} left"]
+        )
+        bar.console.print(", ".join(filter(None, parts)), highlight=False, markup=False, soft_wrap=True)
+
+    return log
 
 
 class Progress(NamedTuple):
@@ -213,3 +186,5 @@ class Progress(NamedTuple):
     """The unit that begins now, if one does; which of them workers compute is not told."""
     note: str = ""
     """What is being prepared before the first unit of an attack."""
+    recorded: int = 0
+    """How many of the finished units were read from the results folder instead of computed."""

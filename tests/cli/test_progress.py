@@ -1,13 +1,13 @@
 """The display of long work, on a terminal and elsewhere, with a clock that the test turns."""
 
 import io
+import itertools
 from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from art_flat.evaluation import progress as _progress
-from art_flat.evaluation.progress import Pace, run_progress, shown
+from art_flat.evaluation.progress import progress_display, run_progress
 
 
 class Clock:
@@ -19,33 +19,33 @@ class Clock:
 
 
 @pytest.fixture
-def clock(monkeypatch):
-    clock = Clock()
-    monkeypatch.setattr(_progress, "time", SimpleNamespace(monotonic=clock))
-    monkeypatch.setattr(Pace.__init__, "__defaults__", (0.0, clock))
-    return clock
+def clock():
+    return Clock()
 
 
 def unit(name="art_flat:PGD", norm="Linf", delta=0.1):
     return SimpleNamespace(attack=SimpleNamespace(info=SimpleNamespace(name=name)), norm=norm, delta=delta)
 
 
-def state(done, total, failed=0, of=None, now=None, note=""):
-    return SimpleNamespace(done=done, total=total, failed=failed, unit=of, current=now, note=note)
-
-
-def plain():
-    return Console(file=io.StringIO(), width=160)
-
-
-def terminal(width=160):
-    return Console(
-        file=io.StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False
+def state(done, total, failed=0, of=None, now=None, note="", recorded=0):
+    return SimpleNamespace(
+        done=done, total=total, failed=failed, unit=of, current=now, note=note, recorded=recorded
     )
 
 
+def plain(clock=None):
+    return Console(file=io.StringIO(), width=160, get_time=clock)
+
+
+def terminal(width=160, clock=None):
+    return Console(
+        file=io.StringIO(), width=width, force_terminal=True, color_system=None, legacy_windows=False,
+        get_time=clock,
+    )  # fmt: skip
+
+
 def test_lines_are_few_and_say_everything(clock):
-    console = plain()
+    console = plain(clock)
     with run_progress(console) as (update, _):
         update(state(0, 200))
         for done in range(1, 201):
@@ -60,12 +60,11 @@ def test_lines_are_few_and_say_everything(clock):
     assert lines[-1] == "attacking: 200/200 units, 2 failed, art_flat:A200 Linf 0.1 done, 3:20 gone"
 
 
-def test_the_attack_under_way_is_named_not_the_one_before(digits, monkeypatch):
+def test_the_attack_under_way_is_named_not_the_one_before(digits):
     import art_flat as af
 
-    monkeypatch.setattr(_progress, "SAY_EVERY", 0.0)
     net, x, y = digits
-    console, states = plain(), []
+    console, states = plain(itertools.count(0, 60).__next__), []  # a line for every state
     with run_progress(console) as (update, _):
 
         def both(state):
@@ -92,44 +91,41 @@ def test_the_attack_under_way_is_named_not_the_one_before(digits, monkeypatch):
     assert f"1/2 units, {second} Linf 0.1," in lines[2]
 
 
-def test_units_found_in_the_folder_do_not_make_the_rest_look_fast(clock):
-    pace = Pace(found_within=0.02)
-    pace.tick(0)
-    for done in range(1, 101):
-        clock.now += 0.003
-        pace.tick(done)
-    assert pace.left(104) is None
-    clock.now += 60.0
-    pace.tick(101)
-    assert pace.left(104) == pytest.approx(180.0)
-    clock.now += 50.0
-    assert pace.left(104) == pytest.approx(130.0)  # counts down while a unit is under way
-    clock.now += 500.0
-    assert pace.left(104) == 0.0  # never negative
-    pace.tick(102)
-    clock.now += 0.001  # once the pace is known, a fast unit counts like every other
-    pace.tick(103)
-    assert pace.left(104) == pytest.approx((60 + 550 + 0.001) / 3, rel=1e-6)
+def test_units_read_from_the_folder_do_not_make_the_rest_look_fast(clock):
+    console = plain(clock)
+    with run_progress(console) as (update, _):
+        update(state(0, 104))
+        for done in range(1, 101):
+            clock.now += 0.003
+            update(state(done, 104, recorded=done))
+        for done in (101, 102):
+            clock.now += 60.0
+            update(state(done, 104, of=unit(), recorded=100))
+    assert "102/104 units" in console.file.getvalue()
+    assert "about 2:00 left" in console.file.getvalue()
 
 
 def test_resumed_training_counts_its_own_steps_only(clock):
-    pace = Pace()
-    pace.tick(900)  # the first call says where this process begins
-    clock.now += 5.0
-    pace.tick(905)
-    assert pace.left(1000) == pytest.approx(95.0)
+    console = plain(clock)
+    with progress_display(console, "training", "steps") as (update, _):
+        update(900, 1000, "loss 1.000")  # the first call reports where this process begins
+        for done in range(901, 941):
+            clock.now += 1.0
+            update(done, 1000, "loss 1.000")
+    assert console.file.getvalue().splitlines()[-1].endswith("0:30 gone, about 1:10 left")
 
 
 def test_terminal_shows_a_bar_with_attack_failures_and_time_left(clock):
-    console = terminal()
+    console = terminal(clock=clock)
     with run_progress(console) as (update, say):
-        update(state(0, 4))
-        clock.now += 60.0
-        update(state(1, 4, failed=1, of=unit("mine:first", "L2", None)))
-        update(state(1, 4, failed=1, now=unit("mine:[red]odd[/red]", "L2", None)))
+        update(state(0, 5))
+        for done in (1, 2):
+            clock.now += 60.0
+            update(state(done, 5, failed=1, of=unit("mine:first", "L2", None)))
+        update(state(2, 5, failed=1, now=unit("mine:[red]odd[/red]", "L2", None)))
         say("a line of the attack")
     text = console.file.getvalue()
-    assert "1/4 units" in text
+    assert "2/5 units" in text
     assert "3:00 left" in text
     assert "1 failed, mine:[red]odd[/red] L2" in text  # a name is not markup
     assert "a line of the attack" in text
@@ -137,7 +133,7 @@ def test_terminal_shows_a_bar_with_attack_failures_and_time_left(clock):
 
 
 def test_plain_output_has_no_control_characters(clock):
-    console = plain()
+    console = plain(clock)
     with run_progress(console) as (update, say):
         update(state(0, 1))
         clock.now += 4000.0
@@ -154,7 +150,7 @@ def test_an_error_inside_puts_the_cursor_back():
     console = terminal()
 
     def interrupted():
-        with shown(console, "working", "steps") as (update, _):
+        with progress_display(console, "working", "steps") as (update, _):
             update(1, 2, "")
             raise KeyboardInterrupt
 
@@ -181,11 +177,12 @@ def test_the_runner_reports_every_unit_and_its_failures(digits):
 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_a_narrow_terminal_shortens_the_remark_not_the_numbers(width, clock):
-    console = terminal(width)
+    console = terminal(width, clock)
     with run_progress(console) as (update, _):
         update(state(0, 40))
-        clock.now += 70.0
-        update(state(7, 40, failed=3, now=unit("torchattacks:PGD", delta=8 / 255)))
+        for done in range(1, 8):
+            clock.now += 10.0
+            update(state(done, 40, failed=3, now=unit("torchattacks:PGD", delta=8 / 255)))
     last = console.file.getvalue().split("\x1b[2K")[-1].splitlines()
     assert "attacking" in last[0]
     assert "7/40 units" in last[0]
@@ -195,7 +192,7 @@ def test_a_narrow_terminal_shortens_the_remark_not_the_numbers(width, clock):
 
 
 def test_preparation_is_shown_and_does_not_set_the_pace(clock):
-    console = plain()
+    console = plain(clock)
     with run_progress(console) as (update, _):
         update(state(0, 4, note="preparing"))
         clock.now += 500.0
