@@ -16,6 +16,7 @@ per sample, in the kind of array that `x` is.
 from ._case import AttackNotRunWarning as AttackNotRunWarning
 from ._case import OutsideBallWarning as OutsideBallWarning
 from .certified import RobustnessBracket as RobustnessBracket
+from .certified import certified_accuracy as certified_accuracy
 from .certified import certified_loss_change_robustness as certified_loss_change_robustness
 from .certified import input_radius as input_radius
 from .certified import loss_change_robustness_bracket as loss_change_robustness_bracket
@@ -31,6 +32,7 @@ __all__ = [
     "OutsideBallWarning",
     "RobustnessBracket",
     "adversarial_flatness",
+    "certified_accuracy",
     "certified_loss_change_robustness",
     "input_radius",
     "loss_change_robustness",
