@@ -23,6 +23,9 @@ def adapt(estimator: Any, head: str | None = None) -> Adapter:
         estimator: What to adapt.
         head: Name of the submodule that is the last linear layer; found by itself if None.
 
+    Returns:
+        The adapter; `estimator` itself if it is one.
+
     Raises:
         UnsupportedEstimatorError: If there is no adapter for the estimator, or it cannot be followed.
 
@@ -35,7 +38,7 @@ def adapt(estimator: Any, head: str | None = None) -> Adapter:
     >>> net = adapt(classifier)
     >>> net.head.name, net.head.nb_classes, net.head.nb_features
     ('3', 3, 8)
-    """
+    """  # noqa: DOC202 (the registered functions return)
     known = sorted(c.__name__ for c in adapt.registry if c not in {object, nn.Module, Adapter})
     name = type(estimator).__name__
     raise UnsupportedEstimatorError(

@@ -219,6 +219,9 @@ class Adapter(ABC):
 
         Returns:
             Logits, shape (n, k).
+
+        Raises:
+            InputError: If `x` has another shape than the classifier takes, values outside its clip range, or NaN.
         """
         return self._per_sample(x, lambda out, rows: out.logits, batch_size)
 
@@ -231,6 +234,9 @@ class Adapter(ABC):
 
         Returns:
             Features, shape (n, d).
+
+        Raises:
+            InputError: If `x` has another shape than the classifier takes, values outside its clip range, or NaN.
         """
         return self._per_sample(x, lambda out, rows: out.features, batch_size)
 
@@ -243,6 +249,9 @@ class Adapter(ABC):
 
         Returns:
             Class indices, int64, shape (n,).
+
+        Raises:
+            InputError: If `x` has another shape than the classifier takes, values outside its clip range, or NaN.
         """
         return self._per_sample(x, lambda out, rows: out.logits.argmax(dim=1), batch_size)
 

@@ -151,6 +151,12 @@ def radial_profile(
         UnknownNameError: If there is no such direction.
 
     Source: arXiv 2510.14231, on curvature away from the data manifold.
+
+    >>> from art_flat.testing import example_classifier
+    >>> net, x, y = example_classifier()
+    >>> profile = radial_profile(net, x, y, radii=[0.1, 0.2])
+    >>> sorted(set(profile.frame()["direction"]))
+    ['adversarial', 'class', 'manifold', 'random']
     """
     net, definition = adapt(net), check_definition(definition)
     inputs = prepared(net, x)

@@ -171,6 +171,12 @@ def scale_sweep(
         AttackNotUsableError: If the attack cannot run on this classifier or norm.
 
     Source: arXiv 2510.14231, scaling the last layer.
+
+    >>> from art_flat.testing import example_classifier
+    >>> net, x, y = example_classifier()
+    >>> sweep = scale_sweep(net, "art_flat:PGD(steps=2)", x, y, delta=0.3, scales=[1, 10])
+    >>> sweep.frame()["robust_accuracy"].tolist()  # this attack is not fooled by the scale
+    [0.5, 0.5]
     """
     net, definition = adapt(net), check_definition(definition)
     attack = load_attack(attack) if isinstance(attack, str) else attack

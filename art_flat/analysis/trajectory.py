@@ -215,6 +215,12 @@ def trace_attack(
         AttackNotUsableError: If the attack cannot run on this classifier, norm or target.
 
     Source: the uncanny valley is that of arXiv 2405.16918; relative sharpness as in arXiv 2510.14231.
+
+    >>> from art_flat.testing import example_classifier
+    >>> net, x, y = example_classifier()
+    >>> paths = trace_attack(net, "art_flat:PGD(steps=2, random_start=False)", x, y, delta=0.05)
+    >>> paths.frame().query("sample == 0")["distance"].round(3).tolist()  # clean, after 1 and 2 updates, the result
+    [0.0, 0.05, 0.05, 0.05]
     """
     net, definition, flat_epsilon = adapt(net), check_definition(definition), check_epsilon(flat_epsilon)
     attack = load_attack(attack) if isinstance(attack, str) else attack

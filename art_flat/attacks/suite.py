@@ -40,6 +40,9 @@ def load_suite(name: str) -> list[Attack]:
     Raises:
         UnknownNameError: If there is no such suite.
         ConfigError: If the file cannot be read, or none of its attacks can be used here.
+
+    >>> [attack.name for attack in load_suite("fast")][:2]
+    ['art_flat:PGD(steps=20)', 'art_flat:APGD(steps=20)']
     """
     if name in SUITES:
         text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
@@ -101,6 +104,9 @@ def load_attacks(specs: Any) -> list[Attack]:
 
     Raises:
         InputError: If there is none, or two different ones have the same name.
+
+    >>> [attack.name for attack in load_attacks(["art_flat:PGD(steps=2)", "art_flat:APGD"])]
+    ['art_flat:PGD(steps=2)', 'art_flat:APGD']
     """
     from .suite import SUITES, load_suite  # a suite is made of attacks, so suite imports this module
 

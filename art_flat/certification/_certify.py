@@ -130,6 +130,11 @@ def loss_increase_in_ball(
 
     Returns:
         Bounds ≥ 0, nats, float64, shape (n,).
+
+    >>> net = nn.Sequential(nn.Linear(2, 2, bias=False)).eval()
+    >>> _ = nn.init.eye_(net[0].weight)
+    >>> loss_increase_in_ball(net, torch.tensor([[0.9, 0.1]]), torch.tensor([0]), delta=0.1).shape
+    torch.Size([1])
     """
     return bounds_in_ball(module, x, y, delta=delta, **options).loss_increase
 

@@ -119,6 +119,10 @@ def diagnose(
 
     Raises:
         InputError: If `nets` is given without `x` and `y`, or these are not of the run.
+
+    >>> from art_flat.testing import example_results
+    >>> [finding.id for finding in diagnose(example_results())]
+    ['step-above-radius', 'suspicious-tolerance', 'flat-but-wrong']
     """
     run = Run(results, asked_now=nets or ())
     found = [finding for check in _CHECKS for finding in check(run)]

@@ -114,6 +114,12 @@ def evaluate(
         StoreError: If `out` holds another run, or one of a model that computes something else or is random, or
             cannot be written.
         UnsupportedEstimatorError: If a model cannot be made again in a worker.
+
+    >>> from art_flat.testing import example_classifier
+    >>> net, x, y = example_classifier()
+    >>> results = evaluate(net, x, y, attacks="art_flat:PGD(steps=2)", deltas={"Linf": [0.05, 0.3]})
+    >>> results.summary().query("attack == 'art_flat:PGD(steps=2)'")["robust_accuracy"].tolist()
+    [1.0, 0.5]
     """
     given = dict(config or {})
     run = check_run(

@@ -47,6 +47,19 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
         InputError: If no folder is given.
         StoreError: If a folder holds no results, or results of another run, or of models that compute something else
             or are random; nothing is copied then.
+
+    >>> import tempfile
+    >>> from art_flat.evaluation import evaluate
+    >>> from art_flat.testing import example_classifier
+    >>> net, x, y = example_classifier()
+    >>> options = {"attacks": "art_flat:GaussianNoise", "deltas": {"Linf": [0.05, 0.3]}, "lipschitz": None}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     parts = [f"{folder}/1", f"{folder}/2"]
+    ...     for i, part in enumerate(parts, 1):
+    ...         _ = evaluate(net, x, y, out=part, part=(i, 2), **options)
+    ...     merged = merge(parts, f"{folder}/whole")
+    ...     merged.results.missing_units, merged.damaged
+    (0, [])
     """
     sources = [Store(folder) for folder in dict.fromkeys(map(os.path.abspath, folders))]
     if not sources:

@@ -87,6 +87,9 @@ def wide_resnet28_4(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) 
         Network from (n, 3, h, w) to logits (n, k).
 
     Source: Zagoruyko and Komodakis, "Wide residual networks", BMVC 2016.
+
+    >>> sum(p.numel() for p in wide_resnet28_4().parameters())
+    5849050
     """
     sizes = [16, *(_channels(base, width) for base in (64, 128, 256))]
     with seeded_rng(seed):
@@ -112,6 +115,9 @@ def densenet121(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> n
         Network from (n, 3, h, w) to logits (n, k).
 
     Source: Huang et al., "Densely connected convolutional networks", CVPR 2017.
+
+    >>> sum(p.numel() for p in densenet121().parameters())
+    6956426
     """
     stem = _channels(64, width)
     with seeded_rng(seed):
@@ -134,6 +140,9 @@ def vgg11_bn(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.M
         Network from (n, 3, h, w), at least 32×32 pixels, to logits (n, k).
 
     Source: Simonyan and Zisserman, "Very deep convolutional networks", ICLR 2015.
+
+    >>> sum(p.numel() for p in vgg11_bn().parameters())
+    9231114
     """
     sizes = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
     channels = [size if isinstance(size, str) else _channels(size, width) for size in sizes]

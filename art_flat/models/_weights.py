@@ -29,6 +29,11 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
 
     Raises:
         InputError: If the path does not end in .safetensors.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     save_weights(nn.Linear(2, 2), f"{folder}/weights.safetensors").name
+    'weights.safetensors'
     """
     path = Path(path)
     if path.suffix != ".safetensors":
@@ -58,6 +63,13 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
 
     Raises:
         InputError: If the file is missing, damaged, of another kind, or of another network.
+
+    >>> import tempfile
+    >>> net, copy = nn.Linear(2, 2), nn.Linear(2, 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = load_weights(copy, save_weights(net, f"{folder}/weights.safetensors"))
+    >>> torch.equal(net.weight, copy.weight)
+    True
     """
     path = Path(path).expanduser()
     state = _read(path, trust)

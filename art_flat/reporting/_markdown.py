@@ -26,7 +26,24 @@ from .text import (
 def to_markdown(
     results: Records, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
 ) -> str:
-    """See `Results.to_markdown`."""
+    """The summary as Markdown tables, one per model and norm, with notes, failures and findings under them.
+
+    Args:
+        results: The records of a run.
+        epsilons: Tolerated loss changes in nats; those of the run if None.
+        definition: Which relative sharpness κ is.
+
+    Returns:
+        Text in GitHub's dialect; δ in clip units, κ in nats.
+
+    Raises:
+        InputError: If an ε is negative.
+        UnknownNameError: If there is no such definition.
+
+    >>> from art_flat.testing import example_results
+    >>> to_markdown(example_results()).splitlines()[0]
+    '**model, Linf**'
+    """
     frame = summarise(results, epsilons, definition)
     parts = [f"**{_escaped(line)}**" for line in [*missing_lines(results), *not_run_lines(results)]]
     parts += _listed(error_lines(results))

@@ -39,6 +39,12 @@ def write_report(results: Records, path: str | os.PathLike[str], definition: Def
 
     Raises:
         UnknownNameError: If there is no such definition.
+
+    >>> import tempfile
+    >>> from art_flat.testing import example_results
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_report(example_results(), folder).name
+    'report.html'
     """
     text = render(results, check_definition(definition))
     path = Path(path)

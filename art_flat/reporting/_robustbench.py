@@ -47,7 +47,26 @@ _MEASURED = ("eps", "clean_acc", "autoattack_acc")
 def to_robustbench(
     results: Records, folder: str | os.PathLike[str], info: Mapping[str, Mapping[str, Any]] | None = None
 ) -> list[Path]:
-    """See `Results.to_robustbench`."""
+    """Write the results as RobustBench's `model_info` files, as `Results.to_robustbench` describes.
+
+    Args:
+        results: The records of a run.
+        folder: Destination, as `folder/dataset/norm/model.json`.
+        info: Model → fields that a run cannot know, such as `authors`.
+
+    Returns:
+        The files, one per model, norm and δ.
+
+    Raises:
+        InputError: If a model or field is unknown, or the field is one that is measured.
+        StoreError: If a file is there that art_flat did not write.
+
+    >>> import tempfile
+    >>> from art_flat.testing import example_results
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     [path.name for path in to_robustbench(example_results(), folder)]
+    ['model_0.05.json', 'model_0.3.json']
+    """
     given = _checked_info(results, info or {})
     summary = summarise(results)
     files: dict[Path, dict[str, Any]] = {}

@@ -8,7 +8,18 @@ from ..records import Records
 
 
 def failures(records: Records) -> pd.DataFrame:
-    """One row per reason for which samples failed or were skipped; see `Results.failures`."""
+    """One row per reason for which samples failed or were skipped.
+
+    Args:
+        records: The records of a run.
+
+    Returns:
+        Columns `model, attack, norm, delta` (clip units)`, status, error, n` (samples).
+
+    >>> from art_flat.testing import example_results
+    >>> len(failures(example_results()))
+    0
+    """
     bad = records.adversarial[records.adversarial["status"].isin(["failed", "skipped"])]
     keys = ["model", "attack", "norm", "delta", "status", "error"]
     return bad.groupby(keys, dropna=False, sort=False).size().rename("n").reset_index()

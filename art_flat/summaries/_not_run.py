@@ -24,6 +24,10 @@ def not_run(records: Records) -> pd.DataFrame:
     Returns:
         Columns `model, attack, norm, delta, reason`; `attack` is None where no attack supports the norm, `delta` is
         NaN where the reason holds at every radius. Empty while units are missing.
+
+    >>> from art_flat.testing import example_results
+    >>> len(not_run(example_results()))
+    0
     """
     models = [] if records.missing_units else records.model_names
     attacks, deltas = records.facts["attacks"], records.facts["deltas"]

@@ -14,7 +14,18 @@ from .cells import by_radius
 
 
 def optimality(records: Records) -> pd.DataFrame:
-    """One row per model, attack, source model, norm and δ; see `Results.optimality` for the columns."""
+    """How close each attack comes to the best of all, in distance and in loss.
+
+    Args:
+        records: The records of a run.
+
+    Returns:
+        One row per model, attack, source model, norm and δ; both scores are in [0, 1], see `Results.optimality`.
+
+    >>> from art_flat.testing import example_results
+    >>> float(optimality(example_results())["loss_optimality"].round(2).max())
+    1.0
+    """
     attacks = [a["name"] for a in records.facts["attacks"]]
     rows: list[dict[str, Any]] = []
     for model in records.model_names:

@@ -29,6 +29,10 @@ def summarise(
     Raises:
         InputError: If an ε is negative.
         UnknownNameError: If there is no such definition.
+
+    >>> from art_flat.testing import example_results
+    >>> summarise(example_results(), [0.1])["robust_accuracy"].tolist()  # two attacks and the worst of both
+    [1.0, 0.5, 1.0, 1.0, 1.0, 0.5]
     """
     levels = records.facts["epsilons"] if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
     definition = check_definition(definition)

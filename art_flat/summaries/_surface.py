@@ -27,6 +27,10 @@ def surface(records: Records, epsilons: Sequence[float] | None = None) -> pd.Dat
 
     Raises:
         InputError: If an ε is negative.
+
+    >>> from art_flat.testing import example_results
+    >>> surface(example_results(), [0.1]).columns.tolist()
+    ['model', 'norm', 'delta', 'epsilon', 'n_evaluated', 'certified', 'empirical']
     """
     levels = SURFACE_EPSILONS if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
     columns = ["model", "norm", "delta", "epsilon", "n_evaluated", "certified", "empirical"]

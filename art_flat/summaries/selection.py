@@ -105,5 +105,22 @@ class Selection:
 
 
 def select(records: Records, model: str | None = None, definition: Definition = "paper") -> Selection:
-    """Adversarial points of one model, one per sample; see `Results.selection`."""
+    """Adversarial points of one model, one per sample; see `Results.selection`.
+
+    Args:
+        records: The records of a run.
+        model: Which model; may be left out if there is only one.
+        definition: Which relative sharpness κ is.
+
+    Returns:
+        The selection.
+
+    Raises:
+        InputError: If there is no such model, or several and none was named.
+        UnknownNameError: If there is no such definition.
+
+    >>> from art_flat.testing import example_results
+    >>> select(example_results()).model
+    'model'
+    """
     return Selection(records.of_model(records.only_model(model), check_definition(definition)))

@@ -1,6 +1,8 @@
-"""What an author of an attack plugin needs for tests."""
+"""What an author of an attack plugin needs for tests, and a classifier and a run for examples."""
 
 from .attack_contract import AttackContract as AttackContract
 from .attack_contract import small_problem as small_problem
+from .examples import example_classifier as example_classifier
+from .examples import example_results as example_results
 
-__all__ = ["AttackContract", "small_problem"]
+__all__ = ["AttackContract", "example_classifier", "example_results", "small_problem"]

@@ -70,6 +70,14 @@ def plot_trajectories(
 
     Raises:
         InputError: If there is no such column, or no such trajectory.
+
+    >>> from art_flat.analysis import trace_attack
+    >>> from art_flat.testing import example_classifier
+    >>> net, x, y = example_classifier()
+    >>> paths = trace_attack(net, "art_flat:PGD(steps=2)", x, y, delta=0.05)
+    >>> figure = plot_trajectories(paths.frame(), paths.valley(), quantities=["loss"])
+    >>> figure.axes[0].get_ylabel()
+    'loss ℓ (nats)'
     """
     for quantity in quantities:
         if quantity not in QUANTITIES:
@@ -127,6 +135,13 @@ def plot_scale_sweep(
 
     Raises:
         InputError: If there is no such sweep.
+
+    >>> from art_flat.analysis import scale_sweep
+    >>> from art_flat.testing import example_classifier
+    >>> net, x, y = example_classifier()
+    >>> sweep = scale_sweep(net, "art_flat:PGD(steps=2)", x, y, delta=0.3, scales=[1, 10])
+    >>> [axes.get_ylabel() for axes in plot_scale_sweep(sweep.frame()).axes][1:]
+    ['κ (nats)', 'loss increase (nats)']
     """
     part = only(table, "scale sweep", model=model, attack=attack, norm=norm, delta=delta).sort_values("scale")
     figure, (left, middle, right) = new_figure(10.0, 4.4, ncols=3)
@@ -175,6 +190,13 @@ def plot_radial_profile(rays: pd.DataFrame, *, model: str | None = None, quantit
 
     Raises:
         InputError: If there is no such column or model.
+
+    >>> from art_flat.analysis import radial_profile
+    >>> from art_flat.testing import example_classifier
+    >>> net, x, y = example_classifier()
+    >>> profile = radial_profile(net, x, y, radii=[0.1, 0.2])
+    >>> plot_radial_profile(profile.frame()).axes[0].get_ylabel()
+    'median loss ℓ (nats)'
     """
     if quantity not in ALONG_RAYS:
         raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(ALONG_RAYS)}")

@@ -40,6 +40,11 @@ def plot_attacks(
 
     Raises:
         InputError: If the run has no such model, norm or radius, or ε is negative.
+
+    >>> from art_flat.testing import example_results
+    >>> figure = plot_attacks(example_results())
+    >>> figure.axes[0].get_title()
+    'model, L∞, δ = 0.3'
     """
     model, norm, delta = choose_cell(results, model, norm, delta)
     epsilon = check_epsilon(epsilon)

@@ -56,6 +56,11 @@ def plot_surface(
 
     Raises:
         InputError: If the run has no such model or norm.
+
+    >>> from art_flat.testing import example_results
+    >>> figure = plot_surface(example_results())
+    >>> [axes.get_title() for axes in figure.axes[:2]]
+    ['certified', 'not broken by any attack']
     """
     model, norm = choose_model(results, model), choose_norm(results, norm)
     table = surface(results, epsilons)
@@ -109,6 +114,11 @@ def plot_bracket(
 
     Raises:
         InputError: If the run has no such model or norm, or ε is negative.
+
+    >>> from art_flat.testing import example_results
+    >>> figure = plot_bracket(example_results())
+    >>> figure.axes[0].get_title()
+    'model, ε = 0.1 nats'
     """
     model, norm, epsilon = choose_model(results, model), choose_norm(results, norm), check_epsilon(epsilon)
     table = surface(results, [epsilon])
@@ -143,6 +153,11 @@ def plot_security_curve(
 
     Raises:
         InputError: If the run has no such model or norm.
+
+    >>> from art_flat.testing import example_results
+    >>> figure = plot_security_curve(example_results())
+    >>> figure.axes[0].get_xlabel()
+    'radius δ (L∞, clip units)'
     """
     model, norm = choose_model(results, model), choose_norm(results, norm)
     table = summarise(results)

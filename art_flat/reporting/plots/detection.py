@@ -26,6 +26,11 @@ def plot_detection(table: pd.DataFrame) -> Any:
 
     Raises:
         InputError: If the table has no row or no detector.
+
+    >>> import pandas as pd
+    >>> table = pd.DataFrame({"attack": "art_flat:PGD", "norm": "Linf", "delta": [0.1, 0.2], "stump": [0.8, 0.9]})
+    >>> plot_detection(table).axes[0].get_ylabel()
+    'balanced accuracy'
     """
     part = only(table, "detection", attack=None, norm=None)
     known = {"attack", "norm", "delta", "n", "log_kappa_change", "seed"}

@@ -44,6 +44,11 @@ def plot_samples(
         InputError: If the run has no such model, norm or radius, or no sample of this kind.
         StoreError: If the points were not kept, or are no images.
         UnknownNameError: If there is no such kind.
+
+    >>> from art_flat.testing import example_results
+    >>> figure = plot_samples(example_results(), n=2)
+    >>> [axes.get_ylabel() for axes in figure.axes[::2]]
+    ['clean', 'adversarial', 'difference']
     """
     if kind not in KINDS:
         raise UnknownNameError("kind", kind, KINDS)

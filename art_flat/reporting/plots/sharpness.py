@@ -56,6 +56,11 @@ def plot_kappa(
 
     Raises:
         InputError: If the run has no such model, norm or radius.
+
+    >>> from art_flat.testing import example_results
+    >>> figure = plot_kappa(example_results())
+    >>> figure.axes[0].get_xlabel()
+    'κ at the clean point (nats)'
     """
     table, title = _worst(results, model, norm, delta, attack, definition)
     figure, axes = new_figure(4.6, 4.2)
@@ -98,6 +103,11 @@ def plot_confidence(
 
     Raises:
         InputError: If the run has no such model, norm or radius.
+
+    >>> from art_flat.testing import example_results
+    >>> figure = plot_confidence(example_results())
+    >>> figure.axes[0].get_ylabel()
+    'confidence max p'
     """
     table, title = _worst(results, model, norm, delta, attack, definition)
     figure, axes = new_figure()
@@ -133,6 +143,11 @@ def plot_distributions(
 
     Raises:
         InputError: If the run has no such model, norm or radius.
+
+    >>> from art_flat.testing import example_results
+    >>> figure = plot_distributions(example_results())
+    >>> figure.axes[0].get_xlabel()
+    'loss change Δℓ (nats)'
     """
     model, norm, delta = choose_cell(results, model, norm, delta)
     selection = select(results, model, definition)
