@@ -35,6 +35,10 @@ class ModelConfig(Section):
     """`"package.module:function"`; returns an ART classifier or a torch network of logits."""
     weights: str | None = None
     """Weights file, relative to the configuration file."""
+    mean: float | list[float] | None = None
+    """Of the normalisation (x − mean)/std before a network: a number or one per channel, in units of the inputs."""
+    std: float | list[float] | None = None
+    """Of the same."""
     options: dict[str, Any] = {}
     """Keyword arguments for the factory."""
 
@@ -347,6 +351,8 @@ def _arguments(config: ModelConfig, data: Dataset, folder: Path) -> dict[str, An
         "input_shape": data.x.shape[1:],
         "nb_classes": data.nb_classes,
         "clip_values": data.clip_values,
+        "mean": config.mean,
+        "std": config.std,
         "options": config.options,
         "search_path": folder,
     }

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from ..errors import ConfigError
 from ..training import Adversary, TrainingSettings
 from .config import DataConfig, Delta, ModelConfig, Section, load_data, load_model, read_toml, validated
 
@@ -115,6 +116,10 @@ def train_from_config(
     """
     from ..training import train
 
+    if config.model.mean is not None or config.model.std is not None:
+        raise ConfigError(
+            "model: the network is trained on the inputs unchanged; drop `mean` and `std`, or normalise inside it"
+        )
     data = load_data(config.data, folder)
     test = None if config.test is None else load_data(config.test, folder)
     say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")

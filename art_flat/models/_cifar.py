@@ -23,7 +23,7 @@ class _ResNet(nn.Module):
 
     def __init__(self, base: int, nb_classes: int) -> None:
         super().__init__()
-        self.conv1 = _conv(3, base)
+        self.conv1 = convolution(3, base)
         self.bn1 = nn.BatchNorm2d(base)
         self.relu = nn.ReLU()
         self.layer1 = _stage(base, base, stride=1)
@@ -44,10 +44,10 @@ class _WideBlock(nn.Module):
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
         self.bn1 = nn.BatchNorm2d(before)
-        self.conv1 = _conv(before, after, stride=stride)
+        self.conv1 = convolution(before, after, stride=stride)
         self.bn2 = nn.BatchNorm2d(after)
-        self.conv2 = _conv(after, after)
-        self.shortcut = None if before == after else _conv(before, after, size=1, stride=stride)
+        self.conv2 = convolution(after, after)
+        self.shortcut = None if before == after else convolution(before, after, size=1, stride=stride)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         active = self.bn1(x).relu()
@@ -72,7 +72,7 @@ def resnet18(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.M
     Linear(in_features=64, out_features=10, bias=True)
     """
     with seeded_rng(seed):
-        return _initialise(_ResNet(_channels(64, width), nb_classes))
+        return initialise(_ResNet(_channels(64, width), nb_classes))
 
 
 def wide_resnet28_4(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.Module:
@@ -93,14 +93,14 @@ def wide_resnet28_4(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) 
     """
     sizes = [16, *(_channels(base, width) for base in (64, 128, 256))]
     with seeded_rng(seed):
-        layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=_conv(3, 16))
+        layers: OrderedDict[str, nn.Module] = OrderedDict(conv1=convolution(3, 16))
         for i in range(3):
             blocks = [_WideBlock(sizes[i], sizes[i + 1], stride=1 if i == 0 else 2)]
             blocks += [_WideBlock(sizes[i + 1], sizes[i + 1], stride=1) for _ in range(3)]
             layers[f"group{i + 1}"] = nn.Sequential(*blocks)
         layers["bn"] = nn.BatchNorm2d(sizes[-1])
         layers["relu"] = nn.ReLU()
-        return _initialise(_pooled(nn.Sequential(layers), sizes[-1], nb_classes))
+        return initialise(_pooled(nn.Sequential(layers), sizes[-1], nb_classes))
 
 
 def densenet121(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.Module:
@@ -123,7 +123,7 @@ def densenet121(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> n
     with seeded_rng(seed):
         net: nn.Module = DenseNet(_channels(32, width), (6, 12, 24, 16), stem, num_classes=nb_classes)
         features = net.get_submodule("features")
-        features.conv0 = _initialise(_conv(3, stem))
+        features.conv0 = initialise(convolution(3, stem))
         features.pool0 = nn.Identity()
     return net
 
@@ -147,21 +147,21 @@ def vgg11_bn(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.M
     sizes = (64, "M", 128, "M", 256, 256, "M", 512, 512, "M", 512, 512, "M")
     channels = [size if isinstance(size, str) else _channels(size, width) for size in sizes]
     with seeded_rng(seed):
-        return _initialise(_pooled(make_layers(channels, batch_norm=True), _channels(512, width), nb_classes))
+        return initialise(_pooled(make_layers(channels, batch_norm=True), _channels(512, width), nb_classes))
 
 
 def _channels(full: int, width: float) -> int:
     return max(1, round(full * check_number(width, "width", "share of the full width", above=0.0)))
 
 
-def _conv(before: int, after: int, *, size: int = 3, stride: int = 1) -> nn.Conv2d:
+def convolution(before: int, after: int, *, size: int = 3, stride: int = 1) -> nn.Conv2d:
     return nn.Conv2d(before, after, size, stride=stride, padding=size // 2, bias=False)
 
 
 def _stage(before: int, after: int, *, stride: int) -> nn.Sequential:
     around = None
     if stride != 1 or before != after:
-        around = nn.Sequential(_conv(before, after, size=1, stride=stride), nn.BatchNorm2d(after))
+        around = nn.Sequential(convolution(before, after, size=1, stride=stride), nn.BatchNorm2d(after))
     return nn.Sequential(BasicBlock(before, after, stride, around), BasicBlock(after, after))
 
 
@@ -173,7 +173,7 @@ def _pooled(features: nn.Module, nb_features: int, nb_classes: int) -> nn.Sequen
     return nn.Sequential(layers)
 
 
-def _initialise(net: nn.Module) -> nn.Module:
+def initialise(net: nn.Module) -> nn.Module:
     for part in net.modules():
         if isinstance(part, nn.Conv2d):
             nn.init.kaiming_normal_(part.weight, mode="fan_out", nonlinearity="relu")

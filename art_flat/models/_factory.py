@@ -20,6 +20,7 @@ from torch import nn
 from .._utils.modes import eval_mode
 from .._utils.random import seeded_rng
 from ..errors import ConfigError, InputError, UnknownNameError
+from ._standardisation import mean_and_std
 from ._weights import load_weights
 
 
@@ -29,6 +30,8 @@ def as_classifier(
     input_shape: tuple[int, ...],
     nb_classes: int,
     clip_values: tuple[float, float] = (0.0, 1.0),
+    mean: Any = None,
+    std: Any = None,
     preprocessing: Any = None,
     device: torch.device | str | None = None,
 ) -> Any:
@@ -39,29 +42,35 @@ def as_classifier(
         input_shape: Shape of one sample.
         nb_classes: Number k of classes.
         clip_values: Smallest and largest value of an input.
-        preprocessing: (mean, std), each a number or one per channel, in units of the inputs, or an ART
-            preprocessor; None for none.
+        mean: Of the normalisation (x − mean)/std before the network: a number or one per channel, in units of the
+            inputs; None for no normalisation. It becomes part of the classifier, as ART's preprocessing.
+        std: Of the same, > 0; given together with `mean`.
+        preprocessing: In place of `mean` and `std`: an ART preprocessor, or the pair (mean, std) as ART takes it.
         device: "cpu" or a CUDA device; None for where the model is.
 
     Returns:
         The classifier.
 
     Raises:
-        InputError: If the model does not map such inputs to `nb_classes` logits, or the device is not there.
+        InputError: If the model does not map such inputs to `nb_classes` logits, the device is not there, or the
+            normalisation is not made of such numbers or is given twice.
 
     >>> from art_flat.models import fcn
-    >>> as_classifier(fcn(), input_shape=(1, 28, 28), nb_classes=10).nb_classes
+    >>> as_classifier(fcn(), input_shape=(1, 28, 28), nb_classes=10, mean=0.1307, std=0.3081).nb_classes
     10
     """
     from art.estimators.classification import PyTorchClassifier
 
     input_shape = tuple(input_shape)
+    normalisation = mean_and_std(mean, std, input_shape)
+    if normalisation is not None and preprocessing is not None:
+        raise InputError("the normalisation is given twice; pass `mean` and `std`, or `preprocessing`")
     place = _device(model, device)
     model.to(place)
     _check_logits(model, input_shape, nb_classes, clip_values[0])
     if isinstance(preprocessing, (tuple, list)):
-        mean, std = (np.asarray(part, dtype=np.float32) for part in preprocessing)
-        preprocessing = (mean, std)
+        means, stds = (np.asarray(part, dtype=np.float32) for part in preprocessing)
+        normalisation = (means, stds)
     # ART puts the model on the current CUDA device, whatever index it is given
     with torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext():
         return PyTorchClassifier(
@@ -70,7 +79,7 @@ def as_classifier(
             input_shape=input_shape,
             nb_classes=nb_classes,
             clip_values=clip_values,
-            preprocessing=preprocessing,
+            preprocessing=preprocessing if normalisation is None else normalisation,
             device_type="gpu" if place.type == "cuda" else "cpu",
         )
 
@@ -82,6 +91,8 @@ def build(
     input_shape: tuple[int, ...],
     nb_classes: int,
     clip_values: tuple[float, float] = (0.0, 1.0),
+    mean: Any = None,
+    std: Any = None,
     options: Mapping[str, Any] | None = None,
     seed: int = 0,
     device: torch.device | str | None = None,
@@ -100,6 +111,8 @@ def build(
         input_shape: Shape of one sample.
         nb_classes: Number k of classes.
         clip_values: Smallest and largest value of an input.
+        mean: Of the normalisation before a network; see `as_classifier`.
+        std: Of the same.
         options: More keyword arguments for the function, which win over ours.
         seed: Random state while the function runs; the caller's is untouched.
         device: Where a network goes; None for the GPU if there is one, else the CPU.
@@ -146,12 +159,18 @@ def build(
             )
         load_weights(network, weights, trust=trust)
     if not isinstance(made, nn.Module):
+        if mean is not None or std is not None:
+            raise ConfigError(
+                f"factory {factory!r} returned {_kind(made)}, which has its own preprocessing; drop `mean` and `std`, "
+                "or let the factory return the network"
+            )
         return made
     if device is None and torch.cuda.is_available():
         device = "cuda"
     return as_classifier(
-        made, input_shape=input_shape, nb_classes=nb_classes, clip_values=clip_values, device=device
-    )
+        made, input_shape=input_shape, nb_classes=nb_classes, clip_values=clip_values, mean=mean, std=std,
+        device=device,
+    )  # fmt: skip
 
 
 def _import(factory: str) -> Any:

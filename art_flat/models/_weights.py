@@ -1,19 +1,16 @@
-"""Weights in files: safetensors, and PyTorch's own files where they hold nothing but tensors."""
+"""Weights into files and out of them: the names and shapes of a file against those of a model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import safetensors.torch
 import torch
 from torch import nn
 
 from ..errors import InputError
-
-_TRUST = "art-flat run --trust, or load_weights(..., trust=True)"
-_SAVE_ADVICE = "save the weights with art_flat.models.save_weights(model, 'weights.safetensors')"
+from ._state_dicts import StateDict, read_state_dicts, without_prefixes
 
 
 def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | None = None) -> Path:
@@ -52,77 +49,74 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
 def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> nn.Module:
     """Fill `model` with the weights in a file; names and shapes must agree, and no code in the file is run.
 
+    Public checkpoints are read as they are published: a state dict, one in an entry `state_dict`, `model_state_dict`,
+    `model` or `net`, or a list of them; with a prefix such as `module.` before every name; without the counters of
+    batch norm (`num_batches_tracked`), which old versions of PyTorch did not write.
+
     Args:
         model: The network; changed in place, on whatever device it is.
-        path: A .safetensors file, or a .pt or .pth file that holds a state dict.
-        trust: Also read files that hold more than tensors, such as whole pickled models, of any suffix. Opening such
-            a file can run any code: only for files of your own.
+        path: A .safetensors file, or one written by `torch.save`, such as a .pt, .pth or .th file.
+        trust: Also read files that hold more than tensors, such as whole pickled models. Opening such a file can run
+            any code: only for files of your own.
 
     Returns:
         `model` itself.
 
     Raises:
-        InputError: If the file is missing, damaged, of another kind, or of another network.
+        InputError: If the file is missing, damaged, holds more than tensors, belongs to another network, or holds
+            several state dicts that fit.
 
-    >>> import tempfile
-    >>> net, copy = nn.Linear(2, 2), nn.Linear(2, 2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     _ = load_weights(copy, save_weights(net, f"{folder}/weights.safetensors"))
-    >>> torch.equal(net.weight, copy.weight)
+    >>> from tempfile import TemporaryDirectory
+    >>> from art_flat.models import cifar_resnet20
+    >>> with TemporaryDirectory() as folder:
+    ...     path = Path(folder) / "resnet20.th"
+    ...     published = torch.nn.DataParallel(cifar_resnet20(seed=1))
+    ...     torch.save({"state_dict": published.state_dict(), "best_prec1": 91.7}, path)
+    ...     net = load_weights(cifar_resnet20(), path)
+    >>> torch.equal(net.linear.weight, published.module.linear.weight)
     True
     """
     path = Path(path).expanduser()
-    state = _read(path, trust)
     wanted = model.state_dict()
-    problems = {
-        "missing in the file": [name for name in wanted if name not in state],
-        "unknown to the model": [name for name in state if name not in wanted],
-        "of another shape": [
-            f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
-            for name in wanted
-            if name in state and state[name].shape != wanted[name].shape
-        ],
-    }
-    if any(problems.values()):
-        listed = "; ".join(
-            f"{len(names)} {what}: {_some(names)}" for what, names in problems.items() if names
-        )
+    states = [form for s in read_state_dicts(path, trust=trust) for form in without_prefixes(s)]
+    fitting = [state for state in states if not _differences(state, wanted)]
+    name = type(model).__name__
+    if not fitting:
+        differences = min((_differences(state, wanted) for state in states), key=_size)
+        listed = "; ".join(f"{len(names)} {what}: {_some(names)}" for what, names in differences.items())
         raise InputError(
-            f"the weights in {path} are not those of this {type(model).__name__}: {listed}. "
+            f"the weights in {path} are not those of this {name}: {listed}. "
             "Build the model with the options it was trained with, or name the file that belongs to it"
         )
-    model.load_state_dict(state)
+    if len(fitting) > 1:
+        raise InputError(
+            f"{path} holds {len(fitting)} state dicts that fit this {name}; write the one you mean to a file of its "
+            "own with torch.save"
+        )
+    model.load_state_dict({**wanted, **fitting[0]})
     return model
 
 
-def _read(path: Path, trust: bool) -> dict[str, torch.Tensor]:
-    if not path.is_file():
-        raise InputError(
-            f"no weights file {path}; check `weights` (relative paths start at the working folder)"
-        )
-    if path.suffix not in {".safetensors", ".pt", ".pth"} and not trust:
-        raise InputError(
-            f"weights are read from .safetensors, .pt or .pth files, got {path.name!r}: other pickles can "
-            f"run any code when opened; {_SAVE_ADVICE}, or say that you trust it ({_TRUST})"
-        )
-    try:
-        if path.suffix == ".safetensors":
-            content: Any = safetensors.torch.load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=not trust)
-    except Exception as error:
-        reason = f"{type(error).__name__}: {error}".splitlines()[0]
-        raise InputError(
-            f"cannot read the weights in {path}: the file is damaged or holds more than tensors ({reason}); "
-            f"{_SAVE_ADVICE}" + ("" if trust else f", or say that you trust it ({_TRUST})")
-        ) from error
-    if isinstance(content, nn.Module):
-        content = content.state_dict()
-    if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):
-        content = content["state_dict"]
-    if not isinstance(content, Mapping) or not all(isinstance(v, torch.Tensor) for v in content.values()):
-        raise InputError(f"{path} holds no state dict (parameter names to tensors); {_SAVE_ADVICE}")
-    return dict(content)
+def _differences(state: StateDict, wanted: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
+    """Names with shapes that keep a state dict from being the model's; empty if there are none."""
+    found = {
+        "missing in the file": [
+            f"{name} {tuple(value.shape)}"
+            for name, value in wanted.items()
+            if name not in state and not name.endswith("num_batches_tracked")
+        ],
+        "unknown to the model": [f"{n} {tuple(v.shape)}" for n, v in state.items() if n not in wanted],
+        "of another shape": [
+            f"{name} {tuple(state[name].shape)} instead of {tuple(value.shape)}"
+            for name, value in wanted.items()
+            if name in state and state[name].shape != value.shape
+        ],
+    }
+    return {what: names for what, names in found.items() if names}
+
+
+def _size(differences: Mapping[str, list[str]]) -> int:
+    return sum(map(len, differences.values()))
 
 
 def _some(names: Iterable[str], n: int = 4) -> str:
