@@ -11,6 +11,9 @@ from torch import nn
 
 import art_flat as af
 from art_flat.attacks import as_attack
+from art_flat.evaluation._data import check_data
+from art_flat.evaluation.run import adapt_models, check_run
+from art_flat.evaluation.settings import Settings
 from art_flat.models import as_classifier
 
 N = 24
@@ -41,6 +44,13 @@ def small_run(**changes):
         "shard_size": 6,
         **changes,
     }
+
+
+def grid_of(models, x, y, *, attacks, deltas, **options):
+    """The units of a run, without computing any."""
+    nets = adapt_models(models)
+    data = check_data(nets, x, y, None, None)
+    return check_run(nets, data, attacks=attacks, deltas=deltas, settings=Settings(**options)).grid
 
 
 def same(one, other, **tolerance):

@@ -102,7 +102,7 @@ def plan(
     data, models, options = prepare(parsed, folder, console.print, trust=trust)
     made = make_plan(
         models, data.x, data.y, **options, probe_seconds=probe_seconds,
-        save_adversarial=parsed.save_adversarial, start_seconds=time.perf_counter() - started,
+        start_seconds=time.perf_counter() - started,
     )  # fmt: skip
     console.print(plan_table(made))
     for line in plan_lines(made, workers or [1, 2, 4, 16]):

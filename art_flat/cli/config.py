@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -11,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from .._utils.validation import check_delta, check_epsilon
 from ..errors import ArtFlatError, ConfigError, closest
+from ..evaluation.settings import Settings
 
 if TYPE_CHECKING:
     from ..adapters import Adapter
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 C = TypeVar("C", bound=BaseModel)
 Delta = Annotated[float, BeforeValidator(check_delta)]
 Epsilon = Annotated[float, BeforeValidator(check_epsilon)]
+
+_DEFAULTS: Any = Settings()
 
 
 class Section(BaseModel):
@@ -75,24 +79,24 @@ class AnalysesConfig(Section):
 
 
 class RunConfig(Section):
-    """A whole run; the words are those of `art_flat.evaluate`."""
+    """A whole run; the names and defaults are those of `art_flat.evaluate`."""
 
     models: dict[str, ModelConfig] = Field(min_length=1)
     data: DataConfig
     deltas: dict[str, list[Delta] | Delta] | list[Delta] | Delta
     attacks: list[str] | str = "fast"
-    epsilons: list[Epsilon] = [0.01, 0.1, 1.0]
-    seed: int = 0
-    shard_size: int = Field(default=500, ge=1)
-    transfer: bool = False
-    estimate_gradients: bool = False
-    save_adversarial: bool = False
-    n_jobs: int | None = None
-    threads: int | None = Field(default=None, ge=1)
-    time_limit: float | None = Field(default=None, gt=0, allow_inf_nan=False)
-    lipschitz: Literal["auto", "spectral", "none"] | dict[str, float] = "auto"
+    epsilons: list[Epsilon] = list(_DEFAULTS.epsilons)
+    seed: int = _DEFAULTS.seed
+    shard_size: int = Field(default=_DEFAULTS.shard_size, ge=1)
+    transfer: bool = _DEFAULTS.transfer
+    estimate_gradients: bool = _DEFAULTS.estimate_gradients
+    save_adversarial: bool = _DEFAULTS.save_adversarial
+    n_jobs: int | None = _DEFAULTS.n_jobs
+    threads: int | None = Field(default=_DEFAULTS.threads, ge=1)
+    time_limit: float | None = Field(default=_DEFAULTS.time_limit, gt=0, allow_inf_nan=False)
+    lipschitz: Literal["auto", "spectral", "none"] | dict[str, float] = Field(default=_DEFAULTS.lipschitz)
     """What certifies; see `evaluate`."""
-    target: Literal["least-likely", "next"] | list[int] | None = None
+    target: Literal["least-likely", "next"] | list[int] | None = _DEFAULTS.target
     """Makes every attack targeted; see `evaluate`."""
     analyses: AnalysesConfig | None = None
 
@@ -231,11 +235,9 @@ def run_config(
     data, models, options = prepare(config, folder, say, trust=trust)
     given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
     given["data"]["classes"] = list(data.class_names)
-    results = evaluate(
-        models, data.x, data.y, **options, out=out, epsilons=config.epsilons,
-        save_adversarial=config.save_adversarial, n_jobs=config.n_jobs if n_jobs is None else n_jobs, part=part,
-        progress=progress, config=given,
-    )  # fmt: skip
+    if n_jobs is not None:
+        options["n_jobs"] = n_jobs
+    results = evaluate(models, data.x, data.y, **options, out=out, part=part, progress=progress, config=given)
     if config.analyses is not None and out is not None and not results.missing_units:
         _analyse(config.analyses, results, models, data, Path(out), say)
     return results
@@ -269,19 +271,12 @@ def prepare(
         arguments = {**_arguments(model, data, folder), "trust": trust}
         net.made_by = FactoryRecipe(arguments, net.identity()["sha256"])
         models[name] = net
-    shared = (
-        "deltas",
-        "attacks",
-        "seed",
-        "shard_size",
-        "transfer",
-        "estimate_gradients",
-        "threads",
-        "time_limit",
-        "target",
-        "lipschitz",
+    given = {f.name: getattr(config, f.name) for f in fields(Settings) if f.name in RunConfig.model_fields}
+    return (
+        data,
+        models,
+        {"samples": data.sample_ids, "deltas": config.deltas, "attacks": config.attacks, **given},
     )
-    return data, models, {"samples": data.sample_ids, **{key: getattr(config, key) for key in shared}}
 
 
 def _analyse(

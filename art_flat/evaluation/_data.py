@@ -18,35 +18,13 @@ from ..errors import InputError
 from .worker import Data
 
 
-def inputs_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
-    """Inputs and labels that were passed separately, or those that a loader gives together.
-
-    Args:
-        x: Inputs, or a loader.
-        y: Labels; None for a loader.
-
-    Returns:
-        Inputs and labels.
-
-    Raises:
-        InputError: If there are no labels, or two sets of them.
-    """
-    if not is_batches(x):
-        if y is None:
-            raise InputError("`y` is missing; pass one label per sample, shape (n,) or (n, k)")
-        return x, y
-    if y is not None:
-        raise InputError(f"`x` is a {type(x).__name__}, which has the labels; leave out `y`")
-    return stack_batches(x)
-
-
 def check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight: Any) -> Data:
     """Shapes, labels, ids and weights checked; the values of the inputs are not read.
 
     Args:
         nets: The models.
-        x: Inputs.
-        y: Labels.
+        x: Inputs, or a loader that gives pairs (x, y).
+        y: Labels; None for a loader.
         samples: Sample ids; 0…n−1 if None.
         weight: Sample weights; 1 if None.
 
@@ -56,6 +34,7 @@ def check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight
     Raises:
         InputError: If an argument cannot be used.
     """
+    x, y = _inputs_and_labels(x, y)
     rows = InputRows(x)
     n = len(rows) if rows.ndim else 0
     for net in nets.values():
@@ -69,6 +48,17 @@ def check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight
     if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
         raise InputError(f"`weight` must be {n} finite numbers of at least 0, not all 0")
     return Data(rows, to_numpy(labels), ids.astype(np.int64), w)
+
+
+def _inputs_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
+    """Inputs and labels that were passed separately, or those that a loader gives together."""
+    if not is_batches(x):
+        if y is None:
+            raise InputError("`y` is missing; pass one label per sample, shape (n,) or (n, k)")
+        return x, y
+    if y is not None:
+        raise InputError(f"`x` is a {type(x).__name__}, which has the labels; leave out `y`")
+    return stack_batches(x)
 
 
 def read_through(

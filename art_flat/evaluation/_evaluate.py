@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -23,6 +23,7 @@ from ..records.manifest import environment
 from ..records.memory import MemoryStore
 from ..records.points import CLEAN_POINTS
 from ..records.store import Store
+from ._data import check_data
 from ._malloc import return_freed_memory
 from .executor import Report, Workers, uses_workers
 from .grid import CleanUnit, Grid, Unit
@@ -30,9 +31,10 @@ from .probing import N_PROBES, fingerprint
 from .progress import Progress, progress_callback
 from .results import Results
 from .rows import model_rows
+from .run import Run, adapt_models, check_run
 from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
-from .settings import Run, check_run
-from .worker import Options, Worker, finish, has_failed, threads
+from .settings import Settings
+from .worker import Worker, WorkerContext, finish, has_failed, threads
 
 _LARGE = 2**25
 """Bytes of inputs from which memory is returned to the system after every unit."""
@@ -121,47 +123,35 @@ def evaluate(
     >>> results.summary().query("attack == 'art_flat:PGD(steps=2)'")["robust_accuracy"].tolist()
     [1.0, 0.5]
     """
-    given = dict(config or {})
-    run = check_run(
-        models, x, y, deltas=deltas, attacks=attacks, out=out, seed=seed, epsilons=epsilons, samples=samples,
-        weight=weight, shard_size=shard_size, transfer=transfer, estimate_gradients=estimate_gradients,
-        lipschitz=lipschitz, threads=threads, time_limit=time_limit, part=part, target=target,
-        config=given,
+    settings = Settings(
+        seed=seed, shard_size=shard_size, transfer=transfer, estimate_gradients=estimate_gradients,
+        lipschitz=lipschitz, target=target, threads=threads, epsilons=epsilons, save_adversarial=save_adversarial,
+        n_jobs=n_jobs, time_limit=time_limit, part=part,
     )  # fmt: skip
+    nets = adapt_models(models)
+    data = check_data(nets, x, y, samples, weight)
+    run = check_run(nets, data, attacks=attacks, deltas=deltas, settings=settings, out=out, config=config)
     with progress_callback(progress) as notify:
-        return _evaluate_in(out, run, n_jobs, save_adversarial, notify)
+        return _evaluate_in(out, run, notify)
 
 
 def _evaluate_in(
-    out: str | os.PathLike[str] | None,
-    run: Run,
-    n_jobs: int | None,
-    keep: bool,
-    progress: Callable[[Progress], None] | None,
+    out: str | os.PathLike[str] | None, run: Run, progress: Callable[[Progress], None] | None
 ) -> Results:
     """Evaluate into a results folder, or in memory where there is none."""
-    remote = uses_workers(n_jobs)
-    if out is None and not remote:
-        return _evaluate(run, MemoryStore(), None, keep, progress)
-    if out is None:
-        with tempfile.TemporaryDirectory(prefix="art_flat-") as folder:
-            return _evaluate(run, Store(folder, run.id), _Jobs(n_jobs), keep, progress).detached()
-    return _evaluate(run, Store(out, run.id), _Jobs(n_jobs) if remote else None, keep, progress)
-
-
-class _Jobs(NamedTuple):
-    """Worker processes, by joblib's words."""
-
-    n_jobs: int | None
+    remote = uses_workers(run.settings.n_jobs)
+    if out is not None:
+        return _evaluate(run, Store(out, run.id), remote, progress)
+    if not remote:
+        return _evaluate(run, MemoryStore(), remote, progress)
+    with tempfile.TemporaryDirectory(prefix="art_flat-") as folder:
+        return _evaluate(run, Store(folder, run.id), remote, progress).detached()
 
 
 def _evaluate(
-    run: Run,
-    store: Store | MemoryStore,
-    jobs: _Jobs | None,
-    keep: bool,
-    progress: Callable[[Progress], None] | None,
+    run: Run, store: Store | MemoryStore, remote: bool, progress: Callable[[Progress], None] | None
 ) -> Results:
+    keep = run.settings.save_adversarial
     with threads(run.threads):
         facts = {**environment(), **run.facts()}
         before = _begin(store, run, facts) if isinstance(store, Store) else {}
@@ -169,16 +159,16 @@ def _evaluate(
         facts["random_models"] = random_models(fingerprints)
         if isinstance(store, Store):
             store.require_same_functions(fingerprints)
-        grid = run.grid.part(run.part)
+        grid = run.grid.part(run.settings.share)
         notify = _notes(progress, len(grid.attacked))
         facts |= _asked(run, before, facts)
-        options, models = _models(run, before, facts, notify)
+        context, models = _models(run, before, facts, notify)
         if isinstance(store, Store):
             store.write_manifest(facts)
             store.write_models(models)
         if keep and not store.finished_points(CLEAN_POINTS):
             store.write_points(CLEAN_POINTS, (np.asarray(run.data.x), run.data.samples))
-        with _computing(run, store, options, jobs, keep) as compute:
+        with _computing(run, store, context, remote) as compute:
             compute(
                 _missing(grid.clean, store, False),
                 lambda unit, failed: notify(f"{unit}, done"),
@@ -186,7 +176,7 @@ def _evaluate(
             )
             _attack(grid, store, keep, compute, progress)
     if isinstance(store, MemoryStore):
-        return _in_memory(run, store, models, facts, keep)
+        return _in_memory(run, store, models, facts)
     results = Results.load(store.folder)
     if results.missing_units == 0:
         store.write_summary(results.summary())
@@ -232,13 +222,13 @@ def _asked(run: Run, before: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
     if before.get("models") == facts["models"] and before.get("models_asked"):
         return {k: before[k] for k in ("models_asked", "data_asked")}
     data = run.data
-    few = asked_samples(len(data.x), math.prod(data.x.shape[1:]), run.shard_size)
+    few = asked_samples(len(data.x), math.prod(data.x.shape[1:]), run.settings.shard_size)
     x = np.concatenate([data.x[i : i + 1] for i in few.tolist()])
     gradients = any(a.info.access == "white-box" for a in run.attacks)
     answers = {
         name: ask_model(
             net, x, data.y[few], data.samples[few],
-            gradients=gradients, estimated=run.estimate_gradients,
+            gradients=gradients, estimated=run.settings.estimate_gradients,
         )
         for name, net in run.nets.items()
     }  # fmt: skip
@@ -247,24 +237,25 @@ def _asked(run: Run, before: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
 
 def _models(
     run: Run, before: Mapping[str, Any], facts: dict[str, Any], notify: Callable[[str], None]
-) -> tuple[Options, pd.DataFrame]:
+) -> tuple[WorkerContext, pd.DataFrame]:
     """Lipschitz constants, from the manifest if they are there, and the `models` table."""
     constants, rows, said = {}, [], {}
     known = before.get("certificates", {}) if before.get("models") == facts["models"] else {}
     for name, net in run.nets.items():
-        given = run.lipschitz.get(name) if isinstance(run.lipschitz, Mapping) else None
         found = run.known_constants(known.get(name))
         missing = known[name]["missing"] if found is not None else {}
         if found is None:
             notes = partial(_named_note, name, notify)
-            found, missing = lipschitz_constants(net, run.certified_norms(name), given, notes)
+            found, missing = lipschitz_constants(
+                net, run.certified_norms(name), run.given_constant(name), notes
+            )
         constants[name] = found
         said[name] = {"lipschitz": {n: c.value for n, c in found.items()}, "missing": missing}
         if name in run.uncertified:
             said[name]["skipped"] = run.uncertified[name]
         rows.append(model_rows(name, net, found.get("L2")))
     facts["certificates"] = said
-    return run.options(constants), pd.concat(rows, ignore_index=True)
+    return run.context(constants), pd.concat(rows, ignore_index=True)
 
 
 def _named_note(model: str, notify: Callable[[str], None], text: str) -> None:
@@ -277,24 +268,24 @@ Compute = Callable[[Iterable[Unit | CleanUnit], Report, Began], None]
 
 @contextlib.contextmanager
 def _computing(
-    run: Run, store: Store | MemoryStore, options: Options, jobs: _Jobs | None, keep: bool
+    run: Run, store: Store | MemoryStore, context: WorkerContext, remote: bool
 ) -> Iterator[Compute]:
     """A function that computes units: in this process, or in workers."""
-    if jobs is None or isinstance(store, MemoryStore):
-        worker = Worker(run.nets, run.data, options)
-
-        def compute(units: Iterable[Unit | CleanUnit], report: Report, began: Began) -> None:
-            for unit in units:
-                began(unit)
-                failed = finish(worker, unit, store, keep)
-                if run.data.x.nbytes > _LARGE:
-                    return_freed_memory()
-                report(unit, failed)
-
-        yield compute
-    else:
-        with Workers(store, run.nets, run.data, options, keep_points=keep, n_jobs=jobs.n_jobs) as workers:
+    if remote and isinstance(store, Store):
+        with Workers(store, run.nets, run.data, context) as workers:
             yield lambda units, report, began: workers.compute(list(units), report)
+        return
+    worker = Worker(run.nets, run.data, context)
+
+    def compute(units: Iterable[Unit | CleanUnit], report: Report, began: Began) -> None:
+        for unit in units:
+            began(unit)
+            failed = finish(worker, unit, store)
+            if run.data.x.nbytes > _LARGE:
+                return_freed_memory()
+            report(unit, failed)
+
+    yield compute
 
 
 def _missing(
@@ -340,17 +331,15 @@ def _attack(
             progress(Progress(done, len(grid.attacked), failures, unit, current, recorded=recorded))
 
     tell(None, None)
-    for wave in grid.waves():
-        compute(_missing(wave, store, keep, report_recorded), report, lambda unit: tell(None, unit))
+    for level in grid.levels():
+        compute(_missing(level, store, keep, report_recorded), report, lambda unit: tell(None, unit))
 
 
-def _in_memory(
-    run: Run, store: MemoryStore, models: pd.DataFrame, facts: Mapping[str, Any], keep: bool
-) -> Results:
+def _in_memory(run: Run, store: MemoryStore, models: pd.DataFrame, facts: Mapping[str, Any]) -> Results:
     order = {
         "clean": [u.key for u in run.grid.clean],
         "certified": [u.key for u in run.grid.clean],
         "adversarial": [u.key for u in run.grid.attacked],
     }
     tables = {"models": models, **{t: store.read_table(t, keys) for t, keys in order.items()}}
-    return Results(**tables, facts=facts, points=store.points() if keep else None)
+    return Results(**tables, facts=facts, points=store.points() if run.settings.save_adversarial else None)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from numbers import Integral
 from typing import Any
 
 import joblib
@@ -17,7 +16,7 @@ from ..errors import InputError, StoreError
 from ..records.store import Store
 from .grid import CleanUnit, Unit
 from .shared_job import Job, Posted, posted, work
-from .worker import Data, Options, Worker, has_failed
+from .worker import Data, Worker, WorkerContext, has_failed
 
 _TRIES = 2
 """How often a unit may take its worker with it, when run alone, before it counts as failed."""
@@ -41,8 +40,6 @@ def uses_workers(n_jobs: int | None) -> bool:
     Raises:
         InputError: If the active backend cannot be used.
     """
-    if n_jobs is not None and (not isinstance(n_jobs, Integral) or isinstance(n_jobs, bool) or n_jobs == 0):
-        raise InputError(f"`n_jobs` must be a whole number other than 0, or None, got {n_jobs!r}")
     backend, _ = get_active_backend()
     name = type(backend).__name__
     several = int(joblib.effective_n_jobs(n_jobs)) > 1
@@ -72,24 +69,12 @@ class Workers:
         store: The results folder, which workers write to.
         nets: The models.
         data: What is attacked.
-        options: The rest.
-        keep_points: Whether points are kept.
-        n_jobs: As joblib takes it.
+        context: The rest.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        nets: Mapping[str, Adapter],
-        data: Data,
-        options: Options,
-        *,
-        keep_points: bool,
-        n_jobs: int | None,
-    ) -> None:
-        self._store, self._n_jobs = store, n_jobs
-        self._worker = Worker(nets, data, options)  # for the rows of units that no worker survives
-        self._keep_points = keep_points
+    def __init__(self, store: Store, nets: Mapping[str, Adapter], data: Data, context: WorkerContext) -> None:
+        self._store, self._n_jobs = store, context.settings.n_jobs
+        self._worker = Worker(nets, data, context)  # for the rows of units that no worker survives
         self._stack = contextlib.ExitStack()
         self._posted: tuple[Job, Posted] | None = None
 
@@ -160,7 +145,7 @@ class Workers:
         if self._posted is None:
             worker = self._worker
             self._posted = self._stack.enter_context(
-                posted(self._store, worker.nets, worker.data, worker.options, self._keep_points)
+                posted(self._store, worker.nets, worker.data, worker.context)
             )
         return self._posted
 

@@ -18,6 +18,7 @@ from ..attacks.sequence import SequenceStep
 from ..errors import InputError
 from ..records.schema import SCHEMA_VERSION
 from ..typing import NORMS, Norm
+from .settings import Settings
 from .targets import Targets
 
 Deltas = Mapping[Norm, tuple[float, ...]]
@@ -57,7 +58,7 @@ class Unit:
         delta: Radius in clip units; None for attacks without a fixed budget.
         seed: The seed of the run the unit belongs to.
         rows: The samples, as positions in the data.
-        after: Units of earlier places of the same sequence; samples that they broke are not attacked.
+        depends_on: Units of earlier steps of the same sequence; samples that they broke are not attacked.
         key: Hash of everything that determines the unit's result.
     """
 
@@ -68,7 +69,7 @@ class Unit:
     seed: int
     rows: slice
     key: str
-    after: tuple[Unit, ...] = ()
+    depends_on: tuple[Unit, ...] = ()
 
     @property
     def unit_seed(self) -> int:
@@ -154,10 +155,10 @@ class Grid:
         attacked = [u for u in self.attacked if _first(u) in first]
         return Grid([u for u in self.clean if u.key in clean], attacked)
 
-    def waves(self) -> Iterator[list[Unit]]:
-        """The units of attacks, so that whatever a unit comes after is in an earlier list."""
-        for place in sorted({len(unit.after) for unit in self.attacked}):
-            yield [unit for unit in self.attacked if len(unit.after) == place]
+    def levels(self) -> Iterator[list[Unit]]:
+        """The units of attacks, so that whatever a unit depends on is in an earlier list."""
+        for level in sorted({len(unit.depends_on) for unit in self.attacked}):
+            yield [unit for unit in self.attacked if len(unit.depends_on) == level]
 
 
 def make_grid(
@@ -165,12 +166,9 @@ def make_grid(
     attacks: Sequence[Attack],
     deltas: Deltas,
     *,
-    seed: int,
+    settings: Settings,
     shards: Sequence[tuple[slice, str]],
     weight: np.ndarray,
-    threads: int,
-    scored_on: Sequence[str] = (),
-    options: Sequence[Any] = (),
     certificates: Any = None,
     targets: Targets | None = None,
 ) -> Grid:
@@ -183,12 +181,9 @@ def make_grid(
         identities: Model name → what determines its predictions.
         attacks: The attacks.
         deltas: Norm → radii.
-        seed: Seed of the run.
+        settings: The options of the run, resolved.
         shards: Samples that are attacked together, as positions, and the hash of their inputs, labels and ids.
         weight: Sample weights, shape (n,).
-        threads: Threads of each worker, which decide the order of sums.
-        scored_on: Names of other models that score what is found, where points are transferred.
-        options: Whatever else determines the adversarial records.
         certificates: What determines the certified records.
         targets: Which class each sample is pushed towards; None for an untargeted run.
 
@@ -196,42 +191,41 @@ def make_grid(
         The units, model by model and shard by shard; an attack that supports none of the norms has units
         that will be skipped with that reason.
     """
-    scored = [[m, identities[m]] for m in scored_on]
+    scored = [[m, i] for m, i in identities.items()] if settings.transfer else []
+    options = [deltas, settings.seed, scored, [settings.estimate_gradients]]
     grid = Grid([], [])
     for model, identity in identities.items():
         for rows, content in shards:
-            shared = [SCHEMA_VERSION, model, identity, content, threads]
+            shared = [SCHEMA_VERSION, model, identity, content, settings.threads]
             key = _key("clean", *shared, content_hash(weight[rows]), deltas, certificates)
             grid.clean.append(CleanUnit(model, rows, key))
-            chains: dict[tuple[Any, ...], tuple[Unit, ...]] = {}
-            for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, SequenceStep) else 0):
-                supported = [n for n in deltas if n in attack.info.norms]
-                for norm in supported or deltas:  # where it supports none, its records say so
-                    own = supported and (attack.info.budget == "fixed" or isinstance(attack, SequenceStep))
-                    for delta in deltas[norm] if own else [None]:
-                        chain = (getattr(attack, "sequence", None), norm, delta)
-                        after = chains.get(chain, ()) if own and isinstance(attack, SequenceStep) else ()
-                        parts = [
-                            attack.hash,
-                            norm,
-                            delta,
-                            deltas,
-                            seed,
-                            scored,
-                            options,
-                            [u.key for u in after],
-                        ]
-                        parts += [] if targets is None else ["target", targets.key(rows)]
-                        unit = Unit(model, attack, norm, delta, seed, rows, _key(*shared, *parts), after)
-                        grid.attacked.append(unit)
-                        if own and isinstance(attack, SequenceStep):
-                            chains[chain] = (*after, unit)
+            target = [] if targets is None else ["target", targets.key(rows)]
+            chains: dict[tuple[str, Norm, float | None], tuple[Unit, ...]] = {}
+            for attack, norm, delta in _cells(attacks, deltas):
+                sequence = attack.sequence if isinstance(attack, SequenceStep) and delta is not None else None
+                depends_on = () if sequence is None else chains.get((sequence, norm, delta), ())
+                key = _key(*shared, attack.hash, norm, delta, *options, [u.key for u in depends_on], *target)
+                unit = Unit(model, attack, norm, delta, settings.seed, rows, key, depends_on)
+                grid.attacked.append(unit)
+                if sequence is not None:
+                    chains[sequence, norm, delta] = (*depends_on, unit)
     return grid
+
+
+def _cells(attacks: Sequence[Attack], deltas: Deltas) -> Iterator[tuple[Attack, Norm, float | None]]:
+    """Attack, norm and radius of every unit of a shard, those with a place in a sequence in that order."""
+    for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, SequenceStep) else 0):
+        supported = [n for n in deltas if n in attack.info.norms]
+        per_radius = attack.info.budget == "fixed" or isinstance(attack, SequenceStep)
+        for norm in supported or deltas:  # where it supports none, its records say so
+            yield from (
+                (attack, norm, delta) for delta in (deltas[norm] if supported and per_radius else [None])
+            )
 
 
 def _first(unit: Unit) -> str:
     """The key of the first unit of its sequence."""
-    return unit.after[0].key if unit.after else unit.key
+    return unit.depends_on[0].key if unit.depends_on else unit.key
 
 
 def _key(*parts: Any) -> str:

@@ -17,8 +17,10 @@ from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
 from ..records.files import parquet
 from ..records.schema import to_arrow
+from ._data import check_data
 from .grid import CleanUnit, Unit
-from .settings import Run, check_run
+from .run import Run, adapt_models, check_run
+from .settings import Settings
 from .worker import Computed, Worker, threads
 
 _FIRST, _GROWTH = 2, 4
@@ -103,7 +105,8 @@ def plan(
     deltas: Any,
     attacks: str | Attack | Iterable[str | Attack] = "fast",
     probe_seconds: float = 0.3,
-    save_adversarial: bool = False,
+    samples: Any = None,
+    weight: Any = None,
     start_seconds: float = 0.0,
     say: Callable[[str], None] = lambda _: None,
     **options: Any,
@@ -120,10 +123,11 @@ def plan(
         deltas: Radii in clip units.
         attacks: Suites, names and attacks.
         probe_seconds: How long a probe should take; longer ones say more.
-        save_adversarial: Whether the points will be kept.
+        samples: Sample ids.
+        weight: Sample weights.
         start_seconds: What it takes to start a worker.
         say: Called with a line per attack that is probed.
-        **options: The other arguments of `evaluate` that decide its records.
+        **options: The other arguments of `evaluate` that decide its records, and `save_adversarial`.
 
     Returns:
         The plan.
@@ -139,17 +143,19 @@ def plan(
     """
     limit = check_number(probe_seconds, "probe_seconds", "seconds", above=0.0)
     began = time.perf_counter()
-    run = check_run(models, x, y, deltas=deltas, attacks=attacks, **options)
+    settings, nets = Settings(**options), adapt_models(models)
+    data = check_data(nets, x, y, samples, weight)
+    run = check_run(nets, data, attacks=attacks, deltas=deltas, settings=settings)
     with threads(run.threads):
         setup = time.perf_counter()
-        spectral = run.lipschitz == "spectral"
+        spectral = isinstance(run.settings.lipschitz, str)
         constants = {
             name: lipschitz_constants(net, run.certified_norms(name) if spectral else {}, None)[0]
             for name, net in run.nets.items()
         }
         setup = time.perf_counter() - setup
-        worker = Worker(run.nets, run.data, run.options(constants))
-        costs = _costs(run, worker, limit, save_adversarial, say)
+        worker = Worker(run.nets, run.data, run.context(constants))
+        costs = _costs(run, worker, limit, say)
     rows = []
     every: list[Unit | CleanUnit] = [*run.grid.clean, *run.grid.attacked]
     for unit in every:
@@ -170,9 +176,7 @@ def _cell(unit: Unit | CleanUnit) -> _Cell:
     return unit.model, unit.attack.name, unit.norm, unit.delta
 
 
-def _costs(
-    run: Run, worker: Worker, limit: float, keep: bool, say: Callable[[str], None]
-) -> dict[_Cell, Cost]:
+def _costs(run: Run, worker: Worker, limit: float, say: Callable[[str], None]) -> dict[_Cell, Cost]:
     cells: dict[_Cell, Unit | CleanUnit] = {}
     groups: dict[tuple[str, str, str | None], list[_Cell]] = {}
     units: list[Unit | CleanUnit] = [*run.grid.clean, *run.grid.attacked]
@@ -180,12 +184,12 @@ def _costs(
         cell = _cell(unit)
         if cells.setdefault(cell, unit) is unit:  # the first shard stands for the others
             groups.setdefault(cell[:3], []).append(cell)
-    probe = _Probe(run, worker, limit, keep)
+    probe = _Probe(run, worker, limit)
     costs: dict[_Cell, Cost] = {}
     for (model, attack, norm), members in groups.items():
         ends = {cell: probe.cost(cells[cell]) for cell in dict.fromkeys((members[0], members[-1]))}
         first, last = ends[members[0]], ends[members[-1]]
-        full = min(run.shard_size, len(run.data.x))
+        full = min(run.settings.shard_size, len(run.data.x))
         alike = abs(first.of(full)[0] - last.of(full)[0]) <= _ALIKE * max(first.of(full)[0], last.of(full)[0])
         for i, cell in enumerate(members):
             near = first if i < len(members) / 2 else last
@@ -198,9 +202,9 @@ def _costs(
 class _Probe:
     """Runs units of few samples, spread over the data, and measures them."""
 
-    def __init__(self, run: Run, worker: Worker, limit: float, keep: bool) -> None:
-        self._worker, self._limit, self._keep = worker, limit, keep
-        self._full = min(run.shard_size, len(run.data.x))
+    def __init__(self, run: Run, worker: Worker, limit: float) -> None:
+        self._worker, self._limit, self._keep = worker, limit, run.settings.save_adversarial
+        self._full = min(run.settings.shard_size, len(run.data.x))
         self._total = len(run.data.x)
         self._warm: set[tuple[str, str]] = set()
 

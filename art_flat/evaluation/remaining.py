@@ -32,7 +32,7 @@ def remaining_samples(
 
     Args:
         unit: A unit with a place in a sequence.
-        earlier: The adversarial rows of the units in `unit.after`; what failed or was skipped broke nothing.
+        earlier: The adversarial rows of the units in `unit.depends_on`; what failed or was skipped broke nothing.
         samples: Ids of the unit's m samples.
         goal: What the attacks are after on these samples.
         clean_pred: The model's predictions at their clean points (m,).

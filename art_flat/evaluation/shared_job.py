@@ -38,7 +38,7 @@ from ._malloc import freed_memory_kept
 from .devices import lease_device
 from .grid import CleanUnit, Unit
 from .probing import N_PROBES, fingerprint
-from .worker import Data, Options, Worker, finish
+from .worker import Data, Worker, WorkerContext, finish
 
 _ARRAYS = ("y", "samples", "weight")
 _GRACE = 5.0
@@ -66,8 +66,7 @@ class Job:
         run: Hash of all that determines the records.
         work: Folder of this job's files.
         recipes: How the models are made.
-        options: See `Options`.
-        keep_points: Whether points are kept.
+        context: What workers need beside models and data.
         on_gpu: Whether workers lease a GPU each.
         path: Where modules are looked for.
     """
@@ -76,8 +75,7 @@ class Job:
     run: str | None
     work: Path
     recipes: Mapping[str, Recipe]
-    options: Options
-    keep_points: bool
+    context: WorkerContext
     on_gpu: bool
     path: tuple[str, ...]
 
@@ -96,7 +94,7 @@ class Posted(NamedTuple):
 
 @contextlib.contextmanager
 def posted(
-    store: Store, nets: Mapping[str, Adapter], data: Data, options: Options, keep_points: bool
+    store: Store, nets: Mapping[str, Adapter], data: Data, context: WorkerContext
 ) -> Iterator[tuple[Job, Posted]]:
     """Write what workers need into the results folder, and remove it when the block ends.
 
@@ -104,8 +102,7 @@ def posted(
         store: The results folder.
         nets: The models.
         data: What is attacked.
-        options: The rest.
-        keep_points: Whether points are kept.
+        context: The rest.
 
     Yields:
         The job, and where workers find it.
@@ -119,7 +116,7 @@ def posted(
     (work / "started").mkdir(parents=True)
     try:
         job = Job(
-            folder, store.run, work, {name: net.recipe(work) for name, net in nets.items()}, options, keep_points,
+            folder, store.run, work, {name: net.recipe(work) for name, net in nets.items()}, context,
             any(net.device.type == "cuda" for net in nets.values()), tuple(map(os.path.abspath, sys.path)),
         )  # fmt: skip
         data.x.save(work / "x.npy")
@@ -158,7 +155,7 @@ def work(post: Posted, unit: bytes) -> Outcome:
             mark = job.started / asked.key
             mark.write_text(str(os.getpid()), encoding="utf-8")
             with freed_memory_kept(), _ended_if_stuck(worker, asked, store):
-                failed = finish(worker, asked, store, job.keep_points)
+                failed = finish(worker, asked, store)
             mark.unlink(missing_ok=True)
             return Outcome(asked.key, failed, None)
         except (ArtFlatError, OSError) as error:
@@ -218,20 +215,21 @@ def _open(post: Posted) -> tuple[Job, Worker]:
             np.load(job.work / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("x", *_ARRAYS)
         )
         data = Data(InputRows(x), *others)
-        kept = len(job.recipes) if job.options.transfer else _KEPT_MODELS
+        kept = len(job.recipes) if job.context.settings.transfer else _KEPT_MODELS
         _opened.clear()
         _nets.clear()
         nets = _Nets(job, data, lease_device() if job.on_gpu else "cpu", kept)
-        _opened[post] = job, Worker(nets, data, job.options)
-        threadpoolctl.threadpool_limits(job.options.threads)  # for the rest of this process
-        torch.set_num_threads(job.options.threads)
+        _opened[post] = job, Worker(nets, data, job.context)
+        n_threads = job.context.settings.threads or 1
+        threadpoolctl.threadpool_limits(n_threads)  # for the rest of this process
+        torch.set_num_threads(n_threads)
     return _opened[post]
 
 
 @contextlib.contextmanager
 def _ended_if_stuck(worker: Worker, unit: Unit | CleanUnit, store: Store) -> Iterator[None]:
     """End this process where an attack goes on long after its time is up, with the unit written as failed."""
-    limit = worker.options.time_limit
+    limit = worker.context.settings.time_limit
     if limit is None or isinstance(unit, CleanUnit):
         yield
         return

@@ -10,7 +10,7 @@ import torch
 
 from .._utils.hashing import content_hash
 from .._utils.validation import check_labels
-from ..errors import InputError, UnknownNameError
+from ..errors import InputError
 
 TargetRule = Literal["least-likely", "next"]
 """How targets follow from the labels and the model."""
@@ -76,7 +76,7 @@ def check_targets(target: Any, labels: np.ndarray, nb_classes: int) -> Targets |
     """The targets that `evaluate` is asked for.
 
     Args:
-        target: None, one of `TARGET_RULES`, or classes, indices (n,) or one-hot (n, k).
+        target: None, one of `TARGET_RULES` (as `Settings` checked), or classes, indices (n,) or one-hot (n, k).
         labels: True labels, int64 (n,).
         nb_classes: k, the smallest of the models'.
 
@@ -84,14 +84,11 @@ def check_targets(target: Any, labels: np.ndarray, nb_classes: int) -> Targets |
         The targets; None for an untargeted run.
 
     Raises:
-        UnknownNameError: If it is a text, but not a rule.
         InputError: If classes are out of range, of another number, or a sample's own label.
     """
     if target is None:
         return None
     if isinstance(target, str):
-        if target not in TARGET_RULES:
-            raise UnknownNameError("target", target, TARGET_RULES)
         return Targets(target)
     classes = check_labels(target, len(labels), nb_classes, "target").cpu().numpy()
     same = np.flatnonzero(classes == labels)

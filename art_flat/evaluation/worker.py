@@ -31,6 +31,7 @@ from .certificates import certified_rows
 from .grid import CleanUnit, Deltas, Unit
 from .remaining import Goal, remaining_samples
 from .rows import adversarial_rows, clean_rows, missing_rows
+from .settings import Settings
 from .targets import Targets
 
 _CACHED_BYTES = 64 * 2**20
@@ -57,15 +58,19 @@ class Data:
 
 
 @dataclass(frozen=True)
-class Options:
-    """What a worker is told beside the models and the data; see `evaluate`."""
+class WorkerContext:
+    """What a worker needs beside models and data.
 
+    Attributes:
+        settings: The options of the run, resolved.
+        deltas: Norm → radii, clip units.
+        constants: Model name → norm → Lipschitz constant.
+        targets: Which class each sample is pushed towards; None for an untargeted run.
+    """
+
+    settings: Settings
     deltas: Deltas
     constants: Mapping[str, Mapping[Norm, LipschitzBound]]
-    transfer: bool
-    estimate_gradients: bool
-    threads: int
-    time_limit: float | None
     targets: Targets | None = None
 
 
@@ -101,13 +106,13 @@ class Worker:
     Args:
         nets: Model name → adapter; looked up when a unit needs it.
         data: What is attacked.
-        options: The rest.
+        context: The rest.
     """
 
-    def __init__(self, nets: Mapping[str, Adapter], data: Data, options: Options) -> None:
+    def __init__(self, nets: Mapping[str, Adapter], data: Data, context: WorkerContext) -> None:
         self.nets = nets
         self.data = data
-        self.options = options
+        self.context = context
         self._clean: OrderedDict[tuple[str, int, int], Outputs] = OrderedDict()
 
     def compute(self, unit: Unit | CleanUnit, earlier: Iterable[pd.DataFrame] = ()) -> Computed:
@@ -158,21 +163,21 @@ class Worker:
         x, labels = self._inputs(rows), self._labels(rows)
         outputs, samples = self._outputs(unit.model, rows), self.data.samples[rows]
         hashes = np.array([content_hash(xi) for xi in x], dtype=object)
-        constants = self.options.constants.get(unit.model, {})
+        constants = self.context.constants.get(unit.model, {})
         return Computed(
             {
                 "clean": clean_rows(
                     unit.model, net, outputs, labels, samples, hashes, self.data.weight[rows]
                 ),
                 "certified": certified_rows(
-                    unit.model, net, outputs, labels, samples, self.options.deltas, constants
+                    unit.model, net, outputs, labels, samples, self.context.deltas, constants
                 ),
             }
         )
 
     def _left(self, unit: Unit, earlier: Iterable[pd.DataFrame]) -> np.ndarray | slice:
         """Which of its samples a unit attacks: all, unless it comes after others."""
-        if not unit.after:
+        if not unit.depends_on:
             return _EVERY
         logits = self._outputs(unit.model, unit.rows).logits
         undefined = cross_entropy(logits, self._labels(unit.rows).to(logits.device)).isnan()
@@ -189,11 +194,11 @@ class Worker:
         before = {m: Outputs(*(t[left] for t in self._outputs(m, unit.rows))) for m in keys}
         started = time.perf_counter()
         try:
-            with time_limit(self.options.time_limit):
+            with time_limit(self.context.settings.time_limit):
                 result = unit.attack(
                     nets[unit.model], x, labels, delta=unit.delta, norm=unit.norm,
                     seed=unit.unit_seed, clean=before[unit.model],
-                    estimate_gradients=self.options.estimate_gradients, radii=self.options.deltas,
+                    estimate_gradients=self.context.settings.estimate_gradients, radii=self.context.deltas,
                     target=None if target is None else torch.from_numpy(target[left]),
                 )  # fmt: skip
             after = {m: result.outputs if m == unit.model else nets[m].outputs(result.x) for m in keys}
@@ -206,7 +211,7 @@ class Worker:
 
     def _reason(self, error: BaseException, n: int) -> str:
         if isinstance(error, TimeUpError):
-            return f"the attack did not end within {self.options.time_limit:g} s (time_limit)"
+            return f"the attack did not end within {self.context.settings.time_limit:g} s (time_limit)"
         if ran_out_of_memory(error):
             return (
                 f"memory ran out while {n} samples were attacked together; lower `shard_size`, which is part of what "
@@ -218,7 +223,7 @@ class Worker:
         self, unit: Unit, left: np.ndarray | slice, target: np.ndarray | None
     ) -> dict[str, dict[str, Any]]:
         """Key columns of a unit's rows, by the model that scores them."""
-        models = list(self.nets) if self.options.transfer else [unit.model]
+        models = list(self.nets) if self.context.settings.transfer else [unit.model]
         columns = {**unit.columns(), "sample": self.data.samples[unit.rows][left]}
         if target is not None:
             columns["target"] = target[left]
@@ -226,10 +231,10 @@ class Worker:
 
     def _targets(self, unit: Unit) -> np.ndarray | None:
         """Target classes of a unit's samples, (m,); None if the run is untargeted."""
-        if self.options.targets is None:
+        if self.context.targets is None:
             return None
         logits = self._outputs(unit.model, unit.rows).logits
-        return to_numpy(self.options.targets.of(unit.rows, self._labels(unit.rows), logits))
+        return to_numpy(self.context.targets.of(unit.rows, self._labels(unit.rows), logits))
 
     def _known_targets(self, unit: Unit) -> np.ndarray | None:
         """As `_targets`, without running a model: it may be the model that does not survive this unit."""
@@ -258,14 +263,13 @@ def _bytes(outputs: Outputs) -> int:
     return sum(t.numel() * t.element_size() for t in outputs)
 
 
-def finish(worker: Worker, unit: Unit | CleanUnit, store: UnitStore, keep_points: bool) -> bool:
+def finish(worker: Worker, unit: Unit | CleanUnit, store: UnitStore) -> bool:
     """Compute a unit and write it to where its run's units go.
 
     Args:
         worker: What computes.
         unit: The unit.
         store: Where rows and points go.
-        keep_points: Whether to keep the points.
 
     Returns:
         Whether the unit failed.
@@ -273,9 +277,9 @@ def finish(worker: Worker, unit: Unit | CleanUnit, store: UnitStore, keep_points
     Raises:
         StoreError: If something cannot be written.
     """
-    after = () if isinstance(unit, CleanUnit) else unit.after
-    computed = worker.compute(unit, [store.read_unit("adversarial", u.key) for u in after])
-    if keep_points and computed.points is not None:
+    earlier = () if isinstance(unit, CleanUnit) else unit.depends_on
+    computed = worker.compute(unit, [store.read_unit("adversarial", u.key) for u in earlier])
+    if worker.context.settings.save_adversarial and computed.points is not None:
         samples = computed.frames["adversarial"]["sample"].unique() if len(computed.points) else []
         store.write_points(unit.key, (computed.points, np.asarray(samples, dtype=np.int64)))
     for table, frame in computed.frames.items():

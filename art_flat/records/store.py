@@ -41,7 +41,7 @@ from .schema import SCHEMA_VERSION, TABLES, make_frame, to_arrow
 IN_UNITS = ("clean", "certified", "adversarial")
 """Tables with a file per unit."""
 
-FREE_OPTIONS = ("epsilons", "save_adversarial", "time_limit", "n_jobs")
+FREE_OPTIONS = ("epsilons", "save_adversarial", "time_limit", "n_jobs", "part")
 """What may change between two runs in one folder, since it decides no record."""
 
 

@@ -3,12 +3,11 @@
 import time
 
 import pytest
-from run_cases import attack, same, small_run
+from run_cases import attack, grid_of, same, small_run
 
 import art_flat as af
 from art_flat.evaluation import Plan, plan
 from art_flat.evaluation.planning import CLEAN_PASS, _line
-from art_flat.evaluation.settings import check_run
 
 SECONDS = 0.004
 
@@ -29,7 +28,7 @@ def make(**changes):
 
 def test_a_plan_has_every_unit_and_counts_its_passes():
     arguments, made = make()
-    grid = check_run(**small_run(**arguments)).grid
+    grid = grid_of(**small_run(**arguments))
     assert isinstance(made, Plan)
     assert len(made.units) == len(grid.clean) + len(grid.attacked) == 3 + 12
     assert made.units["samples"].tolist() == [8] * 15

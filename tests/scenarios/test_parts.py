@@ -4,12 +4,11 @@ import itertools
 import shutil
 
 import pytest
-from run_cases import same, small_run
+from run_cases import grid_of, same, small_run
 
 import art_flat as af
 from art_flat.errors import InputError, StoreError
 from art_flat.evaluation import merge
-from art_flat.evaluation.settings import check_run
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +26,7 @@ def parts(tmp_path_factory):
 
 @pytest.mark.parametrize("n", [1, 2, 5, 40])
 def test_parts_are_disjoint_and_complete(n):
-    grid = check_run(**small_run()).grid
+    grid = grid_of(**small_run())
     shares = [grid.part((i, n)) for i in range(1, n + 1)]
     for units, shared in (
         (grid.clean, [s.clean for s in shares]),
@@ -40,12 +39,12 @@ def test_parts_are_disjoint_and_complete(n):
 
 def test_sequences_stay_together():
     attacks = ["art_flat:GaussianNoise @s.1", "art_flat:PGD(steps=2) @s.2", "art_flat:APGD(steps=2) @s.3"]
-    grid = check_run(**small_run(attacks=attacks)).grid
+    grid = grid_of(**small_run(attacks=attacks))
     for i in range(1, 6):
         share = {u.key for u in grid.part((i, 5)).attacked}
         for unit in grid.part((i, 5)).attacked:
-            assert {u.key for u in unit.after} <= share
-    assert [len({u.attack.position for u in wave}) for wave in grid.waves()] == [1, 1, 1]
+            assert {u.key for u in unit.depends_on} <= share
+    assert [len({u.attack.position for u in level}) for level in grid.levels()] == [1, 1, 1]
 
 
 def test_merged_parts_are_the_run_itself(parts, tmp_path, undisturbed):

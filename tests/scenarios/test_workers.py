@@ -56,8 +56,8 @@ def test_two_workers_give_the_records_of_one_process(tmp_path, undisturbed):
 def test_order_of_shards_and_units_does_not_matter(undisturbed, monkeypatch):
     from art_flat.evaluation.grid import Grid
 
-    waves = Grid.waves
-    monkeypatch.setattr(Grid, "waves", lambda self: (wave[::-1] for wave in waves(self)))
+    levels = Grid.levels
+    monkeypatch.setattr(Grid, "levels", lambda self: (level[::-1] for level in levels(self)))
     same(af.evaluate(**small_run(attacks=MIXED)), undisturbed)
 
 

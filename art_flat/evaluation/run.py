@@ -1,0 +1,238 @@
+"""`Run`: a checked evaluation with its models, data, attacks, radii and units."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from .._utils.validation import check_count
+from ..adapters import Adapter, adapt
+from ..attacks import Attack, load_attacks
+from ..errors import InputError
+from ..functional import LipschitzBound, LipschitzKind
+from ..records.store import FREE_OPTIONS, Store
+from ..typing import Norm
+from ._data import read_through
+from .certificate_budget import too_costly
+from .grid import Deltas, Grid, check_deltas, make_grid
+from .settings import Settings
+from .targets import Targets, check_targets
+from .worker import Data, WorkerContext
+
+
+@dataclass(frozen=True)
+class Run:
+    """A checked run.
+
+    Attributes:
+        nets: Model name → adapter.
+        identities: Model name → what determines its predictions.
+        data: What is attacked.
+        attacks: The attacks.
+        deltas: Norm → radii, clip units.
+        settings: The options, with everything resolved that depends on models, data and results folder.
+        targets: Which class each sample is pushed towards; None for an untargeted run.
+        uncertified: Models whose constants would cost too much for a default → reason.
+        config: Everything that determines the records, and what the user wrote, as `config.toml` says it.
+        grid: Its units.
+    """
+
+    nets: Mapping[str, Adapter]
+    identities: Mapping[str, Mapping[str, str]]
+    data: Data
+    attacks: Sequence[Attack]
+    deltas: Deltas
+    settings: Settings
+    targets: Targets | None
+    uncertified: Mapping[str, str]
+    config: Mapping[str, Any]
+    grid: Grid
+
+    @property
+    def id(self) -> str:
+        """Hash of all that determines the records."""
+        decisive = {k: v for k, v in self.config.items() if k not in FREE_OPTIONS}
+        return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:24]
+
+    @property
+    def threads(self) -> int:
+        """Threads of each worker, of this process too."""
+        assert self.settings.threads is not None
+        return self.settings.threads
+
+    def context(self, constants: Mapping[str, Mapping[Norm, LipschitzBound]]) -> WorkerContext:
+        """What a worker needs beside models and data."""
+        return WorkerContext(self.settings, self.deltas, constants, self.targets)
+
+    def known_constants(self, said: Any) -> dict[Norm, LipschitzBound] | None:
+        """Lipschitz constants of a model as a manifest of this run has them, so that none is derived twice."""
+        if not isinstance(said, Mapping):
+            return None
+        kind: LipschitzKind = "spectral" if isinstance(self.settings.lipschitz, str) else "given"
+        found: Mapping[Norm, float] = said["lipschitz"]
+        return {n: LipschitzBound(value, kind, n, sound=True) for n, value in found.items()}
+
+    def given_constant(self, model: str) -> float | None:
+        """The Lipschitz constant that the user gave for a model."""
+        lipschitz = self.settings.lipschitz
+        return lipschitz.get(model) if isinstance(lipschitz, Mapping) else None
+
+    def certified_norms(self, model: str) -> Deltas:
+        """The radii at which a model is to be certified, by norm; empty where nothing certifies it."""
+        has_constant = isinstance(self.settings.lipschitz, str) or self.given_constant(model) is not None
+        return self.deltas if has_constant and model not in self.uncertified else {}
+
+    def facts(self) -> dict[str, Any]:
+        """What the manifest says of the run, beside the environment."""
+        return {
+            "run": self.id,
+            "seed": self.settings.seed,
+            "threads": self.threads,
+            "target": None if self.targets is None else self.targets.rule,
+            "n_samples": len(self.data.x),
+            "class_names": list(self.config["data"].get("classes", [])),
+            "clean_units": [unit.key for unit in self.grid.clean],
+            "n_units": len(self.grid.attacked),
+            "epsilons": list(self.settings.epsilons),
+            "deltas": {n: list(d) for n, d in self.deltas.items()},
+            "models": {m: dict(i) for m, i in self.identities.items()},
+            "attacks": [
+                {
+                    "name": a.name,
+                    "hash": a.hash,
+                    "library_version": a.info.version,
+                    "norms": list(a.info.norms),
+                    "budget": a.info.budget,
+                    "access": a.info.access,
+                    "maximises_loss": a.info.maximises_loss and self.targets is None,
+                    "usability": a.info.usability,
+                    "notes": list(a.info.notes),
+                    "run_in": [n for n in self.deltas if n in a.info.norms],
+                    "steps": _steps(a, self.deltas),
+                }
+                for a in self.attacks
+            ],
+        }
+
+
+def _steps(attack: Attack, deltas: Deltas) -> list[dict[str, Any]]:
+    """The steps that an attack walked at each radius, in clip units; empty where it has none of a fixed size."""
+    found = [(n, d, attack.fixed_steps(d)) for n in deltas if n in attack.info.norms for d in deltas[n]]
+    return [{"norm": n, "delta": d, "size": s.size, "number": s.number} for n, d, s in found if s is not None]
+
+
+def adapt_models(models: Mapping[str, Any] | Any) -> dict[str, Adapter]:
+    """Models by name, adapted; a single one is called `"model"`.
+
+    Args:
+        models: An ART estimator, an adapted one, or a mapping name → either.
+
+    Returns:
+        Model name → adapter.
+
+    Raises:
+        InputError: If there is no model.
+    """
+    named = models if isinstance(models, Mapping) else {"model": models}
+    if not named:
+        raise InputError(
+            'no model was given; pass an ART classifier or a mapping such as {"standard": classifier}'
+        )
+    return {str(name): adapt(model) for name, model in named.items()}
+
+
+def check_run(
+    nets: Mapping[str, Adapter],
+    data: Data,
+    *,
+    attacks: str | Attack | Iterable[str | Attack],
+    deltas: Any,
+    settings: Settings,
+    out: str | os.PathLike[str] | None = None,
+    config: Mapping[str, Any] | None = None,
+) -> Run:
+    """Everything about a run that depends on several arguments of `evaluate`, and its units.
+
+    Args:
+        nets: The models.
+        data: What is attacked; its values are checked and hashed here.
+        attacks: Suites, names and attacks.
+        deltas: Radii, as `evaluate` takes them.
+        settings: The options.
+        out: Results folder, whose number of threads holds where `settings` have none.
+        config: What the user wrote.
+
+    Returns:
+        The run.
+
+    Raises:
+        InputError: If arguments cannot be used, alone or together.
+    """
+    loaded = load_attacks(attacks)
+    radii = check_deltas(deltas, loaded)
+    if not any(n in a.info.norms for a in loaded for n in radii):
+        raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(radii)})")
+    _check_models_with_constants(settings, nets)
+    targets = check_targets(settings.target, data.y, min(net.nb_classes for net in nets.values()))
+    shards, content = read_through(nets, data, settings.shard_size)
+    uncertified = too_costly(nets, loaded, radii, len(data.x)) if settings.lipschitz == "auto" else {}
+    settings = replace(
+        settings,
+        threads=_threads(settings, out),
+        lipschitz="spectral" if settings.lipschitz == "auto" and not uncertified else settings.lipschitz,
+        target=None if targets is None else targets.as_config(),
+    )
+    identities = {name: net.identity() for name, net in nets.items()}
+    grid = make_grid(
+        identities, loaded, radii, settings=settings, shards=shards, weight=data.weight, targets=targets,
+        certificates=["spectral", sorted(uncertified)] if uncertified else settings.lipschitz,
+    )  # fmt: skip
+    resolved = {
+        **settings.identity(),
+        "deltas": {n: list(d) for n, d in radii.items()},
+        "epsilons": list(settings.epsilons),
+        "attacks": [a.name for a in loaded],
+        "versions": {_library(a): a.info.version for a in loaded},
+        "models": {
+            m: {k: i[k] for k in ("sha256", "code", "layers") if k in i} for m, i in identities.items()
+        },
+        "data": {"n": len(data.x), "hash": content},
+    }
+    return Run(
+        nets=nets, identities=identities, data=data, attacks=loaded, deltas=radii, settings=settings,
+        targets=targets, uncertified=uncertified, grid=grid, config=_with_given(resolved, config or {}),
+    )  # fmt: skip
+
+
+def _check_models_with_constants(settings: Settings, nets: Mapping[str, Adapter]) -> None:
+    if isinstance(settings.lipschitz, Mapping) and not settings.lipschitz.keys() <= nets.keys():
+        raise InputError(
+            f"`lipschitz` must be 'auto', 'spectral', None, or map models ({', '.join(nets)}) to constants, "
+            f"got {settings.lipschitz!r}"
+        )
+
+
+def _threads(settings: Settings, out: str | os.PathLike[str] | None) -> int:
+    if settings.threads is not None:
+        return settings.threads
+    if out is None or not (Path(out) / "config.toml").is_file():
+        return 1
+    return check_count(Store(out).read_config().get("threads", 1), "threads")
+
+
+def _library(attack: Attack) -> str:
+    name = attack.info.name
+    return name if name.startswith("own:") else name.split(":")[0]
+
+
+def _with_given(resolved: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config.toml` holds: everything that determines the records, beside what the user wrote."""
+    models = {m: {**given.get("models", {}).get(m, {}), **i} for m, i in resolved["models"].items()}
+    data = {**given.get("data", {}), **resolved["data"]}
+    free = {k: v for k, v in given.items() if k not in resolved}
+    return {**free, **resolved, "models": models, "data": data}
