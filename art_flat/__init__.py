@@ -1,4 +1,4 @@
-"""art_flat: what robust accuracy hides, for classifiers in the Adversarial Robustness Toolbox.
+"""art_flat: loss-change robustness, relative sharpness and certificates for classifiers in ART.
 
 Names are loaded on first use; `import art_flat` alone loads neither torch nor ART.
 """

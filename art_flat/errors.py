@@ -1,6 +1,6 @@
-"""Errors of art_flat; each also derives from the builtin one that fits.
+"""Exceptions of art_flat; each also derives from the builtin exception that fits.
 
-The text of an error says where, what was expected, what came and what to do.
+Each message states the location, the expected and the actual value, and how to fix it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ class ParameterError(ArtFlatError, TypeError):
 
 
 class UnknownNameError(InputError):
-    """A norm, attack, suite or data set that does not exist; says the closest known names."""
+    """A norm, attack, suite or data set that does not exist; the message lists the closest known names."""
 
     def __init__(self, kind: str, name: object, known: Iterable[str], hint: str = "") -> None:
         self.name = name
@@ -56,7 +56,7 @@ class ModelChangedError(ArtFlatError, RuntimeError):
 
 
 class ConfigError(ArtFlatError, ValueError):
-    """A configuration file that cannot be carried out."""
+    """A configuration file that is invalid or cannot be read."""
 
 
 class StoreError(ArtFlatError, ValueError):
@@ -64,7 +64,7 @@ class StoreError(ArtFlatError, ValueError):
 
 
 def closest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
-    """The known names nearest in spelling to `name`, best first, whatever their case.
+    """The known names nearest in spelling to `name`, best first, ignoring case.
 
     Args:
         name: What was asked for.

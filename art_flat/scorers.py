@@ -62,8 +62,8 @@ class loss_change_robustness_scorer:
         delta: Radius δ > 0, in the units of X.
         epsilon: Tolerated loss change ε ≥ 0, nats.
         norm: Norm of the ball.
-        attack: One or several attacks, the worst case of each sample counts: names, `Attack`s, or whatever
-            `as_attack` takes.
+        attack: One or several attacks, the worst case of each sample counts: names, `Attack`s, or anything
+            that `as_attack` accepts.
         clip_values: Smallest and largest admissible value of X; None if any value is.
         seed: Of the attacks.
 

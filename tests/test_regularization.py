@@ -1,4 +1,4 @@
-"""The penalty is λ · mean κ, its gradient is right in every parameter, and the model is left as it was."""
+"""The penalty is λ · mean κ, its gradient is right in every parameter, and the model is left unchanged."""
 
 import numpy as np
 import pytest

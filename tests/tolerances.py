@@ -1,8 +1,8 @@
 """The tolerances of all comparisons of rounded numbers: one table, from the dtype and the length of the sums.
 
 Processors add in different orders and some fuse a multiplication with the addition after it. Rounding errors have
-either sign, so that a sum of n products is off by about √n units in the last place of its largest term, and hardly
-ever by more than λ√n (Higham, Mary, SIAM J. Sci. Comput. 41, 2019); λ = 8 leaves room for two such results and for
+either sign, so that a sum of n products is off by about √n units in the last place of its largest term, and
+rarely by more than λ√n (Higham, Mary, SIAM J. Sci. Comput. 41, 2019); λ = 8 leaves room for two such results and for
 the layers that pass an error on. What is exact in float64 is compared with 1e-10 or closer, where it stands.
 """
 

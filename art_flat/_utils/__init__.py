@@ -1,1 +1,1 @@
-"""Helpers without knowledge of models or attacks: arrays, validation, random numbers, time limits."""
+"""Helpers that know neither models nor attacks: arrays, validation, random numbers, time limits."""

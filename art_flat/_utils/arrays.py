@@ -1,4 +1,4 @@
-"""The one door between NumPy and torch: what came in goes out."""
+"""Conversion between NumPy arrays and torch tensors; results have the type of the input."""
 
 from __future__ import annotations
 

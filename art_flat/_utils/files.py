@@ -1,4 +1,4 @@
-"""Files that appear with all of their content or not at all."""
+"""Atomic writing of files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def write_atomically(path: Path, content: bytes) -> None:
         content: What it is to hold.
 
     Raises:
-        StoreError: If it cannot be written; a file that was there before is as it was.
+        StoreError: If it cannot be written; an existing file is unchanged.
     """
     part = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.part")
     try:

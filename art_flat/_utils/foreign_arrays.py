@@ -1,4 +1,4 @@
-"""Arrays of third-party libraries as NumPy arrays of numbers, or one sentence that names the argument."""
+"""Conversion of third-party arrays to numeric NumPy arrays, with an error that names the argument."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checks of the form of inputs, which need none of their values."""
+"""Checks of the shape and dtype of inputs that do not read their values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Randomness from a seed that leaves the caller's random state as it was."""
+"""Seeded random number generators that leave the caller's random state unchanged."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 
 @contextmanager
 def seeded_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
-    """The generators of Python, NumPy and torch seeded inside the block and put back after it.
+    """The generators of Python, NumPy and torch seeded inside the block and restored after it.
 
     Attack libraries draw from the global generators, and some reseed them; nothing of that gets out, also after
     an exception.
@@ -42,7 +42,7 @@ def seeded_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
         try:
             random.seed(seed)
             np.random.seed(seed % 2**32)  # noqa: NPY002  (the libraries draw from the legacy generator)
-            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed devices not put back
+            torch.default_generator.manual_seed(seed)  # torch.manual_seed would reseed devices not restored
             if device.type == "cuda":
                 with torch.cuda.device(device):
                     torch.cuda.manual_seed(seed)

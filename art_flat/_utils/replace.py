@@ -1,4 +1,4 @@
-"""A finished file takes the place of an older one, also where another process has that one open."""
+"""Atomic replacement of a file, also while another process has it open."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inputs of a run that are read when they are needed, so that memory holds a shard and not the data."""
+"""Inputs that are read shard by shard, so that memory holds a shard and not the whole data."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A limit on the time that code of others may take, whatever it catches and whichever thread it runs in."""
+"""A time limit on calls into third-party code."""
 
 from __future__ import annotations
 

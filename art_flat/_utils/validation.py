@@ -1,4 +1,4 @@
-"""Checks of what users pass in; each raises an error that says what to do."""
+"""Checks of user arguments; each error message says how to fix the call."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_norm(norm: Any) -> Norm:
         One of `art_flat.typing.NORMS`.
 
     Raises:
-        UnknownNameError: If it is no norm.
+        UnknownNameError: If `norm` is unknown.
 
     >>> check_norm(np.inf), check_norm("l2"), check_norm(1)
     ('Linf', 'L2', 'L1')
@@ -95,7 +95,7 @@ def check_number(
         The number.
 
     Raises:
-        InputError: If it is no finite number or lies outside the range.
+        InputError: If it is not a finite number or lies outside the range.
     """
     try:
         number = float(Fraction(value.replace(" ", ""))) if isinstance(value, str) else float(value)
@@ -189,7 +189,9 @@ def check_labels(
     elif labels.ndim != 1:
         raise InputError(f"`{name}` must have shape (n,) or (n, k), got {tuple(labels.shape)}")
     if labels.is_floating_point() and not bool((labels == labels.round()).all()):
-        raise InputError(f"`{name}` has labels that are no whole numbers; pass class indices or one-hot rows")
+        raise InputError(
+            f"`{name}` has labels that are not whole numbers; pass class indices or one-hot rows"
+        )
     labels = labels.to(torch.int64)
     if n is not None and labels.shape[0] != n:
         raise InputError(f"`{name}` has {labels.shape[0]} labels for {n} samples; pass one label per sample")
@@ -224,7 +226,7 @@ def check_inputs(
         feature_names: Columns that a data frame must have, in this order; not checked if None.
 
     Returns:
-        The samples; float32 if they were no floats.
+        The samples; float32 if they were not floating.
 
     Raises:
         InputError: If there is no sample, or one has another shape, NaN, or lies outside the range.

@@ -1,4 +1,4 @@
-"""From an ART estimator to its logits, features and head; the only part that knows ART's estimators."""
+"""Adapters: logits, features and head of an ART estimator; the only part that knows ART's estimators."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`adapt`: the adapter of an estimator, by the estimator's type."""
+"""`adapt`: selects the adapter for an estimator by its type."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def adapt(estimator: Any, head: str | None = None) -> Adapter:
 
     Takes an ART `PyTorchClassifier`, ART's wrapper of scikit-learn's `LogisticRegression` or `MLPClassifier`,
     any estimator registered with `adapt.register(MyEstimator)(function)`, or an adapter, which comes back as
-    it is. The estimator is not copied and is left as it was.
+    it is. The estimator is not copied and is left unchanged.
 
     Args:
         estimator: What to adapt.

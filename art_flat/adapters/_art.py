@@ -1,4 +1,4 @@
-"""What the adapters of ART's estimators share."""
+"""Base class of the adapters of ART's estimators."""
 
 from __future__ import annotations
 
@@ -115,7 +115,9 @@ class ArtAdapter(Adapter):
             "preprocessing_defences": self.estimator.preprocessing_defences,
             "preprocessing": self.estimator.preprocessing,
         }
-        return PartsRecipe.of(kind, arguments, self._named_head(), self.identity()["sha256"], folder)
+        return PartsRecipe.from_estimator(
+            kind, arguments, self._named_head(), self.identity()["sha256"], folder
+        )
 
     def _arguments(self) -> dict[str, Any] | None:
         """The arguments that make such an estimator again, but for those that all share; None if not known."""
@@ -179,7 +181,7 @@ class ArtAdapter(Adapter):
 
     @contextlib.contextmanager
     def guard(self) -> Iterator[list[str]]:
-        """Put the estimator back as it was when the block ends, also after an exception; see `Adapter.guard`.
+        """Restore the estimator when the block ends, also after an exception; see `Adapter.guard`.
 
         Yields:
             A list that names what had been changed, once the block has ended.

@@ -1,4 +1,4 @@
-"""Work in batches that fit into memory."""
+"""Forward passes in batches that fit into memory."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def map_batches(function: Callable[[slice], T], n: int, size: int, take: Callabl
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory could not be had, on whichever device.
+    """Whether an exception says that memory could not be had, on any device.
 
     Returns:
         True if it does.

@@ -1,4 +1,4 @@
-"""Find the linear head of a torch model by watching it, and prove that it is one."""
+"""Finds the linear head of a torch model by tracing a forward pass, and verifies it."""
 
 from __future__ import annotations
 
@@ -103,13 +103,13 @@ def find_head(
     """The last `nn.Linear` that the model calls, after a check that the model's output follows from it.
 
     Two passes: one with the probe, and one in which the head's input is replaced by random features, so that
-    whatever lies between the head and the output shows (softmax and a constant factor are followed).
+    any other operation between the head and the output is detected (softmax and a constant factor are followed).
 
     Args:
         model: The model, in eval mode; hooks are set and removed.
-        run: Calls the model on preprocessed inputs and gives back what it returns.
+        run: Calls the model on preprocessed inputs and returns what it returns.
         probe: Preprocessed inputs, shape (3, ...).
-        nb_classes: What the estimator says.
+        nb_classes: Number of classes that the estimator reports.
         name: The submodule to take instead of the last linear layer called.
 
     Returns:
@@ -157,13 +157,13 @@ def read_again(found: FoundHead, model: nn.Module, run: Callable[[Tensor], Any],
     """What stands after a head now, from one pass in which its input is replaced by random features.
 
     Args:
-        found: The head as it was found.
+        found: The head found by `adapt`.
         model: The model, in eval mode; hooks are set and removed.
-        run: Calls the model on preprocessed inputs and gives back what it returns.
+        run: Calls the model on preprocessed inputs and returns what it returns.
         probe: Preprocessed inputs, shape (3, ...).
 
     Returns:
-        The head with what stands after it; as it was where the model returns nothing finite.
+        The head with what stands after it; unchanged where the model returns nothing finite.
 
     Raises:
         HeadNotFoundError: If the layer is no longer called, or something else stands after it.
@@ -198,7 +198,7 @@ def require_called(calls: list[Call], found: FoundHead, title: str) -> None:
 
     Args:
         calls: The calls of the head in a forward pass.
-        found: The head as it was found.
+        found: The head found by `adapt`.
         title: What to call the model.
 
     Raises:
@@ -321,7 +321,7 @@ def _spread_features(layer: nn.Linear, shape: Sequence[int], like: Tensor) -> Te
 
 @contextlib.contextmanager
 def _injecting(layer: nn.Module, features: Tensor) -> Iterator[None]:
-    # The layer is given `features`, whatever the model passes to it.
+    # The layer gets `features` instead of the model's own input.
     handle = layer.register_forward_pre_hook(lambda module, args, kwargs: ((features,), {}), with_kwargs=True)
     try:
         yield

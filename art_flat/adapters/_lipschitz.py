@@ -1,4 +1,4 @@
-"""Sound Lipschitz constants of an adapted model, and why there is none where there is none."""
+"""Certified Lipschitz constants of an adapted model, or the reason why there is none."""
 
 from __future__ import annotations
 

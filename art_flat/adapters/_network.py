@@ -1,4 +1,4 @@
-"""From inputs in clip units to logits and features, through the user's torch model."""
+"""Forward passes through the user's torch model: inputs in clip units to logits and features."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fully connected layers held as arrays, computed in float64."""
+"""Fully connected layers stored as arrays, evaluated in float64."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What ART does to inputs before the model sees them, on tensors."""
+"""ART's preprocessing as operations on tensors."""
 
 from __future__ import annotations
 

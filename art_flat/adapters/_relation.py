@@ -1,4 +1,4 @@
-"""What a model makes of the output of its last linear layer, told from numbers alone."""
+"""How the model's output relates to the head's: equal, shifted, scaled or softmax; inferred from values."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def find_relation(z: Tensor, output: Tensor) -> tuple[Form, float] | None:
 
 
 def _scale(z: Tensor, output: Tensor, form: Form) -> float:
-    # Least-squares T for one form; nan where nothing can be said
+    # Least-squares T for one form; nan where undetermined
     if form == "logits":
         return float((output * z).sum() / (z * z).sum())
     if form == "sigmoid":

@@ -1,4 +1,4 @@
-"""Put back what attacks and forward passes change in a model."""
+"""Context managers that restore the state of a model after attacks and forward passes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _HOOKS = (
 def module_attributes_kept(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
     """The model in eval mode, not compiled and on one device, and afterwards as it was; one walk over its modules.
 
-    Compiled modules run as they were written, so that hooks on their layers are called; `nn.DataParallel` runs on its
+    Compiled modules run as uncompiled code, so that hooks on their layers are called; `nn.DataParallel` runs on its
     first device alone, so that one call of a layer sees the whole batch.
 
     Args:
@@ -60,7 +60,7 @@ def module_attributes_kept(model: nn.Module, *, frozen: bool = False) -> Iterato
 
 
 def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[None]:
-    """Compiled modules run as they were written, so that hooks on their layers are called.
+    """Compiled modules run as uncompiled code, so that hooks on their layers are called.
 
     Args:
         model: Any module.
@@ -83,7 +83,7 @@ def _uncompiled(modules: list[nn.Module]) -> contextlib.AbstractContextManager[N
 
 @contextlib.contextmanager
 def preserved(model: nn.Module) -> Iterator[list[str]]:
-    """Put modes, weights, gradients, `requires_grad`, hooks and buffers of a model back as they were, in any case.
+    """Restore modes, weights, gradients, `requires_grad`, hooks and buffers of a model when the block ends.
 
     Gradients are set aside, not copied: inside the block they are None at first, and what is accumulated
     there is dropped.
@@ -92,7 +92,7 @@ def preserved(model: nn.Module) -> Iterator[list[str]]:
         model: Any module.
 
     Yields:
-        A list; when the block has ended, it names what had been changed and was put back: `"mode"`,
+        A list; when the block has ended, it names what had been changed and was restored: `"mode"`,
         `"weights"`, `"hooks"`, `"buffers"`. Gradients are not named, since every attack fills them.
     """
     changed: list[str] = []
@@ -108,14 +108,14 @@ def preserved(model: nn.Module) -> Iterator[list[str]]:
     finally:
         if restore_modes(modules, modes):
             changed.append("mode")
-        if sum(saved.put_back() for saved in weights):
+        if sum(saved.restore() for saved in weights):
             changed.append("weights")
         if any(registry != before for registry, before in hooks):
             changed.append("hooks")
             for registry, before in hooks:
                 registry.clear()
                 registry.update(before)
-        if sum(saved.put_back() for saved in buffers):
+        if sum(saved.restore() for saved in buffers):
             changed.append("buffers")
         for parameter, gradient, learns in gradients:
             parameter.requires_grad_(learns)
@@ -124,7 +124,7 @@ def preserved(model: nn.Module) -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def preserved_attributes(thing: Any, *dicts: str) -> Iterator[None]:
-    """Put the attributes of an object back as they were, and what the named dictionaries among them held.
+    """Restore the attributes of an object, and the contents of the named dictionaries among them.
 
     Args:
         thing: Any object with a `__dict__`; None is left alone.
@@ -206,7 +206,7 @@ class _Saved:
         like = torch.empty_like(tensor, device="meta")  # its strides are those of a clone
         self._copy = memory.view(tensor.dtype).as_strided(like.shape, like.stride()).copy_(tensor)
 
-    def put_back(self) -> bool:
+    def restore(self) -> bool:
         """Whether it had been changed."""
         changed = self._registry.get(self._name) is not self._tensor
         self._registry[self._name] = self._tensor

@@ -1,4 +1,4 @@
-"""Which of ART's PyTorch classifiers can be followed, and why not the others."""
+"""Which of ART's PyTorch classifiers are supported, with a reason for each that is not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an adapter is: one face for every estimator that ends in a linear layer.
+"""`Adapter`: the common interface of estimators that end in a linear layer.
 
 The rest of art_flat sees a classifier only through `Adapter`. A new kind of estimator needs a subclass with
 `head`, `forward`, `as_module` and `identity`, and `adapt.register(MyEstimator)`.
@@ -94,7 +94,7 @@ class Adapter(ABC):
         """The same function, x ↦ logits, as a module through which gradients with respect to x flow.
 
         The module takes x in units of `clip_values`, shape (n, *input_shape), of any floating type, and
-        applies the estimator's preprocessing. It computes in eval mode whatever mode it or the model is in,
+        applies the estimator's preprocessing. It always computes in eval mode,
         leaves no gradient in the model's parameters, and shares them.
 
         Args:
@@ -167,7 +167,7 @@ class Adapter(ABC):
         return self.made_by
 
     def guard(self) -> contextlib.AbstractContextManager[list[str]]:
-        """Put the estimator back as it was when the block ends, also after an exception.
+        """Restore the estimator when the block ends, also after an exception.
 
         Training flag of every submodule, weights, gradients, `requires_grad`, hooks, buffers, attributes of the
         estimator and the loss's reduction. Parameters' gradients are None inside the block.
@@ -185,7 +185,7 @@ class Adapter(ABC):
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[Passes]:
-        """Count the samples that go through the head while the block runs, whoever calls the model.
+        """Count the samples that go through the head while the block runs, from any caller.
 
         Yields:
             The counts so far; nan where they cannot be known.
@@ -203,7 +203,7 @@ class Adapter(ABC):
                 device runs out of memory.
 
         Returns:
-            Logits (n, k) and features (n, d) on `device`, without a graph, whatever kind of array `x` is.
+            Logits (n, k) and features (n, d) on `device`, without a graph, for any kind of array `x`.
 
         Raises:
             InputError: If `x` has another shape, NaN, or lies outside `clip_values`.
@@ -582,7 +582,7 @@ class Recipe(ABC):
         """
         place = torch.device(device) if device is not None else None
         on_cuda = place is not None and place.type == "cuda"
-        # ART puts models on the current CUDA device, whatever index it is given
+        # ART puts models on the current CUDA device, regardless of the index it is given
         with torch.cuda.device(place) if on_cuda else contextlib.nullcontext():
             net = self._build(device)
         if net.identity()["sha256"] != self.sha256:

@@ -1,4 +1,4 @@
-"""What an adapter hands out: the head, the outputs of a forward pass, and counts of passes."""
+"""Return types of an adapter: the head, the outputs of a forward pass, and counts of passes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Head:
     scale: float = 1.0
 
     @classmethod
-    def of(cls, weight: Tensor, bias: Tensor | None, name: str, scale: float = 1.0) -> Head:
+    def from_layer(cls, weight: Tensor, bias: Tensor | None, name: str, scale: float = 1.0) -> Head:
         """The head of a layer; a logistic one (one row w) becomes the two rows ±w/2 of the same softmax.
 
         Args:
@@ -39,7 +39,7 @@ class Head:
         Returns:
             A head with k ≥ 2; it shares the layer's memory where it can.
 
-        >>> Head.of(torch.tensor([[4.0, 6.0]]), None, "fc").weight
+        >>> Head.from_layer(torch.tensor([[4.0, 6.0]]), None, "fc").weight
         tensor([[-2., -3.],
                 [ 2.,  3.]])
         """

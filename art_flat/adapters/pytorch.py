@@ -1,4 +1,4 @@
-"""ART's PyTorchClassifier."""
+"""The adapter of ART's PyTorchClassifier."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _OWN = ("predict", "_apply_preprocessing", "_apply_postprocessing")
 class PyTorchAdapter(ArtAdapter):
     """ART's `PyTorchClassifier`, or a subclass of it that predicts in the same way.
 
-    Compiled models are run as they were written, and `nn.DataParallel` on its first device, wherever art_flat
+    Compiled models are run as uncompiled code, and `nn.DataParallel` on its first device, wherever art_flat
     calls them; ART's own calls are left as they are.
 
     Args:
@@ -84,7 +84,7 @@ class PyTorchAdapter(ArtAdapter):
 
     def _head_of(self, found: FoundHead) -> Head:
         bias = None if found.layer.bias is None else found.layer.bias.detach()
-        return Head.of(found.layer.weight.detach(), bias, found.name, found.scale)
+        return Head.from_layer(found.layer.weight.detach(), bias, found.name, found.scale)
 
     @property
     def ignored_loss_options(self) -> tuple[str, ...]:
@@ -109,7 +109,7 @@ class PyTorchAdapter(ArtAdapter):
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[Passes]:
-        """Count the samples that go through the head while the block runs, whoever calls the model.
+        """Count the samples that go through the head while the block runs, from any caller.
 
         Yields:
             The counts so far.

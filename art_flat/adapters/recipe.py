@@ -1,4 +1,4 @@
-"""How another process makes an adapter again: small, picklable, and never by pickling an ART estimator.
+"""Picklable recipes from which another process rebuilds an adapter, without pickling the ART estimator.
 
 ART's estimators write files into the home folder when they are pickled, and take `cuda:0` when they are unpickled.
 So a worker gets the import string of a factory and a path to weights, or the estimator's arguments with the weights
@@ -54,7 +54,7 @@ class PartsRecipe(Recipe):
     Attributes:
         arguments: (class, keyword arguments), pickled without the model's tensors.
         weights: The safetensors file that holds these.
-        head: Name of the head, for adapters that can be told.
+        head: Name of the head, for adapters that accept it.
         sha256: Of the adapter's identity.
     """
 
@@ -64,7 +64,7 @@ class PartsRecipe(Recipe):
     sha256: str
 
     @classmethod
-    def of(
+    def from_estimator(
         cls, kind: type, arguments: Mapping[str, Any], head: str | None, sha256: str, folder: Path
     ) -> PartsRecipe:
         """The recipe of an estimator that `kind(**arguments)` makes again.

@@ -1,4 +1,4 @@
-"""ART's wrappers of scikit-learn's LogisticRegression and MLPClassifier."""
+"""The adapters of ART's wrappers of scikit-learn's LogisticRegression and MLPClassifier."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class ScikitlearnLogisticRegressionAdapter(_ScikitlearnAdapter):
 
     Raises:
         InputError: If a head is named.
-        UnsupportedEstimatorError: If the model is not fitted or its probabilities are no softmax of W x + b.
+        UnsupportedEstimatorError: If the model is not fitted or its probabilities are not the softmax of W x + b.
 
     >>> import art_flat as af
     >>> from art.estimators.classification import SklearnClassifier
@@ -132,7 +132,7 @@ class ScikitlearnLogisticRegressionAdapter(_ScikitlearnAdapter):
     def _layers(self) -> Layers:
         weight = _array(self.estimator.model.coef_)
         bias = _array(self.estimator.model.intercept_).expand(len(weight))
-        return Layers([], "identity", Head.of(weight, bias, "coef_"))
+        return Layers([], "identity", Head.from_layer(weight, bias, "coef_"))
 
     def _weights(self) -> Mapping[str, Any]:
         model = self.estimator.model
@@ -142,7 +142,7 @@ class ScikitlearnLogisticRegressionAdapter(_ScikitlearnAdapter):
 class ScikitlearnMLPAdapter(_ScikitlearnAdapter):
     """ART's `ScikitlearnClassifier` of an `MLPClassifier`: its features are the last hidden layer's outputs.
 
-    All is float64, whatever the model was fitted in. Modules made by `as_module` hold the weights as they are
+    Everything is float64, for any dtype of the fitted model. Modules made by `as_module` hold the weights as they are
     at that time; gradients flow through them, which ART's own wrapper does not offer.
 
     Args:
@@ -151,7 +151,7 @@ class ScikitlearnMLPAdapter(_ScikitlearnAdapter):
 
     Raises:
         InputError: If a head is named.
-        UnsupportedEstimatorError: If the model is no fitted `MLPClassifier` of single labels.
+        UnsupportedEstimatorError: If the model is not a fitted `MLPClassifier` of single labels.
 
     >>> import art_flat as af
     >>> from art.estimators.classification import SklearnClassifier
@@ -189,7 +189,7 @@ class ScikitlearnMLPAdapter(_ScikitlearnAdapter):
         *hidden, (weight, bias) = [
             (_array(w).T, _array(b)) for w, b in zip(model.coefs_, model.intercepts_, strict=True)
         ]
-        return Layers(hidden, model.activation, Head.of(weight, bias, f"coefs_[{len(hidden)}]"))
+        return Layers(hidden, model.activation, Head.from_layer(weight, bias, f"coefs_[{len(hidden)}]"))
 
     def _weights(self) -> Mapping[str, Any]:
         model = self.estimator.model

@@ -1,4 +1,4 @@
-"""Which sample a row of an attack's batch belongs to, told by the clean sample that lies nearest."""
+"""Matches the rows of an attack's batch to samples by the nearest clean sample."""
 
 from __future__ import annotations
 

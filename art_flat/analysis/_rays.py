@@ -1,4 +1,4 @@
-"""Directions in which a sample can be left: unit vectors in L2, one per sample."""
+"""Directions of rays from a sample: unit vectors in L2, one per sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..adapters.base import Adapter
 from ..errors import InputError
 
 
-class Place(NamedTuple):
+class Origins(NamedTuple):
     """Where rays start, flattened and in float64 where it is arithmetic."""
 
     net: Adapter
@@ -29,9 +29,9 @@ class Place(NamedTuple):
     """Points to walk towards in the adversarial direction, float64 (n, d), or None."""
 
     @classmethod
-    def of(
+    def from_samples(
         cls, net: Adapter, x: Tensor, y: Tensor, neighbours: int, seed: int, towards: Tensor | None
-    ) -> Place:
+    ) -> Origins:
         """The place of some samples."""
         rows = x.flatten(1).double()
         apart = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
@@ -43,7 +43,7 @@ class Place(NamedTuple):
         """Orthonormal rows that span the differences to each sample's nearest neighbours, (n, m, d); 0 where fewer."""
         m = min(self.neighbours, len(self.rows) - 1)
         if m < 1:
-            raise InputError("the manifold is told from nearest neighbours; pass at least two samples")
+            raise InputError("the manifold is estimated from nearest neighbours; pass at least two samples")
         nearest = self.apart.topk(m, dim=1, largest=False).indices
         _, size, rows = torch.linalg.svd(self.rows[nearest] - self.rows[:, None], full_matrices=False)
         known = size > 1e-9 * size[:, :1].clamp_min(1e-300)
@@ -61,41 +61,41 @@ def unit(rows: Tensor) -> Tensor:
     return torch.where(length > 0, rows / length, 0.0)
 
 
-def _adversarial(place: Place) -> Tensor:
+def _adversarial(origins: Origins) -> Tensor:
     # Towards given points, or along the gradient of log Σ_{j≠y} exp z_j − z_y, that of the loss without underflow
-    if place.towards is not None:
-        return place.towards - place.rows
-    label = place.y[:, None]
-    with place.net.guard(), torch.enable_grad():
-        inputs = place.x.detach().clone().requires_grad_(True)
-        logits = place.net.as_module()(inputs).double()
+    if origins.towards is not None:
+        return origins.towards - origins.rows
+    label = origins.y[:, None]
+    with origins.net.guard(), torch.enable_grad():
+        inputs = origins.x.detach().clone().requires_grad_(True)
+        logits = origins.net.as_module()(inputs).double()
         odds = logits.scatter(1, label, -torch.inf).logsumexp(dim=1) - logits.gather(1, label)[:, 0]
         (gradient,) = torch.autograd.grad(odds.sum(), inputs)
     return gradient.flatten(1).double()
 
 
-def _random(place: Place) -> Tensor:
+def _random(origins: Origins) -> Tensor:
     # Normal, with what lies in the span of the nearest neighbours taken away
-    draw = place.normal(*place.rows.shape)
-    basis = place.basis()
+    draw = origins.normal(*origins.rows.shape)
+    basis = origins.basis()
     return draw - torch.einsum("nm,nmd->nd", torch.einsum("nmd,nd->nm", basis, draw), basis)
 
 
-def _class(place: Place) -> Tensor:
-    other = torch.where(place.y[:, None] == place.y[None], torch.inf, place.apart)
+def _class(origins: Origins) -> Tensor:
+    other = torch.where(origins.y[:, None] == origins.y[None], torch.inf, origins.apart)
     if not bool(torch.isfinite(other).any(dim=1).all()):
         raise InputError(
             'the direction "class" leads to a sample of another class; pass samples of two classes'
         )
-    return place.rows[other.argmin(dim=1)] - place.rows
+    return origins.rows[other.argmin(dim=1)] - origins.rows
 
 
-def _manifold(place: Place) -> Tensor:
-    basis = place.basis()
-    return torch.einsum("nm,nmd->nd", place.normal(*basis.shape[:2]), basis)
+def _manifold(origins: Origins) -> Tensor:
+    basis = origins.basis()
+    return torch.einsum("nm,nmd->nd", origins.normal(*basis.shape[:2]), basis)
 
 
-DIRECTIONS: Mapping[str, Callable[[Place], Tensor]] = {
+DIRECTIONS: Mapping[str, Callable[[Origins], Tensor]] = {
     "adversarial": _adversarial,
     "random": _random,
     "class": _class,

@@ -1,4 +1,4 @@
-"""Records what an attack's own forward passes say of each sample: numbers only, no images and no passes of its own."""
+"""Records measurements of each sample during an attack's own forward passes; stores no images and adds no passes."""
 
 from __future__ import annotations
 
@@ -181,11 +181,11 @@ class Recorder:
 
 
 class RecordingAdapter(View):
-    """An adapter whose modules tell a recorder what goes through them.
+    """An adapter whose modules pass every forward pass to a recorder.
 
     Args:
         net: The adapter that is watched.
-        recorder: What is told.
+        recorder: The recorder that is notified.
     """
 
     def __init__(self, net: Adapter, recorder: Recorder) -> None:

@@ -1,4 +1,4 @@
-"""An adapted classifier seen through something: a recorder, or a scaled head; the user's model stays as it is."""
+"""An adapted classifier wrapped by a recorder or with a scaled head; the user's model is not changed."""
 
 from __future__ import annotations
 

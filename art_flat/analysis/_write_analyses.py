@@ -24,7 +24,7 @@ from .scaling import scale_sweep
 from .trajectory import trace_attack
 
 DEFAULT_SWEEP = "art:ProjectedGradientDescent(max_iter=20)"
-"""What a scale sweep attacks with unless told: an attack that looks at the plain gradient."""
+"""Default attack of a scale sweep: one that uses the plain gradient."""
 
 
 def write_analyses(
@@ -55,7 +55,7 @@ def write_analyses(
         sweeps: Attacks of the scale sweep: `scale_sweep.parquet` (per sample), `scale_sweep.csv`.
         profile: Also `radial_profile.parquet`, `radial_profile.csv` (conditions per sample).
         samples: Ids of the samples, shape (n,); 0…n−1 if None.
-        say: Called with a line on what is about to happen.
+        say: Called with a message before each step.
 
     Returns:
         Name of each table → its path; `findings.csv` is always among them.

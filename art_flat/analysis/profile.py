@@ -1,4 +1,4 @@
-"""How the loss bends along rays from a sample: away from the data, and among them."""
+"""Radial profiles: loss and curvature along rays from a sample."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..adapters.base import Outputs
 from ..errors import InputError, UnknownNameError
 from ..typing import Definition
 from ._inputs import prepared
-from ._rays import DIRECTIONS, Place, unit
+from ._rays import DIRECTIONS, Origins, unit
 
 if TYPE_CHECKING:
     from ..typing import Array
@@ -49,9 +49,10 @@ class RadialProfile:
         """One row per sample, direction and radius.
 
         Returns:
-            Columns `sample, true_label, direction, radius` (L2, clip units)`, loss` (nats)`, kappa, log_kappa,
+            Columns `sample, true_label, direction, radius` (L2, clip units), `loss` (nats), `kappa, log_kappa,
             confidence, label, curvature` (second derivative of the loss along the ray, nats per squared clip unit;
-            NaN at both ends)`, inside` (whether the point lies in the clip range; rays are straight and may leave it).
+            NaN at both ends), `inside` (whether the point lies in the clip range; rays are straight and may leave
+            it).
         """
         return self.rays.copy()
 
@@ -64,9 +65,9 @@ class RadialProfile:
         neighbours given, so this is a measurement and no proof.
 
         Returns:
-            Columns `sample, curvature_<direction>` (mean of |second derivative| over the radii)`, curvature_off`
-            (mean over "adversarial" and "random")`, curvature_on` ("manifold")`, off_over_on, holds` (off_over_on
-            above 1; null where either side is missing)`, label_kept` (whether the true label is predicted at every
+            Columns `sample, curvature_<direction>` (mean of |second derivative| over the radii), `curvature_off`
+            (mean over "adversarial" and "random"), `curvature_on` ("manifold"), `off_over_on, holds` (off_over_on
+            above 1; null where either side is missing), `label_kept` (whether the true label is predicted at every
             radius of every off-manifold ray).
         """
         bent = self.rays.assign(size=self.rays["curvature"].abs())
@@ -125,7 +126,7 @@ def radial_profile(
     `random`      a random direction orthogonal to the span of the nearest neighbours; off the manifold
     `class`       towards the nearest sample of another class
     `manifold`    a random direction within the span of the differences to the nearest neighbours; on the manifold,
-                  as far as these tell
+                  as estimated from them
     ============= ===============================================================================================
 
     The curvature is the second difference of the loss, in float64, over the radii as they are given. Networks of
@@ -168,13 +169,13 @@ def radial_profile(
     if unknown or not directions:
         raise UnknownNameError("direction", unknown[0] if unknown else directions, DIRECTIONS)
     count = int(check_number(neighbours, "neighbours", "samples", at_least=1))
-    place = Place.of(net, inputs, labels, count, seed, towards)
-    lengths = _radii(radii, place.apart)
+    origins = Origins.from_samples(net, inputs, labels, count, seed, towards)
+    lengths = _radii(radii, origins.apart)
     weight = net.head.weight.double()
     parts = []
     for name in dict.fromkeys(directions):
-        ray = unit(DIRECTIONS[name](place))
-        seen = [_at(net, place, weight, ray, radius, definition) for radius in lengths]
+        ray = unit(DIRECTIONS[name](origins))
+        seen = [_at(net, origins, weight, ray, radius, definition) for radius in lengths]
         loss = torch.stack([columns["loss"] for columns in seen], dim=1)
         bends = _second_derivative(loss, torch.tensor(lengths, dtype=torch.float64, device=loss.device))
         for step, (radius, columns) in enumerate(zip(lengths, seen, strict=True)):
@@ -207,19 +208,19 @@ def _radii(radii: Sequence[float] | None, apart: torch.Tensor) -> list[float]:
 
 def _at(
     net: Adapter,
-    place: Place,
+    origins: Origins,
     weight: torch.Tensor,
     ray: torch.Tensor,
     radius: float,
     definition: Definition,
 ) -> dict[str, torch.Tensor]:
-    points = (place.rows + radius * ray).to(place.x.dtype).reshape(place.x.shape)
+    points = (origins.rows + radius * ray).to(origins.x.dtype).reshape(origins.x.shape)
     pieces = [net.forward(part) for part in torch.split(points, _BATCH)]
     outputs = Outputs(*(torch.cat(c).double() for c in zip(*pieces, strict=True)))
     log_kappa = F.log_relative_sharpness(*outputs, weight, definition=definition)
     low, high = (torch.as_tensor(np.asarray(v)).to(points) for v in net.clip_values or (-np.inf, np.inf))
     return {
-        "loss": F.cross_entropy(outputs.logits, place.y),
+        "loss": F.cross_entropy(outputs.logits, origins.y),
         "kappa": log_kappa.exp(),
         "log_kappa": log_kappa,
         "confidence": outputs.logits.softmax(dim=1).amax(dim=1),

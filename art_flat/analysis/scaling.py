@@ -1,4 +1,4 @@
-"""Head scaling: how a larger last layer hides adversarial points without removing one."""
+"""Head scaling: how a larger last layer hides adversarial points without removing any."""
 
 from __future__ import annotations
 
@@ -116,12 +116,11 @@ class ScaleSweep:
         may rise; log κ is the column to plot, because κ itself underflows.
 
         Returns:
-            Columns `attack, norm, delta, scale, n, accuracy, robust_accuracy` (under the attack run at this
-            scale)`, transfer_success` (share of samples right when clean that the points found at scale 1 turn
-            wrong here)`, zero_gradients` (share of clean points whose input gradient is exactly zero in the model's
-            dtype)`, zero_gradients_float64, kappa_mean` (clean)`, and of log_kappa_clean, log_kappa_adv,
-            loss_increase, loss_increase_transfer` (nats; `transfer`: of the points found at scale 1) `_q10, _q50,
-            _q90` each.
+            Columns `attack, norm, delta, scale, n, accuracy, robust_accuracy` (under the attack run at this scale),
+            `transfer_success` (share of clean-correct samples that the points found at scale 1 fool here),
+            `zero_gradients` (share of clean points whose input gradient is exactly zero in the model's dtype),
+            `zero_gradients_float64, kappa_mean` (clean), and `_q10, _q50, _q90` each of `log_kappa_clean,
+            log_kappa_adv, loss_increase, loss_increase_transfer` (nats; `transfer`: of the points found at scale 1).
         """
         return self.table.copy()
 

@@ -1,4 +1,4 @@
-"""Where an attack takes each sample, step by step: over the ridge, and into the uncanny valley or not."""
+"""Attack trajectories: loss and sharpness of each sample at every step of an attack."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from ..typing import Array
 
 FLAT_EPSILON = 0.1
-"""Rise of the loss, in nats, that ends a flat region unless told otherwise."""
+"""Rise of the loss, in nats, that ends a flat region by default."""
 
 _SUMMARISED = (
     "kappa_clean", "kappa_peak", "kappa_end", "end_over_peak", "end_over_clean", "log_kappa_clean",
@@ -80,7 +80,7 @@ class Trajectories:
     def uncanny_valley_fraction(self) -> float:
         """Share of successful adversarial points that are flatter than their clean point and confidently wrong.
 
-        Among samples that were right when clean; nan if the attack had no success. Confidently means a probability
+        Among clean-correct samples; nan if the attack had no success. Confidently means a probability
         of at least 0.9.
         """
         hit = self.samples["success"] & self.samples["right_clean"]
@@ -95,8 +95,8 @@ class Trajectories:
         Under ascent from a random start, step 1 is that start.
 
         Returns:
-            Columns `sample, step, loss` (nats)`, kappa, log_kappa` (nats, in `definition`)`, confidence` (max p)`,
-            label` (predicted)`, distance` (to the clean point, in the attack's norm, clip units).
+            Columns `sample, step, loss` (nats), `kappa, log_kappa` (nats, in `definition`), `confidence` (max p),
+            `label` (predicted), `distance` (to the clean point, in the attack's norm, clip units).
         """
         return self.steps.copy()
 
@@ -107,23 +107,23 @@ class Trajectories:
         prediction is wrong, its confidence at least 0.9, and its κ below that of the clean point. The *flip* is the
         first step with a wrong prediction. The *ridge* is where the straight line in feature space between the last
         right and the first wrong point crosses the boundary of the class; on it the top class has p ≤ ½, hence
-        κ ≥ ‖W‖_F²‖φ‖²/2 there, whatever the model, and `ridge_height` is never below `ridge_bound` (both with the
+        κ ≥ ‖W‖_F²‖φ‖²/2 there for every model, and `ridge_height` is never below `ridge_bound` (both with the
         paper's κ). The *flat region* at a point is the ball of features in which the loss of the label predicted
         there is certain to rise by at most `flat_epsilon`.
 
         Returns:
             Columns `sample, true_label, right_clean, success, n_steps, kappa_clean, kappa_peak, kappa_end` and their
-            logarithms, `peak_step, flip_step` (null without a flip)`, end_over_peak, end_over_clean` (of κ)`,
-            confidence_wrong` (confidence at the end where the prediction is wrong, else NaN)`, valley_steps`
-            (number of steps in the valley)`, uncanny` (the end is in the valley)`, ridge_height, ridge_bound,
-            ridge_over_bound, flat_radius_clean, flat_radius_end` (feature units)`, distance`.
+            logarithms, `peak_step, flip_step` (null without a flip), `end_over_peak, end_over_clean` (of κ),
+            `confidence_wrong` (confidence at the end where the prediction is wrong, else NaN), `valley_steps` (number
+            of steps in the valley), `uncanny` (the end is in the valley), `ridge_height, ridge_bound,
+            ridge_over_bound, flat_radius_clean, flat_radius_end` (feature units), `distance`.
         """
         return self.samples.copy()
 
     def summary(self, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """Quantiles of the measures of `valley`, never means: κ is heavy-tailed.
 
-        Over the samples that were right when clean; δ, success and the uncanny valley fraction stand beside every
+        Over the clean-correct samples; δ, success and the uncanny valley fraction stand beside every
         row, because strength decides how deep into the valley an attack gets.
 
         Args:
@@ -191,7 +191,7 @@ def trace_attack(
     """Run any attack and record where it takes each sample, from its own forward passes.
 
     The attack finds the same points as without the probe. No further pass is made and no image kept: memory grows by
-    six numbers per sample and step. Rows of the attack's batches are told apart by the clean sample that lies nearest,
+    six numbers per sample and step. Rows of the attack's batches are matched to the nearest clean sample,
     so an attack may drop, reorder or repeat samples; `matching_exact` says whether this is beyond doubt. An attack
     object that carries its own classifier (`as_attack`) is not seen at work: only its start and end are recorded.
 

@@ -1,4 +1,4 @@
-"""Attacks of every library behind one call, and our own loss maximisers."""
+"""Attacks of every supported library behind one interface, and art_flat's own loss maximisers."""
 
 from .base import Attack as Attack
 from .base import AttackInfo as AttackInfo

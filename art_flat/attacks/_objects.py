@@ -37,7 +37,7 @@ class LibraryObject:
         unit: From a problem to the length, in clip units, that the object's own radius counts in.
         norms: The norms it can run in, or None if it does not say.
         info: What the registry knows of its class, or None for classes of the user's own.
-        maximises_loss: Whether it looks for the largest cross-entropy in its ball.
+        maximises_loss: Whether it maximises the cross-entropy in its ball.
         targeted: Whether it takes target classes.
         must_target: Whether it cannot run without them.
         budget: `"fixed"` if it takes δ at every call; else it keeps the radius that it was made with.

@@ -1,4 +1,4 @@
-"""Attack objects of ART: arrays in the range of their own estimator, one-hot labels."""
+"""Attack objects of ART: arrays in the range of their estimator, one-hot labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Attack objects of foolbox: they hold no model and no radius, so they get both from the call."""
+"""Attack objects of foolbox: they hold neither model nor radius, which the call passes to them."""
 
 from __future__ import annotations
 

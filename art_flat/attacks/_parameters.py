@@ -1,4 +1,4 @@
-"""Parameters of attacks: from the text of a configuration or from NumPy to Python's own values."""
+"""Conversion of attack parameters from configuration text or NumPy to Python values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_parameter(attack: str, key: str, value: Any, default: Any) -> Any:
         attack: Name of the attack.
         key: The parameter.
         value: The value given.
-        default: Its default, which tells its type.
+        default: Its default, which determines its type.
 
     Returns:
         The value.

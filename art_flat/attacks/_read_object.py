@@ -1,4 +1,4 @@
-"""Attack objects of ART, torchattacks and foolbox: which library's reader describes one."""
+"""Selects the reader for an attack object of ART, torchattacks or foolbox."""
 
 from __future__ import annotations
 

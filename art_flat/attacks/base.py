@@ -1,4 +1,4 @@
-"""The contract of every attack: `Attack.__call__` keeps it, an attack writes `run`."""
+"""Base class of attacks: `Attack.__call__` enforces the contract, subclasses implement `run`."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Attack(ABC):
         params: Its parameters, by the library's own names; checked against `info.defaults`.
 
     Raises:
-        ParameterError: If a parameter does not exist; says the closest one.
+        ParameterError: If a parameter does not exist; the message names the closest one.
     """
 
     reduce_to_name: ClassVar[Callable[[Attack], tuple[Any, ...] | None]] = staticmethod(lambda attack: None)
@@ -171,8 +171,8 @@ class Attack(ABC):
             InputError: If an argument cannot be used.
             AttackNotUsableError: If the attack cannot run on this classifier, norm or target.
             UnsupportedEstimatorError: If it needs gradients that a defence does not have.
-            BudgetError: If the attack gave back points of another shape.
-            ModelChangedError: If the attack changed the model's weights, which are put back.
+            BudgetError: If the attack returned points of another shape.
+            ModelChangedError: If the attack changed the model's weights, which are restored.
         """
         norm = self.info.norms[0] if norm is None else check_norm(norm)
         self._check_call(net, norm, delta, target)
@@ -208,7 +208,7 @@ class Attack(ABC):
         if "weights" in changed:
             raise ModelChangedError(
                 f"{self.name} changed the model's weights while it ran, so its points are not those of this model; "
-                "the weights were put back"
+                "the weights were restored"
             )
         points, finite = _repair(points, problem)
         points, measured = snap_into_balls(inputs, points, self._balls(problem, radii))
@@ -235,7 +235,7 @@ class Attack(ABC):
         )
 
     def own_radius(self, problem: Problem) -> float | None:
-        """The radius, in clip units, that the attack keeps to whatever `delta` is; None if it has none."""
+        """The radius, in clip units, that the attack keeps to regardless of `delta`; None if it has none."""
         return None
 
     def _balls(
@@ -280,9 +280,9 @@ def _clip(net: Adapter) -> tuple[Any, Any]:
 def _side_effects(changed: Sequence[str], random: bool, outside: int) -> Iterator[str]:
     """What an attack did beside finding points."""
     if changed:
-        yield f"changed the model's {', '.join(changed)} (put back)"
+        yield f"changed the model's {', '.join(changed)} (restored)"
     if random:
-        yield "drew from the global random generators (seeded, put back)"
+        yield "drew from the global random generators (seeded, restored)"
     if outside:
         yield f"left the ball at {outside} points"
 
@@ -308,7 +308,7 @@ def _repair(points: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch
     x = problem.x
     if not isinstance(points, torch.Tensor) or points.shape != x.shape:
         got = tuple(points.shape) if hasattr(points, "shape") else type(points).__name__
-        raise BudgetError(f"the attack gave back {got} where points of shape {tuple(x.shape)} were expected")
+        raise BudgetError(f"the attack returned {got} where points of shape {tuple(x.shape)} were expected")
     points = points.detach().to(x.device, x.dtype)
     finite = torch.isfinite(points).flatten(1).all(dim=1)
     points = torch.where(finite.view(-1, *[1] * (x.ndim - 1)), points, x)
@@ -366,11 +366,11 @@ class AttackInfo:
     Attributes:
         name: `"library:Name"`, as `load_attack` takes it.
         build: Called with the attack's parameters, gives the attack.
-        norms: Norms of the ball it can be told to stay in, or the norm it minimises.
+        norms: Norms of the ball it can be confined to, or the norm it minimises.
         access: What it needs of the model: gradients, outputs only, or nothing.
         budget: `"fixed"`: it takes δ; `"minimum-norm"`: it runs once and seeks the nearest point;
             `"none"`: neither (its points are measured and read at every δ).
-        maximises_loss: Whether it looks for the largest cross-entropy in the ball; if not, a loss change found
+        maximises_loss: Whether it maximises the cross-entropy in the ball; if not, a loss change found
             by it says little about (δ, ε)-robustness.
         targeted: Whether it takes a target class.
         usability: `"usable"`, `"degraded"` or `"refused"`, with the `reason`.

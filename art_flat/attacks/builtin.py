@@ -1,4 +1,4 @@
-"""The attacks that art_flat brings itself, as its entry point gives them to the registry."""
+"""Registry entries of the built-in attacks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def attacks() -> list[AttackInfo]:
 def _maximiser(name: str, cls: type[PGD] | type[APGD], **defaults: Any) -> AttackInfo:
     from .._version import __version__
 
-    note = "looks for the largest cross-entropy in the ball; keeps the best iterate of each sample"
+    note = "maximises the cross-entropy in the ball; keeps the best iterate of each sample"
     info = AttackInfo(
         name=name,
         build=lambda **params: cls(info, params),

@@ -1,4 +1,4 @@
-"""Your own attack without a plugin: a function, or an attack object of another library, as an `Attack`."""
+"""User-defined attacks without a plugin: a function, or an attack object of another library, as an `Attack`."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def as_attack(
     targeted: bool = False,
     version: str | None = None,
 ) -> Attack:
-    """An attack of your own, kept to the same contract as every other: measured, clipped, seeded, put back.
+    """An attack of your own, kept to the same contract as every other: measured, clipped, seeded, restored.
 
     A function is called as `obj(module, x, y)` with the differentiable model (inputs in clip units → logits),
     the inputs and the labels, and returns points of the shape of `x`; with `budget="fixed"` it also gets
@@ -51,7 +51,7 @@ def as_attack(
         norms: Norm or norms it is to be run in; by default the object's own norm if it has one, else all four.
         budget: `"fixed"` for a function that takes δ, `"minimum-norm"` for one that seeks the nearest point.
         access: What it needs of the model; by default what is known of the object's class, else gradients.
-        maximises_loss: Whether it looks for the largest cross-entropy in the ball; by default what is known of the
+        maximises_loss: Whether it maximises the cross-entropy in the ball; by default what is known of the
             object's class, else False.
         targeted: Whether a function takes target classes; objects know it themselves.
         version: Anything that changes when its results would. Results folders are resumed by it: by default it is
@@ -154,7 +154,7 @@ class OwnAttack(Attack):
         """Run the function or object; see `Attack.run`.
 
         Returns:
-            What it gave back.
+            What it returned.
 
         Raises:
             AttackNotUsableError: If the object was made for target classes and there are none.
@@ -176,7 +176,7 @@ class OwnAttack(Attack):
         )
 
     def repeats(self, other: Attack) -> bool:
-        """Whether it is the same object as that of another attack, run in the same way, whatever it is called."""
+        """Whether it is the same object as that of another attack, run in the same way, under any name."""
         if not isinstance(other, OwnAttack):
             return False
         mine, theirs = self.source.obj, other.source.obj

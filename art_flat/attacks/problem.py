@@ -1,4 +1,4 @@
-"""What an attack is told, what is known of it, and what it gives back."""
+"""The input of an attack (`Problem`) and its result."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Problem:
         norm: Norm of the ball.
         low: Smallest admissible input value, broadcastable to `x`.
         high: Largest admissible input value, broadcastable to `x`.
-        seed: Seed of this run; the global generators are already seeded with it and are put back afterwards.
+        seed: Seed of this run; the global generators are already seeded with it and are restored afterwards.
     """
 
     net: Adapter
@@ -63,7 +63,7 @@ class AttackResult:
         success: Points that are wrong (or hit the target) and inside the ball, bool (n,).
         distance: ‖x′ − x‖ in `norm`, float64 (n,).
         within_budget: Points with distance ≤ δ, bool (n,); all True if δ is None.
-        status: `"ok"`, `"fallback"` (the attack gave back the clean point or worse) or `"failed"`
+        status: `"ok"`, `"fallback"` (the attack returned the clean point or worse) or `"failed"`
             (not finite; the clean point is kept in `x`), text (n,).
         distances: The same distances in every norm.
         outputs: Logits and features at `x`, tensors on the model's device.

@@ -1,4 +1,4 @@
-"""Every attack there is: found through entry points, named `library:Name(parameter=value)`."""
+"""Registry of attacks: found through entry points, named `library:Name(parameter=value)`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sequence import SequenceStep, split_position
 
 GROUP = "art_flat.attacks"
 OPTIONAL = {"foolbox": 'pip install "art-flat[foolbox]"'}
-"""Libraries whose plugin comes with art_flat and whose absence is no news, and how to install them."""
+"""Libraries whose plugin comes with art_flat and whose absence is expected, and how to install them."""
 
 
 class PluginWarning(UserWarning):
@@ -81,8 +81,8 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
         The attack, ready to be called.
 
     Raises:
-        UnknownNameError: If there is no such attack; says the closest names.
-        AttackNotUsableError: If its library is not installed; says how to install it.
+        UnknownNameError: If there is no such attack; the message names the closest ones.
+        AttackNotUsableError: If its library is not installed; the message says how to install it.
         InputError: If the text cannot be read.
 
     >>> load_attack("art_flat:PGD(steps=20)", restarts=2).name
@@ -134,7 +134,7 @@ def parse_spec(spec: str) -> tuple[str, Mapping[str, Any]]:
         The name, and the parameters by name.
 
     Raises:
-        InputError: If the text is no such call.
+        InputError: If the text is not such a call.
 
     >>> parse_spec("torchattacks:PGD(steps=20)")
     ('torchattacks:PGD', {'steps': 20})
@@ -149,7 +149,7 @@ def parse_spec(spec: str) -> tuple[str, Mapping[str, Any]]:
     except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
         raise InputError(_unreadable(spec, str(error))) from None
     if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
-        raise InputError(_unreadable(spec, "it is no call"))
+        raise InputError(_unreadable(spec, "it is not a call"))
     if call.args or len(params) < len(call.keywords):
         raise InputError(_unreadable(spec, "only keyword arguments are allowed"))
     return name.strip(), params

@@ -1,4 +1,4 @@
-"""Attacks one after the other, each on the samples that those before it left right."""
+"""Attack sequences: each attack runs on the samples that the earlier ones did not fool."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _PLACE = re.compile(r"(?P<spec>.*\S)\s+@(?P<sequence>[A-Za-z][\w-]*)\.(?P<positi
 class SequenceStep(Attack):
     """An attack with a place in a sequence, written `"torchattacks:FAB @standard.3"`.
 
-    In an evaluation it gets, at each radius, the samples that are right when clean and that no attack with an
-    earlier place turned wrong inside the ball; the first gets every sample. Its records hold those alone, so its
+    In an evaluation it gets, at each radius, the clean-correct samples that no attack with an
+    earlier position fooled inside the ball; the first gets every sample. Its records hold those alone, so its
     robust accuracy is over what was left, and the worst case over all attacks is what the sequence leaves. Called by
     itself it is the attack as it is.
 

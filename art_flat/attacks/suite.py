@@ -56,7 +56,7 @@ def load_suite(name: str) -> list[Attack]:
     try:
         specs = tomllib.loads(text).get("attacks")
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"suite {name} is no valid TOML: {error}") from None
+        raise ConfigError(f"suite {name} is not valid TOML: {error}") from None
     if not isinstance(specs, list) or not all(isinstance(s, str) for s in specs):
         raise ConfigError(f'suite {name}: expected attacks = ["library:Name", ...], got {specs!r}')
     attacks, missing = [], []
@@ -97,7 +97,7 @@ def load_attacks(specs: Any) -> list[Attack]:
 
     Args:
         specs: One or several of: names as `load_attack` takes them, names or files of suites, attacks, and
-            whatever `as_attack` takes.
+            anything that `as_attack` accepts.
 
     Returns:
         The attacks in the order given.

@@ -1,4 +1,4 @@
-"""The classifier as attack libraries want it: float32 inputs in [0, 1], and a device to be found."""
+"""The classifier as attack libraries expect it: float32 inputs in [0, 1], and a parameter that shows the device."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _reach(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
 class UnitView(nn.Module):
     """Images in [0, 1] of the library's shape ↦ logits of the adapted classifier, differentiable.
 
-    Inputs that are no images are shown as images of one channel and one row.
+    Inputs that are not images are shown as images of one channel and one row.
 
     Args:
         problem: What is attacked.

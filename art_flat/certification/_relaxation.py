@@ -35,7 +35,7 @@ class Nonlinearity(ABC):
 
     @abstractmethod
     def relax(self, lower: torch.Tensor, upper: torch.Tensor) -> Relaxation:
-        """Two lines that hold wherever lower ≤ x ≤ upper, whatever rounding does."""
+        """Two lines that hold wherever lower ≤ x ≤ upper, including rounding errors."""
 
     @abstractmethod
     def undecided(self, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
@@ -59,7 +59,7 @@ class Maximum(Nonlinearity):
         return (upper > self.threshold(lower)) & ~self._leader(lower, upper)[1]
 
     def _leader(self, lower: torch.Tensor, upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The argument with the largest upper bound as 0 and 1 (K, ...), and where it is y whatever the others are."""
+        """The argument with the largest upper bound as 0 and 1 (K, ...), and where it certainly is y."""
         leader = _first_largest(upper)
         lowest = torch.where(leader > 0, lower, -torch.inf).amax(0)
         return leader, lowest >= self._second(upper).clamp(min=self.floor)

@@ -85,7 +85,7 @@ def _per_channel(t: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor | None
 
 
 def _pooled(first: Activation, second: Activation) -> Activation | None:
-    """max(0, x₁, …, x_K), whichever of ReLU and max pooling comes first."""
+    """max(0, x₁, …, x_K), for either order of ReLU and max pooling."""
     functions = first.function, second.function
     if not all(isinstance(f, Maximum) for f in functions):
         return None

@@ -73,7 +73,7 @@ def _check(module: nn.Module) -> None:
 def _wide_copy(module: nn.Module) -> nn.Module:
     try:
         return copy.deepcopy(module).cpu().double()
-    except Exception as error:  # whatever copying a module of the user's raises
+    except Exception as error:  # copying a user's module may raise anything
         raise UnsupportedLayerError(
             f"{type(module).__name__} cannot be copied in float64: {error}. {_INSTEAD}"
         ) from error
@@ -84,7 +84,7 @@ def _traced(module: nn.Module) -> fx.GraphModule:
     root = nn.Sequential(module) if tracer.is_leaf_module(module, "") else module
     try:
         return fx.GraphModule(root, tracer.trace(root))
-    except Exception as error:  # whatever a forward does when it meets a symbol
+    except Exception as error:  # a forward method may raise anything on symbolic values
         raise UnsupportedLayerError(
             f"torch.fx cannot follow {type(module).__name__}: {error}. Write its forward without branches on the "
             "values of tensors, or certify with a Lipschitz constant that you know"
@@ -174,7 +174,7 @@ class _Builder(fx.Interpreter):
         try:
             before = self._arguments(n)
             result = super().run_node(n)
-        except Exception as error:  # whatever a layer raises
+        except Exception as error:  # a layer may raise anything
             raise InputError(
                 f"{self._describe(n)} fails on two samples of shape {tuple(self.samples.shape[1:])} in float64; "
                 f"check the input shape: {error}"

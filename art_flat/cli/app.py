@@ -260,7 +260,7 @@ def _plain_warning(message: Any, category: type[Warning], *_: Any, **__: Any) ->
 
 
 def main() -> None:
-    """Run the command line: errors of ours are one message without a traceback, and exit code 2."""
+    """Run the command line: art_flat's errors are one message without a traceback, and exit code 2."""
     warnings.showwarning = _plain_warning
     use_safe_streams()
     try:

@@ -1,4 +1,4 @@
-"""The configuration of a run, as written in `config.toml`: read, checked, and carried out."""
+"""The run configuration, `config.toml`: reading, validation and execution."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def read_config(path: str | Path, **changes: Any) -> tuple[RunConfig, Path]:
         The configuration, and the folder its relative paths start from.
 
     Raises:
-        ConfigError: If the file cannot be read or says something that cannot be carried out; every fault is named.
+        ConfigError: If the file cannot be read or is invalid; the message lists every fault.
     """
     raw = {**read_toml(path), **{key: value for key, value in changes.items() if value is not None}}
     return parse_config(raw, str(path)), Path(path).resolve().parent
@@ -141,7 +141,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         What is in it.
 
     Raises:
-        ConfigError: If it cannot be read or is no TOML.
+        ConfigError: If it cannot be read or is not valid TOML.
     """
     path = Path(path)
     try:
@@ -150,7 +150,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise ConfigError(f"cannot read the configuration {path}: {reason}") from None
     except (tomllib.TOMLDecodeError, RecursionError) as error:
-        raise ConfigError(f"{path} is no valid TOML: {error}") from None
+        raise ConfigError(f"{path} is not valid TOML: {error}") from None
 
 
 def validated(kind: type[C], raw: Mapping[str, Any], where: str) -> C:
@@ -219,7 +219,7 @@ def run_config(
         folder: Where relative paths start and where modules of factories are looked for first.
         out: Results folder.
         progress: See `evaluate`.
-        say: Called with a line on what is about to happen.
+        say: Called with a message before each step.
         n_jobs: Worker processes, in place of the configuration's.
         part: Which share of the units to compute, such as `"3/16"`.
         trust: Read weights from pickles that can run any code.
@@ -255,7 +255,7 @@ def prepare(
         trust: Read weights from pickles that can run any code.
 
     Returns:
-        The data, the adapted models, and what `evaluate` and `plan` are to be told beside them.
+        The data, the adapted models, and the further arguments of `evaluate` and `plan`.
 
     Raises:
         ConfigError: If data or a model cannot be loaded.

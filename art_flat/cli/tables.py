@@ -1,4 +1,4 @@
-"""What the command line shows, as Rich tables and lines."""
+"""Rich tables and lines printed by the command line."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def attack_details(info: AttackInfo) -> str:
         ("norms", ", ".join(info.norms)),
         ("access", info.access),
         ("budget", info.budget),
-        ("looks for the largest loss", "yes" if info.maximises_loss else "no"),
+        ("maximises the loss", "yes" if info.maximises_loss else "no"),
         ("takes a target", "yes" if info.targeted else "no"),
         ("usable here", info.usability + (f": {info.reason}" if info.reason else "")),
         ("library version", info.version or "unknown"),

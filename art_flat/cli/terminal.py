@@ -1,4 +1,4 @@
-"""Text on terminals and pipes whose encoding lacks some characters: spelled out instead of an error."""
+"""Text output on terminals and pipes whose encoding lacks some characters."""
 
 from __future__ import annotations
 

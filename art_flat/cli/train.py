@@ -1,4 +1,4 @@
-"""`art-flat train`: a training from a file, its weights and their model card."""
+"""`art-flat train`: training from a configuration file, with weights and a model card as output."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def read_train_config(path: str | Path) -> tuple[TrainConfig, Path]:
         The configuration, and the folder its relative paths start from.
 
     Raises:
-        ConfigError: If the file cannot be read or says something that cannot be carried out; every fault is named.
+        ConfigError: If the file cannot be read or is invalid; the message lists every fault.
     """
     config = validated(TrainConfig, read_toml(path), str(path))
     if "split" not in config.data.model_fields_set:
@@ -112,7 +112,7 @@ def train_from_config(
 
     Raises:
         ConfigError: If data or the model cannot be loaded.
-        InputError: If settings cannot be used, or the checkpoint found is of another training.
+        InputError: If settings cannot be used, or the checkpoint belongs to a different training run.
     """
     from ..training import train
 

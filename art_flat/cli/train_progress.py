@@ -1,4 +1,4 @@
-"""How a training shows itself in a terminal, and how Ctrl-C waits for the end of a step."""
+"""Progress display of a training, and Ctrl-C handling that waits for the end of a step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Samples with their labels, and which of them to take."""
+"""`Dataset`: samples with their labels, and selection of samples."""
 
 from __future__ import annotations
 

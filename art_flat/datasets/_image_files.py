@@ -85,7 +85,7 @@ class ImageFiles:
 
 
 def _pixels(image: Any, size: tuple[int, int] | None) -> np.ndarray:
-    """An open image as float32 (3, h, w) in [0, 1], whatever its mode and number of bits."""
+    """An open image as float32 (3, h, w) in [0, 1], of any mode and bit depth."""
     from PIL import ImageOps
 
     highest = 255

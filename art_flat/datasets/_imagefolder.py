@@ -26,7 +26,7 @@ def load_imagefolder(
     size: int | Sequence[int] | None,
     classes: Sequence[str] | None = None,
 ) -> Dataset:
-    """RGB images (n, 3, h, w) in [0, 1] from `root`/`split`, or from `root` if that is no folder of classes.
+    """RGB images (n, 3, h, w) in [0, 1] from `root`/`split`, or from `root` if that is not a folder of classes.
 
     Args:
         root: The folder.
@@ -87,7 +87,7 @@ def _check_found(folder: Path, here: list[str], found: list[tuple[Path, int]], n
             f"Found no valid file for the classes {', '.join(empty)}" if empty else "Found no class folder"
         )
         raise InputError(
-            f"{folder} is no folder of images: {reason}. It must hold one folder per class, "
+            f"{folder} is not a folder of images: {reason}. It must hold one folder per class, "
             "with the images of the class in it"
         )
 

@@ -1,4 +1,4 @@
-"""The door to all data sets: checks the options, then hands them to the one that is meant."""
+"""`load_dataset`: validates the options and selects the loader."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def load_dataset(
     for option, value in given.items():
         if value is not None and value is not False and option not in _OPTIONS[name]:
             takes = ", ".join(f"`{o}`" for o in sorted(_OPTIONS[name]))
-            raise InputError(f"data set {name!r} has no use for `{option}`; of its own it takes {takes}")
+            raise InputError(f"data set {name!r} does not take `{option}`; its options are {takes}")
     n = None if n is None else check_count(n, "n", of="samples")
     if name == "digits":
         return load_digits(split, n, seed)

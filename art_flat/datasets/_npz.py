@@ -44,7 +44,7 @@ def load_npz(path: Path, split: str, n: int | None, channels_last: bool) -> Data
 
 
 def _read(path: Path, split: str) -> dict[str, np.ndarray]:
-    # one split as "x" and "y", and whatever else says which classes and range there are
+    # one split as "x" and "y", and the optional entries for classes and range
     try:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)

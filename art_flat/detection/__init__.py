@@ -1,4 +1,4 @@
-"""Telling adversarial points from clean ones by their sharpness: for ART and for scikit-learn."""
+"""Detection of adversarial points by their sharpness, for ART and scikit-learn."""
 
 from ._classifier import SharpnessClassifier as SharpnessClassifier
 from ._detector import SharpnessDetector as SharpnessDetector

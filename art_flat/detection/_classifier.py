@@ -1,4 +1,4 @@
-"""The core of the detector, as a scikit-learn estimator on feature arrays."""
+"""The detector as a scikit-learn estimator on feature arrays."""
 
 from __future__ import annotations
 

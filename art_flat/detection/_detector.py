@@ -1,4 +1,4 @@
-"""The detector in ART's form."""
+"""The detector as an ART evasion detector."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ._transformer import SharpnessTransformer, check_columns
 
 
 class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
-    """Adversarial points told from clean ones by the relative sharpness at them, as an ART evasion detector.
+    """Detection of adversarial points by their relative sharpness, as an ART evasion detector.
 
     Args:
         classifier: The classifier under attack, of ART or adapted.
@@ -34,7 +34,7 @@ class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
     >>> classifier = as_classifier(fcn(4, (8,), 3), input_shape=(4,), nb_classes=3)
     >>> x = np.random.default_rng(0).random((20, 4), dtype=np.float32)
     >>> detector = SharpnessDetector(classifier)
-    >>> detector.fit(x, x[:, 0] > 0.5)      # in earnest: clean and adversarial points, 0 and 1
+    >>> detector.fit(x, x[:, 0] > 0.5)      # in practice: clean and adversarial points, 0 and 1
     >>> report, is_adversarial = detector.detect(x)
     >>> sorted(report), is_adversarial.shape
     (['log_relative_sharpness', 'predictions'], (20,))

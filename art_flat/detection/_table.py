@@ -1,4 +1,4 @@
-"""How well sharpness detects an attack, radius by radius."""
+"""Cross-validated accuracy of the detector for each radius."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def detection_table(
     folds: int = 5,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Cross-validated accuracy with which clean and adversarial points are told apart, against δ.
+    """Cross-validated accuracy of distinguishing clean from adversarial points, against δ.
 
     Each adversarial point is paired with the clean point it was made from: a fold holds both or neither, and
     there are as many clean as adversarial points, so that guessing scores 0.5.
@@ -75,12 +75,12 @@ def detection_table(
         classifier: The classifier under attack, of ART or adapted.
         x: Clean points, shape (n, *input_shape).
         y: True labels, indices (n,) or one-hot (n, k).
-        attack: One attack: a name, an `Attack`, or whatever `as_attack` takes.
+        attack: One attack: a name, an `Attack`, or anything that `as_attack` accepts.
         deltas: Radii of the ball, in units of `clip_values`.
         norm: Norm of the ball; the attack's first if None.
         definition: Which κ.
         detectors: Name → (classifier, columns); `default_detectors()` if None.
-        successful: Only points that are right when clean and wrong when attacked; otherwise all of them.
+        successful: Only clean-correct points that are misclassified when attacked; otherwise all of them.
         folds: Number of folds, at least 2.
         seed: Of the attack and of the folds.
 

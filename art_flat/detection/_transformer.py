@@ -1,4 +1,4 @@
-"""Inputs → the factors of the relative sharpness, as features for scikit-learn."""
+"""A scikit-learn transformer from inputs to the factors of the relative sharpness."""
 
 from __future__ import annotations
 

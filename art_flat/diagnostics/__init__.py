@@ -1,4 +1,4 @@
-"""Findings: what a reader of results should know before believing them."""
+"""Findings: warnings about a run that a reader of its results should know."""
 
 from ._diagnose import diagnose as diagnose
 from .finding import SEVERITIES as SEVERITIES

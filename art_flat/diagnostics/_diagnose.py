@@ -1,4 +1,4 @@
-"""What a reader should know before believing a run's numbers, as named findings instead of log lines."""
+"""`diagnose`: all checks of a run, returned as named findings."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def diagnose(
     `one-step-beats-many`         error    one gradient step fools 5 % more than five or more
     `larger-radius-weaker`        warning  an attack's success falls by 5 % at a larger δ
     `unstable-predictions`        error    equal inputs have different outputs: randomised or stateful (on the probe
-                                           inputs before the run, in records where an attack gave back clean points,
+                                           inputs before the run, in records where an attack returned clean points,
                                            and with `nets`)
     `outputs-are-probabilities`   warning  no logit leads by more than 1 although the model is accurate; with
                                            `nets` also where outputs sum to one (error if they are the logits)
@@ -97,14 +97,14 @@ def diagnose(
     `outside-range`               error    points moved further than the clip range is wide
     `bound-exceeded`              error    a loss rose by more than the bound at the measured feature shift, or a
                                            prediction flipped for less than log 2 − ℓ
-    `failed-units`                error    an attack raised an error or gave back NaN points
+    `failed-units`                error    an attack raised an error or returned NaN points
     `too-few-classes`             info     an attack was skipped because it needs more classes
     `skipped-attacks`             info     an attack was skipped for another reason
     `certificates-skipped`        info     Lipschitz constants were not derived, since that is costly by default
     `flat-but-wrong`              warning  10 % have a confidently wrong point flatter than the clean one
     ============================= ======== ========================================================================
 
-    Shares are of the samples that are right when clean, except for gradients (all samples). No finding is no proof
+    Shares are of the clean-correct samples, except for gradients (all samples). No findings do not prove
     that nothing is wrong.
 
     Args:

@@ -28,9 +28,9 @@ class BatchDependence(NamedTuple):
     """How outputs depend on what else is in the batch."""
 
     moved: np.ndarray
-    """Whether a sample's logits are others in another batch, bool (m,), m at most n."""
+    """Whether a sample's logits differ in another batch, bool (m,), m at most n."""
     n_changed: int
-    """How many of the m predictions are others."""
+    """How many of the m predictions differ."""
 
 
 def asked_samples(n: int, size: int, shard_size: int = _MOST_SAMPLES) -> np.ndarray:
@@ -122,7 +122,7 @@ def batch_dependence(net: Adapter, x: torch.Tensor) -> BatchDependence | None:
     try:
         together, again = (net.outputs(x).logits[: len(few)].double() for _ in range(2))
         apart = torch.cat([net.outputs(torch.stack([row, row])).logits[:1] for row in few]).double()
-    except Exception:  # whatever a model raises on a batch that it does not take
+    except Exception:  # a model may raise anything on a batch that it does not accept
         return None
     finite = together[torch.isfinite(together)]
     size = 1 + (float(finite.abs().max()) if len(finite) else 0.0)

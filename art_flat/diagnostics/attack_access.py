@@ -1,4 +1,4 @@
-"""Which kinds of attacks ran at all, told from a run's records."""
+"""Which kinds of attacks ran at all, according to the records."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a finding is, and the records of a run as the checks behind `diagnose` read them."""
+"""`Finding`, and the view of a run's records that the checks read."""
 
 from __future__ import annotations
 

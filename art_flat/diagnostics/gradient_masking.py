@@ -1,4 +1,4 @@
-"""Signs of masked gradients in records: each check yields findings, `diagnostics` says what they mean."""
+"""Checks for signs of gradient masking in the records; each yields findings."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def stronger_without_gradients(run: Run) -> Iterator[Finding]:
                     Finding(
                         id_,
                         "error",
-                        what + "are right when clean and that no white-box attack fooled",
+                        what + "are clean-correct and that no white-box attack fooled",
                         ids(missed),
                         "This is what masked gradients look like: do not trust the white-box numbers. Add stronger "
                         "attacks (more steps and restarts, art_flat:APGD) and look at zero gradients.",

@@ -1,4 +1,4 @@
-"""Findings about models, data and labels that make every attack's number doubtful, whatever the attack."""
+"""Findings about models, data and labels that make the results of every attack doubtful."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ def batch_dependent(name: str, n: int, n_changed: int, samples: Iterable[int]) -
     Args:
         name: The model.
         n: Number of samples that were compared.
-        n_changed: Number of predictions that were others.
-        samples: Ids of the samples whose logits were others.
+        n_changed: Number of predictions that differed.
+        samples: Ids of the samples whose logits differed.
 
     Yields:
         A finding, if there are any.
@@ -84,7 +84,7 @@ def batch_dependent(name: str, n: int, n_changed: int, samples: Iterable[int]) -
             "batch-dependent-predictions",
             "error",
             f"{name}: logits depend on what else is in the batch: in another batch those of {len(moved)} of {n} "
-            f"samples are others, and {n_changed} predictions",
+            f"samples differ, and {n_changed} predictions",
             moved,
             "No sample has a prediction, loss or flatness of its own, so every score depends on shard_size and the "
             "order of the data. Batch norm on the statistics of the batch is the usual cause: call model.eval(), and "

@@ -1,4 +1,4 @@
-"""What else can be wrong with a run, told from its records; `diagnostics` says what each finding means."""
+"""Sanity checks of the records: budgets, failures, inconsistent numbers."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def bounds(run: Run) -> Iterator[Finding]:
         yield Finding(
             "bound-exceeded", "error",
             f"{model}: {len(part)} points break a bound that holds for every point", ids(part["sample"]),
-            "The records contradict the mathematics: the model is no pure function of its input, its head is not "
+            "The records contradict the mathematics: the model is not a pure function of its input, its head is not "
             "the one that made the logits, or there is a bug in art_flat; please report it.",
         )  # fmt: skip
 
@@ -220,7 +220,7 @@ def flat_but_wrong(run: Run) -> Iterator[Finding]:
                 Finding(
                     "flat-but-wrong",
                     "warning",
-                    f"{model}, {norm}, δ = {delta:.4g}: {percent(share)} of the samples right when clean have an "
+                    f"{model}, {norm}, δ = {delta:.4g}: {percent(share)} of the clean-correct samples have an "
                     f"adversarial point that is wrong with confidence ≥ {CONFIDENT:g} and flatter than the clean one",
                     ids(found),
                     "Flatness does not show robustness here, and low κ at a point does not vouch for its label; "

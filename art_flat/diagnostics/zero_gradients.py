@@ -1,4 +1,4 @@
-"""Input gradients that are exactly zero: in the arithmetic that attacks see, and in truth."""
+"""Checks for input gradients that are exactly zero, in float32 and in exact arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Run the grid: every model, attack, norm and radius once; everything else is read from the records."""
+"""`evaluate`: runs every model, attack, norm and radius of a grid once and records the results."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def evaluate(
 ) -> Results:
     """Attack every model with every attack at every radius and record each sample.
 
-    The records are the same, bit for bit on a CPU, whatever `n_jobs`, the order of the units and the interruptions.
+    The records are the same, bit for bit on a CPU, for any `n_jobs`, order of units and interruptions.
 
     Args:
         models: An ART estimator, an adapted one, or a mapping name → either.
@@ -84,7 +84,7 @@ def evaluate(
         attacks: Suites, names and attacks; see `art_flat.attacks.load_attacks`.
         out: Results folder. Units found in it are not computed again; without it everything stays in memory.
         seed: Decides everything random, together with each unit's content.
-        epsilons: Tolerated loss changes in nats that the summary shows unless told otherwise.
+        epsilons: Tolerated loss changes in nats that the summary shows by default.
         samples: Sample ids, whole numbers, shape (n,); 0…n−1 if None.
         weight: Sample weights for the scores, shape (n,); 1 if None.
         shard_size: How many samples are attacked together; part of what determines the records.
@@ -98,7 +98,7 @@ def evaluate(
         n_jobs: Worker processes, −1 for one per core; 1 if None, unless `joblib.parallel_config` says otherwise,
             which also takes the work to a Dask or Ray cluster. Workers need the results folder on a shared disk.
         threads: Threads of each worker, of this process too; part of what determines the records. If None, what the
-            results folder was begun with, else 1: more workers make better use of cores than more threads.
+            results folder was created with, else 1: more workers make better use of cores than more threads.
         time_limit: Seconds that an attack may take for one unit, after which the unit has failed; None for no limit.
         part: `"3/16"`, or (3, 16), to compute the third of 16 shares of the units; `merge` puts them together.
         target: Makes every attack targeted: `"least-likely"` (the wrong class with the smallest logit at the clean
@@ -199,7 +199,9 @@ def _begin(store: Store, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
             if changed:
                 said = ", ".join(f"{p} {a} then, {b} now" for p, (a, b) in changed.items())
                 warnings.warn(
-                    f"{store.folder} was begun with other packages: {said}", EnvironmentWarning, stacklevel=5
+                    f"{store.folder} was created with different package versions: {said}",
+                    EnvironmentWarning,
+                    stacklevel=5,
                 )
             earlier = [*[e for e in earlier if e != then], then]
         facts["earlier_environments"] = earlier

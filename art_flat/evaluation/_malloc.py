@@ -1,4 +1,4 @@
-"""When the memory that a unit frees returns to the system."""
+"""Settings of the C allocator for the memory that a unit frees."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _KEPT, _LARGEST = 2**31 - 1, 2**25  # bytes; blocks above 32 MB cannot be kept
 
 @contextlib.contextmanager
 def freed_memory_kept() -> Iterator[None]:
-    """Let the C library keep up to 2 GiB of freed memory while the block runs; at its end all of it is given back.
+    """Let the C library keep up to 2 GiB of freed memory while the block runs; at its end all of it is returned.
 
     An attack allocates the same activations in every step. With glibc's defaults their memory goes back to the kernel
     each time; zeroing the new pages took up to a third of the time of a small CNN on 500 images. The settings hold for

@@ -1,4 +1,4 @@
-"""`FlatnessEvaluation`: an evaluation as ART knows them, over art_flat's records."""
+"""`FlatnessEvaluation`: an evaluation in the interface of `art.evaluations`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
 
     Args:
         deltas: Radii in clip units; a whole number m stands for m equal steps up to the width of the clip range.
-        epsilons: Tolerated loss changes that are plotted and shown unless told otherwise, nats.
+        epsilons: Tolerated loss changes that are plotted and shown by default, nats.
         norm: Norm of the ball.
         check_gradients: Also attack at a radius that holds the whole clip range, for
             `detected_obfuscating_gradients`.

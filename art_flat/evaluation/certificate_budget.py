@@ -1,4 +1,4 @@
-"""What deriving Lipschitz constants may cost by default: a share of what the planned attacks cost."""
+"""Default time budget for deriving Lipschitz constants: a share of the planned cost of the attacks."""
 
 from __future__ import annotations
 

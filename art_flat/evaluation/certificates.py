@@ -1,4 +1,4 @@
-"""The certified side: how much the loss can rise in a ball, whatever the attack.
+"""Certified bounds: how much the loss can rise in a ball, for any attack.
 
 Features move by at most t = L δ in a ball of radius δ, and the loss by at most the bound at t. What is certified is
 the network in real arithmetic.

@@ -1,4 +1,4 @@
-"""GPUs for worker processes: each leases one by its index, and gives it back when it ends, however it ends."""
+"""Leases of GPUs for worker processes; each is released when its worker ends."""
 
 from __future__ import annotations
 

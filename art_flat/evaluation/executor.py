@@ -1,4 +1,4 @@
-"""Units computed by worker processes, here or wherever joblib's backend takes them; workers may die."""
+"""Execution of units in worker processes through joblib, with recovery from crashed workers."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def uses_workers(n_jobs: int | None) -> bool:
 class Workers:
     """Sends units to worker processes and reports what is done.
 
-    A context manager: what workers are told lies in the results folder from the first unit on until the block ends.
+    A context manager: the job description is kept in the results folder from the first unit on until the block ends.
 
     Args:
         store: The results folder, which workers write to.

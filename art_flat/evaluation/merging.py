@@ -1,4 +1,4 @@
-"""Put the parts of a run together that were computed in several folders."""
+"""Merging the parts of a run that were computed in several folders."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     manifests = [source.read_manifest() for source in sources]
     first = sources[0]
     if first.run is None:
-        raise StoreError(f"{first.folder} was written by Results.save and is no part of a run")
+        raise StoreError(f"{first.folder} was written by Results.save and is not part of a run")
     target = first if out is None else Store(os.path.abspath(out), first.run)
     for source, facts in zip(sources[1:], manifests[1:], strict=True):
         if source.run != first.run:
@@ -83,7 +83,9 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
                 differences(manifests[0]["packages"], facts["packages"], words=("there", "here"))
             )
             warnings.warn(
-                f"{source.folder} was computed with other packages: {said}", EnvironmentWarning, stacklevel=2
+                f"{source.folder} was computed with different package versions: {said}",
+                EnvironmentWarning,
+                stacklevel=2,
             )
     _require_same_functions([*sources, *([target] if target.manifest_if_any() else [])])
     target.begin(first.read_config())

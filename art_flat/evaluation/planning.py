@@ -1,4 +1,4 @@
-"""What a run will cost, from a short measured probe of each attack, before anything long starts."""
+"""Cost estimate of a run from a short measured probe of each attack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the earlier places of a sequence leave to the later ones."""
+"""Samples that the earlier positions of a sequence leave to the later ones."""
 
 from __future__ import annotations
 

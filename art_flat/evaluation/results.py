@@ -50,7 +50,7 @@ class Results(Records):
         run at (norm, δ) gave a point for it, or if its clean output is undefined; samples that no attack finished are
         left out and counted. An undefined output (NaN or infinite) at the clean point or within δ is not robust.
         Flatness is read where the
-        sample's loss is largest, over the samples that are right when clean and wrong there.
+        sample's loss is largest, over the clean-correct samples that are misclassified there.
 
         Args:
             epsilons: Tolerated loss changes in nats; those of the run if None.
@@ -66,7 +66,7 @@ class Results(Records):
             - `target_success`: share with a point within δ that is predicted as the sample's target; NaN if untargeted
             - `loss_change_robustness@ε` and `certified@ε`: upper and lower end of the (δ, ε)-robust share, over the
               same samples; NaN where nothing is certified; `certified_accuracy`; what certifies: `bound_kind`, and
-              `lipschitz_kind` (`"spectral"`, or `"given"`: the user's constant, taken at its word)
+              `lipschitz_kind` (`"spectral"`, or `"given"`: the user's constant, not verified)
             - `minimum_loss_increase`: median, nats, inf where most samples have none, and the median of its lower
               bound log 2 − ℓ, `minimum_loss_increase_bound`; `wrong_found`, the share of samples that have one
             - `n_adversarial`, and over these `kappa_clean`, `kappa_adv` (medians, nats), `flatness_ratio` (median of
@@ -93,8 +93,8 @@ class Results(Records):
         Returns:
             Columns `model, attack, source_model, norm, delta, n_evaluated, distance_optimality,
             loss_optimality`. Both scores are in [0, 1], 1 for the best: see
-            `art_flat.scores.distance_optimality_score`, here with the limit δ and over the samples that are right
-            when clean, and `art_flat.scores.loss_optimality_score`. NaN where no attack found anything.
+            `art_flat.scores.distance_optimality_score`, here with the limit δ and over the clean-correct
+            samples, and `art_flat.scores.loss_optimality_score`. NaN where no attack found anything.
         """
         return optimality(self)
 

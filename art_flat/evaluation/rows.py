@@ -159,12 +159,12 @@ def _errors(no_point: np.ndarray, undefined: np.ndarray, undefined_clean: np.nda
     errors = np.full(len(no_point), None, dtype=object)
     errors[undefined] = UNDEFINED
     errors[undefined_clean] = UNDEFINED_CLEAN
-    errors[no_point] = "the attack gave back NaN or infinite values"
+    errors[no_point] = "the attack returned NaN or infinite values"
     return errors
 
 
 def _notes(result: AttackResult) -> str | None:
-    """What a library said while its attack ran, in at most `_LONGEST_NOTE` characters."""
+    """Warnings and output of a library during its attack, in at most `_LONGEST_NOTE` characters."""
     text = "; ".join(result.warnings)
     return (text if len(text) <= _LONGEST_NOTE else text[: _LONGEST_NOTE - 1] + "…") or None
 

@@ -1,4 +1,4 @@
-"""What a worker process is told, and what it does: it writes its units itself and returns nothing but their keys.
+"""The job description shared with worker processes, and the function that computes it there.
 
 A task is a path, a checksum and a unit of a few hundred bytes; models, data and options are read from the run's work
 folder once per process.

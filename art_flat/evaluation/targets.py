@@ -1,4 +1,4 @@
-"""Which class each sample is pushed towards in a targeted evaluation."""
+"""Target classes of a targeted evaluation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The mathematics, once: torch in, torch out, one number per sample, differentiable.
+"""The mathematical core: torch in, torch out, one number per sample, differentiable.
 
 Results are on the device of the arguments. No function waits for the device, except those that must look at values:
 `loss_increase_bound`, `feature_radius`, `snap_into_balls` and, once for a model, `lipschitz_constant`.

@@ -1,4 +1,4 @@
-"""A tighter Lipschitz constant for layers in a row: ellipsoids instead of balls.
+"""A tighter Lipschitz constant for sequential layers, from ellipsoids instead of balls.
 
 Let a tensor change by Δ with ΔΔᵀ ⪯ S ‖Δx‖² for every change Δx of the input (an ellipsoid S). Then
     a matrix A               makes it  A S Aᵀ,

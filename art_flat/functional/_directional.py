@@ -1,4 +1,4 @@
-"""The bound that takes the ball apart along the direction in which the loss rises most.
+"""A bound on the loss increase that splits the ball along the direction of steepest rise.
 
 Let e be a unit vector, v = s e + w with w ⊥ e and ‖w‖ = ρ. With c_j = ⟨u_j, e⟩, ũ_j = u_j − c_j e, q_j = ‖ũ_j‖ and
 A_j = p_j exp(s c_j), the loss rises by the logarithm of Σ_j p_j exp⟨u_j, v⟩ = Σ_j A_j exp⟨ũ_j, w⟩. Its largest
@@ -8,7 +8,7 @@ in the disc s² + ρ² ≤ t² it is at most what it is at a corner of a polygon
     Σ_j A_j cosh ρq_j + ρ ‖Σ_j A_j (sinh ρq_j / ρq_j) ũ_j‖                by the chord of exp over [−ρq_j, ρq_j],
     Σ_j A_j + ρ ‖Σ_j A_j ũ_j‖ + (ρ²/2) ‖Σ_j A_j ψ(ρq_j) ũ_j ũ_jᵀ‖          as exp x ≤ 1 + x + ψ(R) x²/2 for x ≤ R,
 
-whichever is smaller, for every e. Where t e is the worst move itself, Σ_j A_j ũ_j vanishes at s = t, and the bound
+the smaller of the two, for every e. Where t e is the worst move itself, Σ_j A_j ũ_j vanishes at s = t, and the bound
 at the corners next to it is nearly the worst case. The norm of the matrix is bounded by the fourth root of the
 trace of its fourth power.
 
@@ -56,11 +56,11 @@ def directional(s: Samples, t: torch.Tensor) -> torch.Tensor:
     bound = chord(s, t)
     near = (t[:, None] * s.reach).masked_fill(s.idle, 0.0).amax(dim=1) <= _FARTHEST
     if bool(near.all()):
-        return torch.fmin(bound, _split(s, t))
+        return torch.fmin(bound, _corner_bound(s, t))
     if not bool(near.any()):
         return bound
     rows = near.nonzero()[:, 0]
-    return bound.index_put((rows,), torch.fmin(bound[rows], _split(s.take(rows), t[rows])))
+    return bound.index_put((rows,), torch.fmin(bound[rows], _corner_bound(s.take(rows), t[rows])))
 
 
 def best(s: Samples, t: torch.Tensor) -> torch.Tensor:
@@ -92,13 +92,13 @@ class _Parts:
     """Largest error of c_j; of the products it is 4 max r_j times that. Shape (m, 1)."""
 
 
-def _split(s: Samples, t: torch.Tensor) -> torch.Tensor:
+def _corner_bound(s: Samples, t: torch.Tensor) -> torch.Tensor:
     rise = (s.log_p + t[:, None] * s.reach).masked_fill(s.idle, -torch.inf)
     top = finite_max(rise)
     classes = rise.detach().topk(min(_LARGEST, rise.shape[1]), dim=1).indices
     others = -torch.expm1(-t[:, None] * s.reach) * (rise - top).exp()
     others = others.scatter(1, classes, 0.0).sum(dim=1, keepdim=True) * (1 + 1e-12)
-    parts = _look(s, t, classes, top)
+    parts = _geometry(s, t, classes, top)
     at_corners = [_at_corner(parts, t[:, None] * a, t[:, None] * b) for a, b in _corners()]
     largest = torch.cat(at_corners, dim=1).amax(dim=1, keepdim=True)
     # 1e-280: masses that underflow
@@ -106,7 +106,7 @@ def _split(s: Samples, t: torch.Tensor) -> torch.Tensor:
     return bound.masked_fill(~torch.isfinite(parts.error[:, 0]), torch.inf)
 
 
-def _look(s: Samples, t: torch.Tensor, classes: torch.Tensor, top: torch.Tensor) -> _Parts:
+def _geometry(s: Samples, t: torch.Tensor, classes: torch.Tensor, top: torch.Tensor) -> _Parts:
     idle = s.idle.gather(1, classes)
     log_p, reach = s.log_p.gather(1, classes), s.reach.gather(1, classes).masked_fill(idle, 0.0)
     between = s.head.squared_distances[classes[:, :, None], classes[:, None, :]]

@@ -1,4 +1,4 @@
-"""Functions and methods that nets call, read as the layers they stand for."""
+"""Functions and methods that nets call, mapped to the layers that they correspond to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._layers import LinearMap, identity, layer, multiplication, nonnegative, wide
+from ._layers import LinearMap, identity, layer, multiplication, nonnegative, to_float64
 from ._slopes import Slope, Unknown
 
 Target = Callable[..., Any] | str
@@ -42,7 +42,7 @@ _NONNEGATIVE: Targets = (VIEWS - _CASTS) | {
     *(F.avg_pool1d, F.avg_pool2d, F.avg_pool3d),
     *(F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d),
 }
-"""Linear maps with entries ≥ 0, whatever their arguments."""
+"""Linear maps with entries ≥ 0 for all arguments."""
 
 
 def function_layer(
@@ -65,7 +65,7 @@ def function_layer(
         Unknown: If nothing is known of it, or of it with these arguments.
     """
     if not isinstance(result, torch.Tensor) or not result.is_floating_point():
-        raise Unknown("its result is no tensor of real numbers")
+        raise Unknown("its result is not a tensor of real numbers")
     if target in _MULTIPLY | _DIVIDE:
         if kwargs or len(args) != 2:
             raise Unknown("it is called with more than two operands")
@@ -94,8 +94,8 @@ def _multiply(
 ) -> LinearMap:
     if target in _DIVIDE and args[0] is not x:
         raise Unknown("it divides by something that depends on the input")
-    constants = wide(torch.as_tensor(args[1] if args[0] is x else args[0]))
-    factors = wide(1 / constants) if target in _DIVIDE else constants
+    constants = to_float64(torch.as_tensor(args[1] if args[0] is x else args[0]))
+    factors = to_float64(1 / constants) if target in _DIVIDE else constants
     return multiplication(name, factors, x.shape, result.shape)
 
 

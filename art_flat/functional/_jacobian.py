@@ -1,4 +1,4 @@
-"""The largest norm of the Jacobian of a net's features at given points: an estimate from below."""
+"""A lower estimate of the largest norm of the Jacobian of a net's features at given points."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of single layers: the map and norm of linear ones, the slope of others.
+"""Properties of single layers: map and norm of linear layers, slope of nonlinear ones.
 
 Layers are looked up by class, and functions by the layer they stand for. A subclass counts as its base only
 if it keeps `forward`; everything else is unknown.
@@ -36,7 +36,7 @@ class LinearMap:
     """Its factors per channel, if that is all it does."""
 
 
-def wide(tensor: torch.Tensor) -> torch.Tensor:
+def to_float64(tensor: torch.Tensor) -> torch.Tensor:
     """A constant of a net in float64 on the CPU.
 
     Args:
@@ -90,9 +90,9 @@ def convolution(name: str, weight: torch.Tensor, shape: Shape, module: nn.Conv2d
 def _batch_norm(name: str, module: nn.BatchNorm2d, shape: Shape) -> LinearMap:
     if module.running_var is None or module.running_mean is None:
         raise Unknown("it keeps no running statistics and uses those of the batch")
-    factors = (wide(module.running_var) + module.eps).rsqrt()
+    factors = (to_float64(module.running_var) + module.eps).rsqrt()
     if module.weight is not None:
-        factors = factors * wide(module.weight)
+        factors = factors * to_float64(module.weight)
     map_ = multiplication(name, factors.reshape(1, -1, *[1] * (len(shape) - 2)), shape, shape)
     return replace(map_, factors=factors)
 
@@ -183,9 +183,9 @@ def layer(name: str, module: nn.Module, shape: Shape) -> LinearMap | Slope:
 
 
 _LINEAR: dict[type[nn.Module], Callable[[str, Any, Shape], LinearMap]] = {
-    nn.Linear: lambda name, m, shape: linear(name, wide(m.weight), shape),
+    nn.Linear: lambda name, m, shape: linear(name, to_float64(m.weight), shape),
     **dict.fromkeys(
-        (nn.Conv1d, nn.Conv2d, nn.Conv3d), lambda name, m, s: convolution(name, wide(m.weight), s, m)
+        (nn.Conv1d, nn.Conv2d, nn.Conv3d), lambda name, m, s: convolution(name, to_float64(m.weight), s, m)
     ),
     **dict.fromkeys((nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d), _batch_norm),
     **dict.fromkeys(_SAME, lambda name, m, shape: identity(name, shape)),

@@ -1,4 +1,4 @@
-"""What deriving a Lipschitz constant costs, estimated from the shapes of the layers without deriving anything."""
+"""Estimated cost of deriving a Lipschitz constant, from the shapes of the layers alone."""
 
 from __future__ import annotations
 

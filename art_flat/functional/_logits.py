@@ -1,4 +1,4 @@
-"""What the functions of this folder share: checks, two-class rows, and logits measured from the top one."""
+"""Shared helpers on logits: checks, two-class rows, and logits relative to the largest one."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def spread(logits: torch.Tensor) -> TopTwoSpread:
     largest, top = logits.max(dim=1, keepdim=True)
     masked = logits.scatter(1, top, -torch.inf)
     second = masked.detach().amax(dim=1, keepdim=True)
-    dtype = wide(logits)
+    dtype = accumulation_dtype(logits)
     gap = (second.to(dtype) - largest.to(dtype)).masked_fill(~torch.isfinite(largest), torch.nan)
     # A single finite logit has no second one: exp(others) is then 0 and exp(gap) too.
     others = masked - second.masked_fill(second == -torch.inf, 0.0)
     return TopTwoSpread(top[:, 0], gap[:, 0], others)
 
 
-def wide(tensor: torch.Tensor) -> torch.dtype:
+def accumulation_dtype(tensor: torch.Tensor) -> torch.dtype:
     """The dtype of per-sample arithmetic.
 
     Returns:
@@ -80,7 +80,7 @@ def two_rows(weight: torch.Tensor) -> torch.Tensor:
     Returns:
         The weight in the wide dtype, shape (k ≥ 2, d); a logistic row w as the equivalent pair ±w/2.
     """
-    weight = weight.to(wide(weight))
+    weight = weight.to(accumulation_dtype(weight))
     return torch.cat([-weight / 2, weight / 2]) if weight.shape[0] == 1 else weight
 
 
@@ -100,7 +100,7 @@ def frobenius_norm(weight: torch.Tensor) -> torch.Tensor:
     Returns:
         The norm in the wide dtype, shape ().
     """
-    norm: torch.Tensor = torch.linalg.vector_norm(weight, dtype=wide(weight))
+    norm: torch.Tensor = torch.linalg.vector_norm(weight, dtype=accumulation_dtype(weight))
     return norm / math.sqrt(2) if weight.shape[0] == 1 else norm
 
 
@@ -123,7 +123,7 @@ def check_logits(
     """Check kinds, shapes and devices of a head's tensors, not their values (that would wait for the device).
 
     Raises:
-        InputError: If one is no floating tensor, shapes do not fit together, or devices differ.
+        InputError: If one is not a floating tensor, shapes do not fit together, or devices differ.
     """
     for name, tensor, axes in (
         ("logits", logits, "n, k"),

@@ -1,7 +1,7 @@
 """Upper bounds on the norms of linear operators, in float64.
 
 Every number is the exact value, or above it, raised by `SAFETY` for the rounding of its computation. Power
-iteration has no place here: it approaches norms from below.
+iteration is not used: it approaches norms from below.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Lipschitz constants carried through the graph of a net, from its input to its output.
+"""Propagation of Lipschitz constants through the graph of a net, from input to output.
 
 Every tensor in the graph has a constant with respect to the input, in L2: layers multiply it, sums of
 branches add up, concatenation adds squares. Linear layers are collected into segments that end where
@@ -73,7 +73,7 @@ class Propagation(fx.Interpreter):
         """
         try:
             result = super().run_node(n)
-        except Exception as error:  # whatever a layer raises
+        except Exception as error:  # a layer may raise anything
             raise InputError(
                 f"{self._describe(n)} fails in a pass of one sample; check `input_shape`: {error}"
             ) from error
@@ -136,7 +136,7 @@ class Propagation(fx.Interpreter):
             raise Unknown("several of its arguments depend on the input")
         if n.op == "call_module":
             if not _is_real(result):
-                raise Unknown("its result is no tensor of real numbers")
+                raise Unknown("its result is not a tensor of real numbers")
             module = self.fetch_attr(str(n.target))
             _refuse_hooks(module, x, result)
             found: LinearMap | Slope = layer(str(n.target), module, tuple(x.shape))
@@ -165,7 +165,7 @@ class Propagation(fx.Interpreter):
             At least one node.
 
         Raises:
-            Unknown: If there are others.
+            Unknown: If there are more.
         """
         found = [a for a in arguments if isinstance(a, fx.Node) and self._segments[a] is not None]
         if set(found) != {a for a in n.all_input_nodes if self._segments[a] is not None}:

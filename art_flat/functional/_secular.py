@@ -38,7 +38,7 @@ def _eigenvector(s: TopTwoSpread) -> torch.Tensor:
     # With λ = p_a f (1 + x), e_j = exp(z_j − m₂) and g_j = 1 − e_j: v_j ∝ e_j / (x + g_j), and x ≥ 0 solves
     #     F(x) = x / Σ_j e_j r_j + f x − (1 − f) = 0,   r_j = x / (x + g_j)  (1 where x = g_j = 0).
     # F has no pole at x ≥ 0, increases and is concave (the reciprocal of a Stieltjes sum), so that Newton's
-    # steps climb to the root and never overshoot it, whatever is tied. They start from λ ≥ p_a (1 − p_a).
+    # steps climb to the root and never overshoot it, also with ties. They start from λ ≥ p_a (1 − p_a).
     e, g = s.others.exp(), -s.others.expm1()
     f, top_gap = s.gap.exp()[:, None], -s.gap.expm1()[:, None]
     total = e.sum(dim=1, keepdim=True)

@@ -1,4 +1,4 @@
-"""Linear layers in a row, measured together."""
+"""Consecutive linear layers, measured as one operator."""
 
 from __future__ import annotations
 

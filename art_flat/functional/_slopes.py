@@ -1,4 +1,4 @@
-"""How steep nonlinear layers are."""
+"""Slopes of nonlinear layers."""
 
 from __future__ import annotations
 

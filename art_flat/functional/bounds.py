@@ -1,4 +1,4 @@
-"""How much the loss can rise when the features move by at most t, and how far they may move.
+"""Bounds on the loss increase for features that move by at most t, and the inverse: the radius for a given ε.
 
 F(t) = max over ‖v‖ ≤ t of ℓ(φ + v) − ℓ(φ) for the loss ℓ = −log p_y of a linear head z = Wφ + b. With
 u_j = w_j − w_y, r_j = ‖u_j‖, g = Σ_j p_j u_j (the gradient of ℓ in φ), diam = max ‖w_i − w_j‖,
@@ -103,7 +103,7 @@ def loss_increase_bound(
         InputError: If shapes, dtypes or devices do not fit, or a radius is negative or NaN.
         UnknownNameError: If there is no such kind.
 
-    Source: DESIGN §3; `"flatness"` repairs and `"paper"` quotes the bound of arXiv 2510.14231.
+    Source: `"flatness"` repairs and `"paper"` quotes the bound of arXiv 2510.14231.
 
     >>> z, phi, w, y = torch.tensor([[2.0, 0.0]]), torch.ones(1, 2), torch.eye(2), torch.tensor([0])
     >>> loss_increase_bound(z, phi, w, y, radius=1.0)

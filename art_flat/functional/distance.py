@@ -1,4 +1,4 @@
-"""How far two batches of points lie apart, and the way back into a ball."""
+"""Distances between two batches of points, and projection into a ball."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from .._utils.validation import check_delta, check_norm, reject_eps_argument
 from ..errors import InputError
 from ..typing import NORMS, Norm
-from ._logits import wide
+from ._logits import accumulation_dtype
 
 
 def distance(x: torch.Tensor, x_adv: torch.Tensor, norm: Norm) -> torch.Tensor:
@@ -25,7 +25,7 @@ def distance(x: torch.Tensor, x_adv: torch.Tensor, norm: Norm) -> torch.Tensor:
 
     Raises:
         InputError: If the shapes or devices differ.
-        UnknownNameError: If it is no norm.
+        UnknownNameError: If `norm` is unknown.
 
     >>> distance(torch.zeros(1, 2), torch.tensor([[3.0, -4.0]]), "L2")
     tensor([5.], dtype=torch.float64)
@@ -73,8 +73,8 @@ def project(x: torch.Tensor, x_adv: torch.Tensor, delta: float, norm: Norm) -> t
         Points, shape and dtype of `x_adv`; those within the ball are unchanged to the bit. NaN stays NaN.
 
     Raises:
-        InputError: If shapes, dtypes or devices differ, or δ is no positive number.
-        UnknownNameError: If it is no norm.
+        InputError: If shapes, dtypes or devices differ, or δ is not positive.
+        UnknownNameError: If `norm` is unknown.
 
     Source: L1: Duchi et al., Efficient Projections onto the l1-Ball, ICML 2008.
 
@@ -104,7 +104,7 @@ def _difference(x: torch.Tensor, x_adv: torch.Tensor) -> torch.Tensor:
         )
     if x.device != x_adv.device:
         raise InputError(f"`x` is on {x.device}, `x_adv` on {x_adv.device}; move both to one device")
-    return (x_adv.to(wide(x)) - x.to(wide(x))).flatten(1)
+    return (x_adv.to(accumulation_dtype(x)) - x.to(accumulation_dtype(x))).flatten(1)
 
 
 def _length(difference: torch.Tensor, norm: Norm) -> torch.Tensor:

@@ -46,7 +46,7 @@ class LipschitzBound:
     kind: LipschitzKind
     norm: Norm
     sound: bool
-    """Whether L holds everywhere; an estimate certifies nothing. A given constant is taken at its word."""
+    """Whether L holds everywhere; an estimate certifies nothing. A given constant is not verified."""
     layers: tuple[LayerBound, ...] = ()
     """For `"spectral"`, the factors in the order of the graph."""
 
@@ -160,7 +160,7 @@ def _trace(module: nn.Module, head: str | None) -> fx.GraphModule:
     root = nn.Sequential(module) if tracer.is_leaf_module(module, "") else module
     try:
         graph = tracer.trace(root)
-    except Exception as error:  # whatever a forward does when it meets a symbol
+    except Exception as error:  # a forward method may raise anything on symbolic values
         raise UnsupportedLayerError(
             f"torch.fx cannot follow {type(module).__name__}: {error}. Pass a constant that you know: "
             'kind="given", value=...'

@@ -11,7 +11,7 @@ import math
 import torch
 
 from ..errors import InputError
-from ._logits import check_logits, residual, two_classes, two_rows, wide
+from ._logits import accumulation_dtype, check_logits, residual, two_classes, two_rows
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -25,7 +25,7 @@ def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         ℓ, float64, shape (n,), nats, ≥ 0; +inf where the label's logit is −inf.
 
     Raises:
-        InputError: If the shapes do not fit, or the labels are no indices.
+        InputError: If the shapes do not fit, or the labels are not class indices.
 
     >>> cross_entropy(torch.zeros(1, 4), torch.tensor([2]))
     tensor([1.3863], dtype=torch.float64)
@@ -45,7 +45,7 @@ def loss_change(logits: torch.Tensor, logits_adv: torch.Tensor, labels: torch.Te
         Δℓ, float64, shape (n,), nats; negative where the loss falls, NaN where both are infinite.
 
     Raises:
-        InputError: If the shapes do not fit, or the labels are no indices.
+        InputError: If the shapes do not fit, or the labels are not class indices.
 
     Source: arXiv 2510.14231, (δ, ε)-robustness: Δℓ ≤ ε within the ball of radius δ.
 
@@ -71,7 +71,7 @@ def margin(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         The margin, float64, shape (n,), logit units; for a logistic head z or −z.
 
     Raises:
-        InputError: If the shapes do not fit, or the labels are no indices.
+        InputError: If the shapes do not fit, or the labels are not class indices.
 
     >>> margin(torch.tensor([[1.0, 3.0, 2.5]]), torch.tensor([1]))
     tensor([0.5000], dtype=torch.float64)
@@ -94,7 +94,7 @@ def minimum_loss_increase_lower_bound(logits: torch.Tensor, labels: torch.Tensor
         The bound, float64, shape (n,), nats; negative where the loss exceeds log 2 already.
 
     Raises:
-        InputError: If the shapes do not fit, or the labels are no indices.
+        InputError: If the shapes do not fit, or the labels are not class indices.
 
     >>> minimum_loss_increase_lower_bound(torch.tensor([[9.0, 0.0]]), torch.tensor([0]))
     tensor([0.6930], dtype=torch.float64)
@@ -114,7 +114,7 @@ def feature_gradient_norm(logits: torch.Tensor, weight: torch.Tensor, labels: to
         ‖g‖, float64, shape (n,), nats per feature unit.
 
     Raises:
-        InputError: If the shapes do not fit, or the labels are no indices.
+        InputError: If the shapes do not fit, or the labels are not class indices.
 
     >>> feature_gradient_norm(torch.zeros(1, 2), torch.tensor([[1.0], [-1.0]]), torch.tensor([0]))
     tensor([1.], dtype=torch.float64)
@@ -150,4 +150,4 @@ def _wide_logits(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
             f"`labels` is on {labels.device}, `logits` on {logits.device}; move both to one device"
         )
     z = two_classes(logits)
-    return z.to(wide(z))
+    return z.to(accumulation_dtype(z))

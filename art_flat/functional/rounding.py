@@ -1,4 +1,4 @@
-"""Points that float32 arithmetic puts just outside a ball, projected into it."""
+"""Projection of points that float32 rounding puts just outside a ball."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 
 from ..typing import Norm
-from ._logits import wide
+from ._logits import accumulation_dtype
 from .distance import _difference, _length, distances, project
 
 ROUNDING_ULPS = 8
@@ -30,7 +30,7 @@ def snap_into_balls(
 
     A point is outside by rounding alone if some point of the ball of radius δ (1 + 1024 u) differs from it by at most
     8 u max(|xᵢ|, |x′ᵢ|) in every element i; u = 2⁻²³ is the spacing of float32 at 1, in which attack libraries compute
-    whatever the model's dtype is. In L0 these are the elements that were changed by rounding only. Points farther out
+    for any dtype of the model. In L0 these are the elements that were changed by rounding only. Points farther out
     are unchanged. Projecting into one ball takes a point out of no other, so the order of the balls does not matter.
     It selects the points near a ball's edge by their values, so that it waits for the device.
 
@@ -75,6 +75,6 @@ def _widened(delta: float) -> float:
 
 def _rounded_out(x: torch.Tensor, x_adv: torch.Tensor, delta: float, norm: Norm) -> torch.Tensor:
     # Which points come into the ball if every element goes back towards x by what rounding may have moved it.
-    rounding = ROUNDING_ULPS * _EPS * torch.maximum(x.abs(), x_adv.abs()).to(wide(x)).flatten(1)
+    rounding = ROUNDING_ULPS * _EPS * torch.maximum(x.abs(), x_adv.abs()).to(accumulation_dtype(x)).flatten(1)
     least = (_difference(x, x_adv).abs() - rounding).clamp_min(0.0)
     return _length(least, norm) <= _widened(delta)

@@ -1,6 +1,6 @@
 """Flatness of the loss in the weights of the last linear layer, per sample.
 
-The cross-entropy of logits z = Wφ + b has the Hessian (diag p − p pᵀ) ⊗ φφᵀ in W, whatever the label.
+The cross-entropy of logits z = Wφ + b has the Hessian (diag p − p pᵀ) ⊗ φφᵀ in W, for every label.
 Its trace, its largest eigenvalue and the relative sharpness κ follow from p, ‖φ‖ and W in closed form.
 Confident predictions make p(1 − p) and 1 − Σp² lose every digit in float32, so all functions here
 compute from differences of logits instead (`_logits.spread`), and the logarithms never underflow.
@@ -19,13 +19,13 @@ from ..typing import Definition
 from . import _fused
 from ._logits import (
     TopTwoSpread,
+    accumulation_dtype,
     at_least_float32,
     check_logits,
     frobenius_norm,
     spread,
     squared_row_distances,
     two_classes,
-    wide,
 )
 from ._secular import largest_eigenvalue
 
@@ -40,9 +40,9 @@ def gini_impurity(logits: torch.Tensor) -> torch.Tensor:
         G, shape (n,), no unit, from 0 (certain) to 1 − 1/k (undecided).
 
     Raises:
-        InputError: If `logits` is no floating tensor of shape (n, k).
+        InputError: If `logits` is not a floating tensor of shape (n, k).
 
-    Source: DESIGN §3; the factor of tr(diag p − p pᵀ) in arXiv 2510.14231.
+    Source: the factor of tr(diag p − p pᵀ) in arXiv 2510.14231.
 
     >>> gini_impurity(torch.tensor([[0.0, 0.0], [30.0, 0.0]]))
     tensor([5.0000e-01, 1.8715e-13])
@@ -61,7 +61,7 @@ def log_gini_impurity(logits: torch.Tensor) -> torch.Tensor:
         log G, shape (n,), from −inf (one finite logit) to log(1 − 1/k).
 
     Raises:
-        InputError: If `logits` is no floating tensor of shape (n, k).
+        InputError: If `logits` is not a floating tensor of shape (n, k).
 
     >>> log_gini_impurity(torch.tensor([[1000.0, 0.0]]))
     tensor([-999.3068])
@@ -133,7 +133,7 @@ def hessian_max_eigenvalue(logits: torch.Tensor, features: torch.Tensor) -> torc
     """
     check_logits(logits, features)
     z = two_classes(logits)
-    value = _norm(features).square() * largest_eigenvalue(spread(z.to(wide(z))))
+    value = _norm(features).square() * largest_eigenvalue(spread(z.to(accumulation_dtype(z))))
     return value.to(at_least_float32(logits, features))
 
 
@@ -229,7 +229,7 @@ def log_relative_sharpness(
 
 
 def _norm(rows: torch.Tensor) -> torch.Tensor:
-    norm: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=wide(rows))
+    norm: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=accumulation_dtype(rows))
     return norm
 
 
@@ -238,7 +238,7 @@ def _trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
     if not _fused.fits(logits, features):
         return _norm(features).square() * _gini(logits)
     gini, length, hard = _fused.impurity_and_length(logits, features)
-    trace = length.to(wide(features)).square() * gini
+    trace = length.to(accumulation_dtype(features)).square() * gini
     if hard is not None:
         trace[hard] = _norm(features[hard]).square() * _gini(logits[hard])
     return trace
@@ -289,7 +289,7 @@ def _pair_weights(
     # with 1, where one of its two is so unlikely that it vanishes from the inner sum (which counts where the
     # top classes share one row of W).
     z = two_classes(logits)
-    s = spread(z.to(wide(z)))
+    s = spread(z.to(accumulation_dtype(z)))
     table = squared_row_distances(weight) if row_distances is None else row_distances.to(s.gap)
     e = s.others.exp()
     vanishing = e < 1e3 * torch.finfo(e.dtype).tiny

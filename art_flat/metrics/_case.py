@@ -1,4 +1,4 @@
-"""What a metric is called with, as clean and adversarial points of an adapted classifier."""
+"""The arguments of a metric as clean and adversarial points of an adapted classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one number per sample to what a metric gives back."""
+"""Reduction of per-sample numbers to the return value of a metric."""
 
 from __future__ import annotations
 

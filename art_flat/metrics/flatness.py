@@ -1,4 +1,4 @@
-"""How flat the loss is, at clean points and at adversarial ones."""
+"""Flatness of the loss at clean and adversarial points."""
 
 from __future__ import annotations
 
@@ -98,8 +98,8 @@ def adversarial_flatness(
 ) -> float | Array:
     """Sharpness ratio κ(x′) / κ(x) of the adversarial examples; below 1: they lie flatter than clean points.
 
-    An adversarial example is a sample that is right when clean and wrong where its loss is largest. Its ratio may
-    be +inf (κ = 0 at x alone), so a mean is never taken. Flatness of wrong predictions is no robustness.
+    An adversarial example is a clean-correct sample that is misclassified where its loss is largest. Its ratio may
+    be +inf (κ = 0 at x alone), so a mean is never taken. Flatness of wrong predictions does not mean robustness.
 
     Args:
         classifier: An ART classifier or an adapted one.
@@ -144,7 +144,7 @@ def adversarial_flatness(
     with np.errstate(invalid="ignore", over="ignore"):
         ratio = np.exp(after - before)
     why = (
-        "none that is right when clean is wrong where its loss is largest (or κ = 0 at both points), so there is "
+        "no clean-correct sample is misclassified where its loss is largest (or κ = 0 at both points), so there is "
         "no adversarial example whose flatness could be read; use a stronger attack or a larger delta"
     )
     return reduced(ratio, reduction, x, quantile, why)

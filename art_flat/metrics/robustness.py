@@ -1,4 +1,4 @@
-"""How much the loss rises, and whether the prediction changes, at adversarial points."""
+"""Loss change and prediction change at adversarial points."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def loss_change_robustness(
     seed: int = 0,
     reduction: Reduction = "mean",
 ) -> float | Array:
-    """Share of samples whose loss rises by at most ε: (δ,ε)-robustness as far as attacks can tell.
+    """Share of samples whose loss rises by at most ε: (δ,ε)-robustness as far as attacks show.
 
     Args:
         classifier: An ART classifier or an adapted one.

@@ -1,4 +1,4 @@
-"""Networks to try things on, their weights, and the way from a network to an ART classifier.
+"""Example networks, their weights, and `torch_classifier` for ART.
 
 Every builder returns an `nn.Module` from inputs (n, ...) to logits (n, k) whose last layer is linear.
 """

@@ -1,4 +1,4 @@
-"""CIFAR forms of common architectures: a 3×3 stem with stride 1 and no max pooling after it.
+"""CIFAR variants of common architectures: a 3×3 stem with stride 1 and no max pooling after it.
 
 All map colour images (n, 3, h, w), usually 32×32, to logits (n, k); `width` multiplies every number of
 channels. Parts and parameter names are torchvision's where it has them.

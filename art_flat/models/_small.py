@@ -57,7 +57,7 @@ def mnist_cnn(
         Network from (n, *input_shape) to logits (n, k), with d = 128 features.
 
     Raises:
-        InputError: If the input is no image of at least 4×4 pixels.
+        InputError: If the input is not an image of at least 4×4 pixels.
 
     >>> mnist_cnn().head
     Linear(in_features=128, out_features=10, bias=True)

@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all, say what they are, and are known to be undamaged when read."""
+"""Files of a results folder: written atomically, typed, and verified by a checksum when read."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def read_tensors(path: Path, expected: Mapping[str, Any]) -> dict[str, np.ndarra
 
 def _compare(path: Path, facts: Any, expected: Mapping[str, Any]) -> None:
     if not isinstance(facts, Mapping):
-        raise StoreError(f"{path} does not say what it is")
+        raise StoreError(f"{path} does not state its kind")
     for name, value in expected.items():
         if facts.get(name) != value:
             raise StoreError(f"{path} is of another {name}: {facts.get(name)!r} instead of {value!r}")

@@ -1,4 +1,4 @@
-"""What a model computes on a few fixed inputs, to tell whether two runs attacked the same function.
+"""A fingerprint of the function that a model computes, from its outputs on a few fixed inputs.
 
 Hashes of weights and code do not see an activation that was swapped, a plain attribute, a global or a buffer that is
 not saved. Outputs do, but they depend on the machine by rounding. So they are stored with a run and compared with a

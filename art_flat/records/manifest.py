@@ -30,7 +30,7 @@ class _Part(BaseModel):
 
 
 class AttackFacts(_Part):
-    """What is said of one attack of the run; see `AttackInfo`."""
+    """Facts about one attack of the run; see `AttackInfo`."""
 
     name: str
     hash: str
@@ -119,7 +119,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def _no_number(text: str) -> float:
-    raise ValueError(f"{text} is no JSON")
+    raise ValueError(f"{text} is not valid JSON")
 
 
 def environment() -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The results of a run without a folder, with the face of a `Store`."""
+"""An in-memory `Store` for runs without a results folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The records of one model as arrays, for the tables that are read from them."""
+"""The records of one model as arrays, shared by all summary tables."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ class ModelRecords:
         return log_kappa(trace, own, self.weight_norm, definition)
 
     def groups(self, norm: Norm, order: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
-        """Row numbers of each attack and source model that ran in `norm`, then of all rows, whatever their norm."""
+        """Row numbers of each attack and source model that ran in `norm`, then of all rows, for any norm."""
         runs = self.attack * len(self.source_names) + self.source
         by_run = order_of(runs)
         present = np.flatnonzero(np.bincount(runs))

@@ -1,4 +1,4 @@
-"""The points themselves, kept on request: the clean ones once, the adversarial ones per unit."""
+"""Storage of the points on request: the clean ones once, the adversarial ones per unit."""
 
 from __future__ import annotations
 

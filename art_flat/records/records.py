@@ -1,4 +1,4 @@
-"""`Records`: the four tables of a run and the facts about it, frozen; everything that reads a run starts here."""
+"""`Records`: the four tables of a run and its metadata, frozen."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The four tables that everything is computed from: columns, units, and how rows are made."""
+"""Schema of the four tables: columns, units, and construction of rows."""
 
 from __future__ import annotations
 

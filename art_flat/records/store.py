@@ -115,7 +115,7 @@ class Store:
         return facts
 
     def manifest_if_any(self) -> dict[str, Any]:
-        """What the manifest says, if there is one that can be read; nothing else."""
+        """Contents of the manifest, if there is a readable one."""
         try:
             return read_manifest(self.folder / "manifest.json")
         except StoreError:
@@ -125,7 +125,7 @@ class Store:
         """Set aside every unit of a table that is not of this run, with a warning."""
         for key in self.units(table):
             if key not in keys:
-                self._quarantine(self._unit(table, key), f"{table}/{key}.parquet is no unit of this run")
+                self._quarantine(self._unit(table, key), f"{table}/{key}.parquet is not a unit of this run")
 
     def write_summary(self, frame: pd.DataFrame) -> None:
         """The summary, as CSV."""
@@ -357,7 +357,7 @@ def _short(value: Any) -> str:
 def _checked(key: str) -> str:
     """A unit's key, which may come from a file: nothing that leads out of the folder."""
     if not re.fullmatch(KEY, key):
-        raise StoreError(f"{key!r} is no unit's key")
+        raise StoreError(f"{key!r} is not a unit key")
     return key
 
 

@@ -1,4 +1,4 @@
-"""The analyses of a run folder, as what the page draws; all maths is in `analysis`."""
+"""The analyses of a run folder as data for the report page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..summaries.step_quantiles import step_quantiles
 from ._look import power_of_ten
-from ._numbers import short, shorts, whole
+from ._numbers import short, shorts, to_ints
 from .plots.analyses import ALONG_RAYS, RAYS, SWEEP_SHARES
 
 KEYS = ["model", "attack", "norm", "delta"]
@@ -70,8 +70,8 @@ def _trajectories(steps: pd.DataFrame | None, valley: pd.DataFrame | None) -> It
             }
             first = bands["log_kappa"]
             ways[way] = {
-                "step": whole(first["step"]),
-                "n": whole(first["n"]),
+                "step": to_ints(first["step"]),
+                "n": to_ints(first["n"]),
                 "kappa": [shorts(power_of_ten(bands["log_kappa"][c])) for c in ("q10", "q50", "q90")],
                 **{q: [shorts(bands[q][c]) for c in ("q10", "q50", "q90")] for q in ("loss", "confidence")},
             }

@@ -1,4 +1,4 @@
-"""Points of the page: a subset of the samples, each with what is known of its adversarial point."""
+"""Scatter data of the report: a subset of the samples with the measurements of their adversarial points."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..summaries import select
 from ..summaries.selection import OUTCOMES, Selection
 from ._gallery import gallery
 from ._look import power_of_ten
-from ._numbers import evenly_spaced_indices, short, shorts, whole
+from ._numbers import evenly_spaced_indices, short, shorts, to_ints
 
 WORST_POINTS, ATTACK_POINTS = 15_000, 25_000
 """How many points a page holds in all of the worst cases, and of single attacks."""
@@ -106,14 +106,14 @@ class ScatterData:
                 int(sample), [int(label), int(pred), short(loss), short(confidence, 5), short(kappa)]
             )
         if first:
-            self.rows[cell.model].update(dict.fromkeys(whole(rows["row"])))
+            self.rows[cell.model].update(dict.fromkeys(to_ints(rows["row"])))
         index, source = ({n: i for i, n in enumerate(names)} for names in (self.attacks, self.models))
         return {
-            "row": whole(rows["row"]),
-            "sample": whole(rows["sample"]),
+            "row": to_ints(rows["row"]),
+            "sample": to_ints(rows["sample"]),
             "attack": [index.get(str(a), -1) for a in rows["attack"]],
             "source": [source.get(str(m), -1) for m in rows["source_model"]],
-            "pred": whole(rows["pred_adv"]),
+            "pred": to_ints(rows["pred_adv"]),
             "change": shorts(rows["loss_change"]),
             "confidence": shorts(rows["confidence_adv"], 5),
             "kappa": shorts(power_of_ten(rows["log_kappa_adv"])),

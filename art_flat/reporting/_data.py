@@ -1,4 +1,4 @@
-"""Everything the page draws, as plain lists and numbers."""
+"""All data that the report page draws, as plain lists and numbers."""
 
 from __future__ import annotations
 

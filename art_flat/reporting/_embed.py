@@ -1,4 +1,4 @@
-"""Images inside the page, as many as its size allows."""
+"""Images embedded in the report page, as many as its size limit allows."""
 
 from __future__ import annotations
 

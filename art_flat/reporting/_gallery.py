@@ -1,4 +1,4 @@
-"""Which samples are worth a look."""
+"""Selection of the samples that the report shows as images."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def gallery(select: Selection, norm: str, delta: float, n: int = 8) -> dict[str,
         n: How many of each kind.
 
     Returns:
-        Kind → rows as of `Selection.table`, the most extreme first; over samples that are right when clean.
+        Kind → rows as of `Selection.table`, the most extreme first; over clean-correct samples.
     """
     worst = select.worst(norm, delta)  # type: ignore[arg-type]
     right = worst[worst["outcome"] != OUTCOMES[3]]

@@ -1,4 +1,4 @@
-"""Points as pictures: which of them can be shown, their clean, adversarial and difference image."""
+"""Points as images: which can be shown, and their clean, adversarial and difference images."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ class Triple(NamedTuple):
     clean: np.ndarray
     adversarial: np.ndarray
     difference: np.ndarray
-    """Grey is no change; see `factor`."""
+    """Grey means unchanged; see `factor`."""
     factor: int
     """By how much the difference is amplified."""
 
 
 def image_layout(shape: tuple[int, ...]) -> str | None:
-    """How samples of a shape are laid out: `"hw"`, `"chw"` or `"hwc"`; None if they are no images."""
+    """How samples of a shape are laid out: `"hw"`, `"chw"` or `"hwc"`; None if they are not images."""
     if len(shape) == 2:
         return "hw"
     if len(shape) == 3 and shape[0] in (1, 3):
@@ -107,7 +107,7 @@ def showable(results: Records) -> str | None:
         )
     shape = _sample_shape(results)
     if shape is None or image_layout(shape) is None:
-        return f"The samples are no images: their shape is {shape}."
+        return f"The samples are not images: their shape is {shape}."
     return None
 
 

@@ -1,4 +1,4 @@
-"""What figures share, on the page and on paper: colours that the colour-blind tell apart, labels with units."""
+"""Shared style of figures: colour-blind-safe colours and labels with units."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The summary as Markdown, for a README."""
+"""The summary as a Markdown table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers on their way into the page: short, and valid JSON."""
+"""Conversion of numbers to short, valid JSON."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def shorts(values: Iterable[Any], digits: int = 4) -> list[float | None]:
     return [short(v, digits) for v in values]
 
 
-def whole(values: Iterable[Any]) -> list[int]:
+def to_ints(values: Iterable[Any]) -> list[int]:
     """Whole numbers of any library as plain ones."""
     return [int(v) for v in values]
 
@@ -46,7 +46,7 @@ def evenly_spaced_indices(n: int, most: int) -> np.ndarray:
     Returns:
         The numbers, int64.
 
-    >>> evenly(10, 4).tolist()
+    >>> evenly_spaced_indices(10, 4).tolist()
     [0, 3, 6, 9]
     """
     return (

@@ -1,4 +1,4 @@
-"""The report: one HTML file that asks for nothing from outside itself."""
+"""`write_report`: the report as one self-contained HTML file."""
 
 from __future__ import annotations
 

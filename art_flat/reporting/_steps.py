@@ -1,4 +1,4 @@
-"""What is known of a share between the radii of a run: steps, where straight lines would claim what nobody measured."""
+"""Step functions between the radii of a run, where nothing was measured."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The verdict of a run in words and numbers, from its summary."""
+"""The conclusions of a run in sentences, from its summary."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def _bracket(row: dict[str, Any], level: str) -> dict[str, Any]:
 def _sentences(rows: list[dict[str, Any]], sign: str) -> Iterator[str]:
     first, last = rows[0], rows[-1]
     if not any(row["n"] for row in rows):
-        yield f"Nothing can be said in {sign}: no attack gave a result."
+        yield f"No results for {sign}: every attack failed or was skipped."
         return
     for row in [first] if first is last else [first, last]:
         by = (

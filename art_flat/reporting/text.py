@@ -1,4 +1,4 @@
-"""The summary in words: titles, cells and notes, for every form in which it is shown."""
+"""Text of the summary: titles, cells and notes, shared by all outputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _MARK = "†"
 _INCOMPLETE = "‡"
 _CONSTANTS = {
     "spectral": "Lipschitz constants derived from the layers",
-    "given": "a given Lipschitz constant, taken at its word",
+    "given": "a given Lipschitz constant, not verified",
 }
 
 
@@ -65,7 +65,7 @@ def marked_share(row: Mapping[Any, Any], share: str) -> str:
 
 
 def attack_title(row: Mapping[Any, Any]) -> str:
-    """The attack of a row, marked if it does not look for the largest loss, with the model its points are from."""
+    """The attack of a row, marked if it does not maximise the loss, with the model its points are from."""
     return origin(row, "" if row["maximises_loss"] else _MARK)
 
 
@@ -79,7 +79,7 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
     """The lines under the tables that say how to read them."""
     notes = [
         "Δℓ ≤ ε: share whose loss rises by at most ε (loss-change robustness, an upper estimate); in the last rows "
-        "certified share…upper estimate. κ, flatter: over samples that are right when clean and wrong when attacked, "
+        "certified share…upper estimate. κ, flatter: over clean-correct samples that are misclassified when attacked, "
         "where their loss is largest."
     ]
     for kind in frame["lipschitz_kind"].dropna().unique():
@@ -89,7 +89,7 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
             f"certified with {_CONSTANTS[kind]} ({models}), bound: {frame['bound_kind'][of].iloc[0]}."
         )
     if not frame["maximises_loss"].all():
-        notes.append(f"{_MARK} does not look for the largest loss: its Δℓ columns say little.")
+        notes.append(f"{_MARK} does not maximise the loss: its Δℓ columns say little.")
     return notes + unfinished_notes(frame)
 
 

@@ -1,4 +1,4 @@
-"""Scores: truth, then predictions, then options; arrays in, a float out, and no model is ever run."""
+"""Scores: truth, then predictions, then options; arrays in, a float out, no model is run."""
 
 from .flatness import FlatnessDecomposition as FlatnessDecomposition
 from .flatness import MatchedFlatness as MatchedFlatness

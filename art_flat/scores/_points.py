@@ -1,4 +1,4 @@
-"""What the scores accept, checked once and turned into per-sample arrays."""
+"""Validation of the arguments of scores and conversion to per-sample arrays."""
 
 from __future__ import annotations
 
@@ -14,7 +14,15 @@ from .._utils.arrays import to_numpy, to_tensor
 from .._utils.validation import check_labels, check_number
 from ..errors import InputError
 from ..functional import cross_entropy
-from ._reduce import Bools, Floats, any_adversarial, difference, evaluated_samples, least, smallest_increase
+from ._reduce import (
+    Bools,
+    Floats,
+    any_adversarial,
+    difference,
+    evaluated_samples,
+    masked_min,
+    smallest_increase,
+)
 
 
 @dataclass(frozen=True)
@@ -70,7 +78,7 @@ class ScoredCase(NamedTuple):
     def smallest_increase(self) -> Floats:
         """m(x) per sample, (n,), nats; NaN where it is not known."""
         change = difference(self.adv.loss, self.clean.loss)
-        increase = least(change, self.wrong() & ~np.isnan(change))
+        increase = masked_min(change, self.wrong() & ~np.isnan(change))
         increase = smallest_increase(increase, self.clean.wrong, any_adversarial(self.undefined()))
         return np.where(self.evaluated, increase, np.nan)
 
@@ -208,7 +216,7 @@ def check_column(
         The numbers in float64.
 
     Raises:
-        InputError: If they are no numbers or have another shape.
+        InputError: If they are not numbers or have another shape.
     """
     column = to_numpy(to_tensor(values).detach().cpu().to(torch.float64))
     if shape is None:
@@ -232,7 +240,7 @@ def check_share(value: Any, name: str) -> float:
         The number.
 
     Raises:
-        InputError: If it is no such number.
+        InputError: If it is not such a number.
     """
     share = check_number(value, name, "a share", at_least=0.0)
     if share > 1:

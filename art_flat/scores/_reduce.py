@@ -1,4 +1,4 @@
-"""From per-sample arrays to shares and quantiles, in NumPy; the scores and the summary tables both use it.
+"""Reduction of per-sample arrays to shares and quantiles, shared by scores and summary tables.
 
 Four rules hold everywhere. An undefined output (a NaN loss) at an admissible point counts as not robust. A point
 that is not admissible (outside the ball) stands for the clean point, so its loss change is 0. An attack that did not
@@ -156,7 +156,7 @@ def weighted_share(hit: Bools, among: Bools | None = None, weight: Floats | None
     return float(np.where(hit, kept, 0.0).sum() / total) if total > 0 else float("nan")
 
 
-def least(values: Floats, where: Bools) -> Floats:
+def masked_min(values: Floats, where: Bools) -> Floats:
     """Smallest value per sample over the points where something was found, +inf where nothing was.
 
     Args:
@@ -166,7 +166,7 @@ def least(values: Floats, where: Bools) -> Floats:
     Returns:
         Shape (n,).
 
-    >>> least(np.array([[0.2, 0.4], [0.1, 0.3]]), np.array([[True, False], [True, False]]))
+    >>> masked_min(np.array([[0.2, 0.4], [0.1, 0.3]]), np.array([[True, False], [True, False]]))
     array([0.1, inf])
     """
     smallest: Floats = np.atleast_2d(np.where(where, values, np.inf)).min(axis=0)
@@ -261,7 +261,7 @@ def _sorted(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
     """The values in order and the weight held by each and all before it.
 
     Returns:
-        Both of shape (number of values that are no NaN,).
+        Both of shape (number of values that are not NaN,).
     """
     kept = ~np.isnan(values)
     if weight is None or (weight == 1).all():  # no need to know where each value came from

@@ -1,4 +1,4 @@
-"""How flat the loss is at adversarial points, compared with their clean points; no model is run here.
+"""Scores of flatness at adversarial points relative to their clean points.
 
 All functions share these rules. Values of adversarial points have shape (n,), or (m, n) for m attacks on the
 same n samples, and then every adversarial point is compared with its own clean point and counts with the
@@ -128,7 +128,7 @@ def confidently_wrong_fraction(
 ) -> float:
     """Share of samples with an adversarial point that is predicted wrongly with max p ≥ `confidence`.
 
-    Flatness there is no robustness: the loss is flat because the model is sure of the wrong class. Only
+    Flatness there does not mean robustness: the loss is flat because the model is sure of the wrong class. Only
     adversarial points are looked at, not the clean ones.
 
     Args:

@@ -1,4 +1,4 @@
-"""The smallest loss increase and the smallest distance at which a prediction is wrong; no model is run here.
+"""Scores of the smallest loss increase and smallest distance that change a prediction.
 
 The rules of `robustness` about labels, logits, m attacks, admissible and finished points hold here too; an undefined
 output is a wrong prediction at its distance, whose loss increase is not known. Attacks may miss the cheapest wrong
@@ -22,7 +22,7 @@ from ._points import (
     check_weight,
     require_not_nan,
 )
-from ._reduce import any_adversarial, least, weighted_quantile
+from ._reduce import any_adversarial, masked_min, weighted_quantile
 
 
 def minimum_loss_increase(
@@ -85,7 +85,7 @@ def minimum_adversarial_distance(
 ) -> float:
     """Quantile over samples of the smallest distance with a wrong prediction; +inf where none was found.
 
-    With the clean `logits`, a sample that is wrong when clean has distance 0, by convention; without them
+    With the clean `logits`, a misclassified sample has distance 0, by convention; without them
     only the adversarial points count. The quantile is an order statistic, as in `minimum_loss_increase`.
 
     Args:
@@ -120,7 +120,7 @@ def minimum_adversarial_distance(
     done = check_mask(finished, adv.loss.shape, "finished", "result.status != 'failed'")
     weight = check_weight(sample_weight, adv.loss.shape[-1])
     known = done & ~np.isnan(far)
-    shortest = np.where(any_adversarial(known), least(far, adv.wrong & mask & known), np.nan)
+    shortest = np.where(any_adversarial(known), masked_min(far, adv.wrong & mask & known), np.nan)
     if clean is not None:
         shortest = np.where(clean.undefined, 0.0, shortest)
         shortest = np.where(clean.wrong, np.minimum(shortest, 0.0), shortest)

@@ -1,4 +1,4 @@
-"""How close an attack comes to the best of several on the same samples, so that a weak one is seen as weak.
+"""Scores of how close an attack comes to the best of several on the same samples.
 
 The best of a sample is what the strongest of all given attacks found there, the scored one included. It stands in
 for the unknown optimum: a score of 1 says that none of the others was better, not that nothing is.

@@ -1,4 +1,4 @@
-"""How robust predictions and losses are at adversarial points already computed; no model is run here.
+"""Scores of the robustness of predictions and losses at given adversarial points.
 
 All functions share these rules. Labels are class indices (n,) or one-hot rows (n, k). Logits are (n, k), or
 (n, 1) if logistic; adversarial logits are (n, k), or (m, n, k) for m attacks on the same n samples, and then

@@ -1,4 +1,4 @@
-"""From records to tables of scores; no model is run."""
+"""Tables of scores computed from records; no model is run."""
 
 from ._failures import failures as failures
 from ._not_run import not_run as not_run

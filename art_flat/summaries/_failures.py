@@ -1,4 +1,4 @@
-"""Units that failed or were skipped, and why."""
+"""Failed and skipped units with their reasons."""
 
 from __future__ import annotations
 

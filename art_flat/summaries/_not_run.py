@@ -1,4 +1,4 @@
-"""What a run was asked for and did not do, with the reasons."""
+"""Requested attacks and radii that were not run, with the reasons."""
 
 from __future__ import annotations
 

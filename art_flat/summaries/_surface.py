@@ -12,7 +12,7 @@ from ..records import Records
 from .cells import cells
 
 SURFACE_EPSILONS: tuple[float, ...] = tuple(float(f"{e:.3g}") for e in np.logspace(-3, 1, 49))
-"""Tolerated loss changes of a surface unless told otherwise: 49 from 0.001 to 10 nats, evenly spaced in log ε."""
+"""Tolerated loss changes of a surface by default: 49 from 0.001 to 10 nats, evenly spaced in log ε."""
 
 
 def surface(records: Records, epsilons: Sequence[float] | None = None) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """One cell of the summary per radius, for the rows of one attack or of all.
 
-A point counts at every radius that holds it, whatever it was made for. So the radii are walked through in order, and
+A point counts at every radius that holds it, for any attack radius. So the radii are walked through in order, and
 each adds the points that it is the first to hold: the work grows with the rows, not with rows times radii.
 """
 
@@ -167,7 +167,7 @@ def _bounds(rows: ModelRecords, measured: np.ndarray) -> dict[str, float]:
 
 
 def _flatness(rows: ModelRecords, candidates: np.ndarray, evaluated: np.ndarray) -> dict[str, Any]:
-    """Flatness where each sample's loss is largest, over samples that are right when clean and wrong there."""
+    """Flatness where each sample's loss is largest, over clean-correct samples that are misclassified there."""
     row = _highest(rows, candidates)
     at, wrong = rows.position[row], rows.wrong[row]
     confident = np.zeros(rows.label.size, bool)

@@ -9,7 +9,7 @@ from .._utils.validation import check_definition
 from ..records import ModelRecords, Records
 from ..typing import Definition, Norm
 
-OUTCOMES = ("still right", "wrong and sharper", "wrong and flatter", "wrong when clean")
+OUTCOMES = ("still right", "wrong and sharper", "wrong and flatter", "misclassified before the attack")
 """What became of a sample; flatter: κ at the adversarial point is below κ at the clean one."""
 
 
@@ -43,7 +43,7 @@ class Selection:
         return self._last(np.flatnonzero(mine), r.change, norm)
 
     def nearest(self, norm: Norm, delta: float) -> pd.DataFrame:
-        """The nearest wrong point of each sample that is right when clean, if one lies within δ.
+        """The nearest wrong point of each clean-correct sample, if one lies within δ.
 
         Args:
             norm: The norm.
@@ -71,10 +71,10 @@ class Selection:
             norm: In which `distance` is measured.
 
         Returns:
-            One row per point: `row` (position in the adversarial table)`, sample, attack, source_model` (on which
-            the point was found)`, label, pred_clean, pred_adv, loss_clean, loss_adv, loss_change` (nats)`,
-            confidence_clean, confidence_adv, log_kappa_clean, log_kappa_adv` (log nats)`, distance` (clip
-            units)`, outcome` (one of `OUTCOMES`).
+            One row per point: `row` (position in the adversarial table), `sample, attack, source_model` (on which the
+            point was found), `label, pred_clean, pred_adv, loss_clean, loss_adv, loss_change` (nats),
+            `confidence_clean, confidence_adv, log_kappa_clean, log_kappa_adv` (log nats), `distance` (clip units),
+            `outcome` (one of `OUTCOMES`).
         """
         r = self._rows
         at = r.position[chosen]

@@ -16,7 +16,7 @@ def step_quantiles(
     *,
     from_flip: bool = False,
 ) -> pd.DataFrame:
-    """Quantiles of a column of `Trajectories.frame` at each step, over the samples that are right when clean.
+    """Quantiles of a column of `Trajectories.frame` at each step, over the clean-correct samples.
 
     Trajectories have different lengths; a step counts while at least half of the samples have one.
 

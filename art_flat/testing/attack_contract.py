@@ -7,7 +7,7 @@ class TestMyAttack(AttackContract):
     attack = "mypackage:MyAttack(steps=5)"
     norm = "L2"
     delta = 1.0
-    strength = 0.5      # share of right samples it must turn wrong on a small trained net
+    strength = 0.5      # share of clean-correct samples that must be misclassified on a small trained net
 ```
 """
 
@@ -54,7 +54,7 @@ class AttackContract:
         attack: A name as `load_attack` takes it, or an `Attack`.
         norm: Norm to run it in.
         delta: Radius in units of the problem's clip range, [0, 1] unless you bring your own problem.
-        strength: Share of right samples that it must turn wrong inside the ball; an attack that does nothing
+        strength: Share of clean-correct samples that must be misclassified inside the ball; an attack that does nothing
             must not pass, so it is greater than 0 unless the attack is a control.
     """
 
@@ -114,7 +114,7 @@ class AttackContract:
         assert (np.asarray(result.success)[right].mean() >= self.strength) or self.strength == 0
 
     def test_same_seed_same_points(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> None:
-        """A seed decides the points, whatever the state of the global generators."""
+        """A seed decides the points, for any state of the global generators."""
         net, x, y = problem
         first = self._run(net, x[:6], y[:6], seed=7)
         torch.rand(3)

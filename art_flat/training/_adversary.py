@@ -67,7 +67,7 @@ class Adversary:
         """Points of the ball around `x` with a larger loss.
 
         Args:
-            model: Network from (n, ...) to logits (n, k); it is asked in eval mode, its modes are put back.
+            model: Network from (n, ...) to logits (n, k); it is asked in eval mode, its modes are restored.
             x: Samples, shape (n, ...), inside the clip range.
             y: Labels, shape (n,).
 

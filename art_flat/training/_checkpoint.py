@@ -1,4 +1,4 @@
-"""The state of a training between two steps, in one safetensors file."""
+"""Checkpoints of a training, from which it resumes."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class TrainingSettings:
             The settings.
 
         Raises:
-            ParameterError: If there is no such setting; says the closest one.
+            ParameterError: If there is no such setting; the message names the closest one.
         """
         known = [field.name for field in fields(cls)]
         for name in keywords.keys() - set(known):

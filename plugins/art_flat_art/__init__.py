@@ -1,4 +1,4 @@
-"""ART's evasion attacks as attacks of art_flat: one row per attack, none left out.
+"""Registry entries of all evasion attacks of ART.
 
 The facts in the rows were found by running ART 1.20.1 on NumPy 2 and by reading its sources; line numbers are those
 of 1.20.1.
@@ -13,16 +13,16 @@ import art
 from art_flat.attacks import AttackInfo
 
 from ._attack import describe
-from ._fixed import FIXED
-from ._nearest import NEAREST
-from ._other import OTHER, REFUSED
-from ._row import Row
-from ._rules import ANY
+from ._minimum_norm import MINIMUM_NORM
+from ._norm_bounded import NORM_BOUNDED
+from ._quirks import ANY
+from ._spec import ArtSpec
+from ._unbounded import REFUSED, UNBOUNDED
 
 
 @functools.cache
 def attacks() -> tuple[AttackInfo, ...]:
-    """What art_flat is told of every evasion attack of ART, for the registry.
+    """Registry entries of all evasion attacks of ART.
 
     Returns:
         One entry per attack, those that cannot be used included.
@@ -30,8 +30,10 @@ def attacks() -> tuple[AttackInfo, ...]:
     >>> next(info for info in attacks() if info.name == "art:DeepFool").budget
     'minimum-norm'
     """
-    refused = (Row(name, ANY, refusal=reason) for name, reason in REFUSED.items())
-    return tuple(describe(row, art.__version__) for row in (*FIXED, *NEAREST, *OTHER, *refused))
+    refused = (ArtSpec(name, ANY, refusal=reason) for name, reason in REFUSED.items())
+    return tuple(
+        describe(row, art.__version__) for row in (*NORM_BOUNDED, *MINIMUM_NORM, *UNBOUNDED, *refused)
+    )
 
 
 __all__ = ["attacks"]

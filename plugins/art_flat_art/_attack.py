@@ -1,4 +1,4 @@
-"""One attack of ART behind art_flat's call."""
+"""`ArtAttack`: wraps one attack of ART as an `Attack`."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from art_flat.errors import AttackNotUsableError, ParameterError
 from art_flat.typing import Norm
 
 from ._compat import installed
-from ._row import Call, Row
-from ._rules import scaled_step
+from ._quirks import scaled_step
+from ._spec import ArtCall, ArtSpec
 from ._view import SHARD, classifier, from_view, to_view
 
 _ORDER: Mapping[Norm, float] = {"Linf": np.inf, "L2": 2, "L1": 1, "L0": 0}
 
 
-def describe(row: Row, version: str) -> AttackInfo:
-    """What art_flat is told of an attack.
+def describe(row: ArtSpec, version: str) -> AttackInfo:
+    """Return the registry entry of an attack.
 
     Args:
         row: The attack's row.
@@ -67,7 +67,7 @@ class ArtAttack(Attack):
         AttackNotUsableError: If it cannot be used here and its parameters cannot be checked either.
     """
 
-    def __init__(self, info: AttackInfo, row: Row, params: Mapping[str, Any]) -> None:
+    def __init__(self, info: AttackInfo, row: ArtSpec, params: Mapping[str, Any]) -> None:
         unknown = [key for key in params if key not in info.defaults]
         if unknown and info.usability == "refused":
             raise AttackNotUsableError(f"{info.name} cannot be used: {info.reason}")
@@ -117,7 +117,7 @@ class ArtAttack(Attack):
         window = Window.from_problem(problem)
         x = to_view(points[todo], window, row.layout)
         classes = _labels(row, problem, logits)[todo].cpu().numpy()
-        call = Call(
+        call = ArtCall(
             build=getattr(evasion, row.name),
             arguments=self._arguments(problem, radius, len(x)),
             view=classifier(problem, row.layout, probabilities=row.probabilities),
@@ -172,7 +172,7 @@ def _clean_logits(problem: Problem) -> torch.Tensor:
         return torch.cat([problem.module(piece) for piece in torch.split(problem.x, SHARD)])
 
 
-def _labels(row: Row, problem: Problem, logits: torch.Tensor | None) -> torch.Tensor:
+def _labels(row: ArtSpec, problem: Problem, logits: torch.Tensor | None) -> torch.Tensor:
     """The classes that `generate` is given."""
     if problem.target is not None:
         return problem.target

@@ -1,4 +1,4 @@
-"""What ART needs around it while it runs; everything is put back afterwards."""
+"""Context managers that patch missing or unseeded dependencies of ART while it runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import numpy as np
 
 
 @contextlib.contextmanager
-def nothing(seed: int) -> Iterator[None]:
+def no_context(seed: int) -> Iterator[None]:
     """No help needed.
 
     Args:

@@ -1,7 +1,7 @@
-"""The classifier that ART's attacks are shown: one meaning for every estimator.
+"""The classifier that is passed to ART's attacks: float32 inputs in [0, 1] and one kind of output.
 
 ART's attacks assume images in [0, 1], channels first, float32 and one kind of output each. The view gives all of
-them exactly that, whatever the user's estimator is: inputs are rescaled, cast and reordered on the way in, the
+them exactly that, for every estimator: inputs are rescaled, cast and reordered on the way in, the
 preprocessing is inside, and logits or probabilities come out. The user's estimator is never handed to an attack.
 """
 
@@ -34,7 +34,7 @@ class Layout:
         shape: From our shape of one sample to the attack's.
         there: From our batch (n, ...) to the attack's.
         back: From the attack's batch and our shape of one sample to our batch.
-        channels_first: What ART is told.
+        channels_first: The `channels_first` argument that ART gets.
     """
 
     shape: Callable[[Shape], Shape]
@@ -125,7 +125,7 @@ def from_view(
         Points of the shape of `x`.
     """
     window = Window.from_problem(problem)
-    tolerance = 1e-6 if problem.norm == "L0" else 0.0  # rescaling inside an attack is no change of a pixel
+    tolerance = 1e-6 if problem.norm == "L0" else 0.0  # rescaling inside an attack changes no pixel
     same = torch.from_numpy(np.abs(u - clean) <= tolerance).to(x.device)
     points = torch.from_numpy(np.asarray(u, dtype=np.float64)).to(x.device, x.dtype)
     shape = tuple(x.shape[1:])

@@ -15,13 +15,13 @@ with warnings.catch_warnings():
 
 from art_flat.attacks import AttackInfo
 
-from ._attack import LibraryAttack
-from ._row import Row
-from ._rows import ROWS
+from ._attack import WrappedFoolboxAttack
+from ._attack_table import ROWS
+from ._spec import FoolboxSpec
 
 
 def attacks() -> list[AttackInfo]:
-    """Return what is known of every attack of foolbox, refused ones included, for the registry."""
+    """Return the registry entries of all attacks of foolbox, refused ones included."""
     known = {row.name for row in ROWS}
     found = {
         thing.__name__
@@ -29,15 +29,15 @@ def attacks() -> list[AttackInfo]:
         if inspect.isclass(thing) and issubclass(thing, FoolboxAttack) and not inspect.isabstract(thing)
     }
     reason = f"art_flat does not know it; it is new in foolbox {foolbox.__version__}"
-    rows = (*ROWS, *(Row(name, ("L2",), refusal=reason) for name in sorted(found - known)))
+    rows = (*ROWS, *(FoolboxSpec(name, ("L2",), refusal=reason) for name in sorted(found - known)))
     return [_info(row) for row in rows]
 
 
-def _info(row: Row) -> AttackInfo:
+def _info(row: FoolboxSpec) -> AttackInfo:
     refusal = row.refused_here()
     info = AttackInfo(
         name=f"foolbox:{row.name}",
-        build=lambda **params: LibraryAttack(row, info, params),
+        build=lambda **params: WrappedFoolboxAttack(row, info, params),
         norms=row.norms,
         access=row.access,
         budget=row.budget,

@@ -1,4 +1,4 @@
-"""One wrapper for all attacks of the library; what is special about one is said in its row."""
+"""`WrappedFoolboxAttack`: wraps one attack of foolbox as an `Attack`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from art_flat.attacks.view import UnitView
 from art_flat.errors import AttackNotUsableError, ParameterError
 from art_flat.typing import Norm
 
-from ._row import STEP, Row
+from ._spec import STEP, FoolboxSpec
 
 _DISTANCE: Mapping[Norm, Any] = {
     "Linf": foolbox.distances.linf,
@@ -26,7 +26,7 @@ _DISTANCE: Mapping[Norm, Any] = {
 }
 
 
-class LibraryAttack(Attack):
+class WrappedFoolboxAttack(Attack):
     """An attack of foolbox behind the contract of `art_flat.attacks.Attack`.
 
     Args:
@@ -38,7 +38,7 @@ class LibraryAttack(Attack):
         ParameterError: If a parameter does not exist, or both step sizes are given.
     """
 
-    def __init__(self, row: Row, info: AttackInfo, params: Mapping[str, Any]) -> None:
+    def __init__(self, row: FoolboxSpec, info: AttackInfo, params: Mapping[str, Any]) -> None:
         if {"epsilon", "epsilons"} & params.keys():
             raise ParameterError(
                 f"{info.name}: pass `delta` to the call, in units of the classifier's clip_values"

@@ -12,7 +12,7 @@ from ._log import log_results
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; errors of ours are one message and exit code 2."""
+    """Run the command line; art_flat's errors are one message and exit code 2."""
     parser = argparse.ArgumentParser(
         prog="python -m art_flat_mlflow",
         description="Log a results folder of art_flat to MLflow: one run, with one nested run per attack.",

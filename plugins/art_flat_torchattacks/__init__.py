@@ -6,26 +6,26 @@ import torchattacks
 
 from art_flat.attacks import AttackInfo
 
-from . import _fixed, _free
-from ._attack import LibraryAttack
-from ._row import Row
+from . import _minimum_norm, _norm_bounded
+from ._attack import TorchattacksAttack
+from ._spec import TorchattacksSpec
 
 
 def attacks() -> list[AttackInfo]:
-    """Return what is known of every name of torchattacks, refused ones included, for the registry."""
-    rows = {row.name: row for row in _fixed.ROWS + _free.ROWS}
+    """Return the registry entries of all attacks of torchattacks, refused ones included."""
+    rows = {row.name: row for row in _norm_bounded.ROWS + _minimum_norm.ROWS}
     return [_info(rows.get(name) or _unknown(name)) for name in torchattacks.__all__]
 
 
-def _unknown(name: str) -> Row:
+def _unknown(name: str) -> TorchattacksSpec:
     reason = f"art_flat does not know it; it is new in torchattacks {torchattacks.__version__}"
-    return Row(name, ("Linf",), radius=None, usability="refused", reason=reason)
+    return TorchattacksSpec(name, ("Linf",), radius=None, usability="refused", reason=reason)
 
 
-def _info(row: Row) -> AttackInfo:
+def _info(row: TorchattacksSpec) -> AttackInfo:
     info = AttackInfo(
         name=f"torchattacks:{row.name}",
-        build=lambda **params: LibraryAttack(row, info, params),
+        build=lambda **params: TorchattacksAttack(row, info, params),
         norms=row.norms,
         access=row.access,
         budget=row.budget,

@@ -1,4 +1,4 @@
-"""One wrapper for all attacks of the library; what is special about one is said in its row."""
+"""`TorchattacksAttack`: wraps one attack of torchattacks as an `Attack`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from art_flat.attacks.view import UnitView
 from art_flat.errors import AttackNotUsableError, ParameterError
 from art_flat.typing import Norm
 
-from ._row import SET_BY_CALL, Case, Row, Setup
+from ._spec import SET_BY_CALL, CheckContext, Setup, TorchattacksSpec
 
 
-class LibraryAttack(Attack):
+class TorchattacksAttack(Attack):
     """An attack of torchattacks behind the contract of `art_flat.attacks.Attack`.
 
     Args:
@@ -30,7 +30,7 @@ class LibraryAttack(Attack):
         ParameterError: If a parameter does not exist, or is set by the call.
     """
 
-    def __init__(self, row: Row, info: AttackInfo, params: Mapping[str, Any]) -> None:
+    def __init__(self, row: TorchattacksSpec, info: AttackInfo, params: Mapping[str, Any]) -> None:
         for key in params.keys() - info.defaults.keys() & SET_BY_CALL.keys():
             raise ParameterError(f"{info.name}: {key!r} is not set here; {SET_BY_CALL[key]}")
         super().__init__(info, params)
@@ -48,7 +48,7 @@ class LibraryAttack(Attack):
             AttackNotUsableError: If the classifier, the norm or both cannot be attacked with it.
             InputError: If a parameter has no meaning here.
         """
-        case = Case(self.info.name, net, norm, self.settings)
+        case = CheckContext(self.info.name, net, norm, self.settings)
         if net.clip_values is not None and any(np.ndim(value) for value in net.clip_values):
             raise AttackNotUsableError(
                 f"{case.name} cannot be used: torchattacks works in one range [0, 1], but the classifier's "

@@ -1,11 +1,11 @@
-"""Notes that several attacks share; each is a fact found by running them or reading their sources."""
+"""Notes shared by several attacks; each was verified by running them or reading their source code."""
 
 from __future__ import annotations
 
 ZERO = "a sample whose gradient underflows to 0 becomes NaN and is recorded as failed"
-LAST = "gives back its last iterate, not its best"
-FLIP = "stops at the first wrong prediction and gives back the clean image where it finds none"
-OUTSIDE = "asks the classifier for points outside the input range"
+LAST = "returns its last iterate, not its best"
+FLIP = "stops at the first wrong prediction and returns the clean image where it finds none"
+OUTSIDE = "queries the classifier outside the input range"
 COPIES = "climbs the loss of transformed copies of the input, which is meant for transfer to other models"
 BATCH = "what it finds for a sample depends on the other samples of the batch"
 STOPS = "stops when the loss of the whole batch rises: " + BATCH
@@ -16,7 +16,7 @@ POSITIVE = (
     "makes this the true margin"
 )
 SEED = (
-    "the library sets torch's global seed, to 0 unless told; here to the seed of the call, and the generators are put "
-    "back"
+    "the library sets torch's global seed, by default to 0; here to the seed of the call, and the generators are "
+    "restored"
 )
 RESTART = "a restart is only made for samples that are still right"

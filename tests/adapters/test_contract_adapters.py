@@ -359,7 +359,7 @@ class TestAdapt:
             pass
 
         class MyAdapter(Adapter):
-            head = Head.of(torch.eye(2), None, "mine")
+            head = Head.from_layer(torch.eye(2), None, "mine")
 
             def __init__(self, estimator, head=None):
                 super().__init__(

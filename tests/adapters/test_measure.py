@@ -121,7 +121,7 @@ class OnDevice(Adapter):
         super().__init__(
             None, nb_classes=k, input_shape=(d,), clip_values=None, device=place, dtype=torch.float32
         )
-        self._head = Head.of(torch.empty(k, d, device=place), torch.empty(k, device=place), "")
+        self._head = Head.from_layer(torch.empty(k, d, device=place), torch.empty(k, device=place), "")
 
     @property
     def head(self):

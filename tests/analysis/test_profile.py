@@ -78,10 +78,10 @@ def test_uneven_radii_are_exact_for_parabolas():
 def test_directions_are_what_they_are_called(digits):
     import torch
 
-    from art_flat.analysis._rays import DIRECTIONS, Place, unit
+    from art_flat.analysis._rays import DIRECTIONS, Origins, unit
 
     net, x, y = digits
-    place = Place.of(net, torch.as_tensor(x), torch.as_tensor(y), 4, 0, None)
+    place = Origins.from_samples(net, torch.as_tensor(x), torch.as_tensor(y), 4, 0, None)
     rays = {name: unit(find(place)) for name, find in DIRECTIONS.items()}
     for ray in rays.values():
         np.testing.assert_allclose(ray.norm(dim=1), 1, rtol=1e-9)

@@ -1,4 +1,4 @@
-"""The contract around `run`: whatever an attack does, what comes out is measured and the rest is put back."""
+"""The contract around `run`: whatever an attack does, what comes out is measured and the rest is restored."""
 
 import random
 

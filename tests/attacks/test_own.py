@@ -74,7 +74,7 @@ def test_a_function_may_spoil_its_arguments_and_give_arrays(digits):
 
 def test_what_is_no_batch_of_points_is_an_error(digits):
     net, x, y = digits
-    with pytest.raises(BudgetError, match="gave back NoneType where points of shape"):
+    with pytest.raises(BudgetError, match="returned NoneType where points of shape"):
         as_attack(lambda module, x, y: None, name="nothing")(net, x, y)
 
 

@@ -119,7 +119,7 @@ def test_every_name_but_digits_needs_a_place() -> None:
     ],
 )
 def test_options_without_meaning_are_refused(name: str, option: dict[str, object]) -> None:
-    with pytest.raises(InputError, match=rf"data set '{name}' has no use for `{next(iter(option))}`"):
+    with pytest.raises(InputError, match=rf"data set '{name}' does not take `{next(iter(option))}`"):
         load_dataset(name, **option)
 
 
@@ -292,10 +292,10 @@ def test_imagefolder_with_a_class_called_train(tmp_path: Path) -> None:
 def test_imagefolder_without_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no folder .*gone"):
         load_dataset("imagefolder", root=tmp_path / "gone")
-    with pytest.raises(InputError, match=r"is no folder of images: .*one folder per class"):
+    with pytest.raises(InputError, match=r"is not a folder of images: .*one folder per class"):
         load_dataset("imagefolder", root=tmp_path)
     (tmp_path / "a").mkdir()
-    with pytest.raises(InputError, match=r"is no folder of images: Found no valid file for the classes a"):
+    with pytest.raises(InputError, match=r"is not a folder of images: Found no valid file for the classes a"):
         load_dataset("imagefolder", root=tmp_path)
 
 

@@ -71,41 +71,41 @@ CHANGES = {
 
 
 @pytest.fixture(scope="module")
-def begun(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("begun") / "run"
+def started(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("started") / "run"
     run(classifier(), folder, part="1/2")
     return folder
 
 
 @pytest.mark.filterwarnings("ignore:Using padding")
 @pytest.mark.parametrize("what", CHANGES)
-def test_another_function_is_neither_continued_nor_merged(begun, tmp_path, what):
+def test_another_function_is_neither_continued_nor_merged(started, tmp_path, what):
     other = classifier(CHANGES[what])
     with pytest.raises(StoreError, match=r"'m' is another function|models\.m\.layers"):
-        run(other, begun)
+        run(other, started)
     run(other, tmp_path / "other", part="2/2")
     with pytest.raises(StoreError, match="hold different runs and cannot be merged"):
-        merge([begun, tmp_path / "other"], tmp_path / "merged")
+        merge([started, tmp_path / "other"], tmp_path / "merged")
     assert not (tmp_path / "merged" / "adversarial").exists()
 
 
-def test_a_global_is_part_of_the_function(begun, monkeypatch):
+def test_a_global_is_part_of_the_function(started, monkeypatch):
     monkeypatch.setattr(sys.modules[__name__], "GAIN", 1.5)
     with pytest.raises(StoreError, match=r"outputs there and now differ by 0\.33 of their size"):
-        run(classifier(), begun)
+        run(classifier(), started)
 
 
 @pytest.mark.parametrize("preprocessing", [(0.5, 0.5), (0.0, 0.9)])
-def test_preprocessing_is_part_of_the_function(begun, preprocessing):
+def test_preprocessing_is_part_of_the_function(started, preprocessing):
     with pytest.raises(StoreError, match=r"models\.m\.sha256"):
-        run(classifier(preprocessing=preprocessing), begun)
+        run(classifier(preprocessing=preprocessing), started)
 
 
-def test_rounding_of_another_machine_is_the_same_function(begun, tmp_path, monkeypatch):
+def test_rounding_of_another_machine_is_the_same_function(started, tmp_path, monkeypatch):
     whole = run(classifier())
     monkeypatch.setattr(sys.modules[__name__], "GAIN", 1 + 2e-6)
     run(classifier(), tmp_path / "second", part="2/2")
-    merged = merge([begun, tmp_path / "second"], tmp_path / "merged").results
+    merged = merge([started, tmp_path / "second"], tmp_path / "merged").results
     assert merged.missing_units == 0
     np.testing.assert_allclose(merged.clean["loss"], whole.clean["loss"], rtol=1e-4)
 
@@ -164,9 +164,9 @@ def test_a_random_model_is_reported_and_not_continued(tmp_path):
     assert not any(f.id == "unstable-predictions" for f in run(classifier()).findings())
 
 
-def test_units_of_unknown_models_are_not_continued(begun, tmp_path):
+def test_units_of_unknown_models_are_not_continued(started, tmp_path):
     folder = tmp_path / "run"
-    shutil.copytree(begun, folder)
+    shutil.copytree(started, folder)
     (folder / "fingerprints.safetensors").unlink()
     with pytest.raises(StoreError, match="neither continued nor merged"):
         run(classifier(), folder)

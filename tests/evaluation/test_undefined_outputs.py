@@ -67,7 +67,7 @@ def loss(first, second, label):
 
 
 def expected(cases, attacks):
-    """Per sample and over `attacks`: counted, right when clean, right at every point, and the worst loss change."""
+    """Per sample and over `attacks`: counted, clean-correct, right at every point, and the worst loss change."""
     rows = []
     for case in cases:
         mine = _of(case, attacks)

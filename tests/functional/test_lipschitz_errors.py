@@ -68,7 +68,10 @@ UNSUPPORTED = {
         "'matmul' .matmul.: an argument other",
     ),
     "attribute": (_plain(lambda x: x.mT), "'getattr_1' .getattr.: it is a function of no known kind"),
-    "whole numbers": (_plain(lambda x: x.to(torch.int64) * 1.0), "its result is no tensor of real numbers"),
+    "whole numbers": (
+        _plain(lambda x: x.to(torch.int64) * 1.0),
+        "its result is not a tensor of real numbers",
+    ),
     "dropout": (_plain(lambda x: F.dropout(x, 0.5)), "'dropout' .dropout.: it is called with training=True"),
     "control flow": (_plain(lambda x: x if x.sum() > 0 else -x), "torch.fx cannot follow Net: "),
     "two outputs": (_plain(lambda x: (x, x + 1)), "the net's output 'output': the net returns more than one"),

@@ -72,7 +72,7 @@ def grey():
 
 
 def seen(monkeypatch, name):
-    """Record what the library's attack is built and called with; it gives back the clean points."""
+    """Record what the library's attack is built and called with; it returns the clean points."""
     real = getattr(art.attacks.evasion, name)
     records = []
 

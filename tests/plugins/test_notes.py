@@ -7,10 +7,10 @@ from art_flat.attacks import list_attacks
 from art_flat.cli.app import app
 
 DEFECTS = {
-    "art:AutoConjugateGradient": "with cross-entropy it hardly attacks",
-    "art:RescalingAutoConjugateGradient": "with cross-entropy it hardly attacks",
+    "art:AutoConjugateGradient": "with cross-entropy it is nearly ineffective",
+    "art:RescalingAutoConjugateGradient": "with cross-entropy it is nearly ineffective",
     "art:AutoAttack": "not the published standard",
-    "art:AutoProjectedGradientDescent": "gives back the clean point plus start noise",
+    "art:AutoProjectedGradientDescent": "returns the clean point plus start noise",
     "art:SaliencyMapMethod": "reads y as a target",
     "art:HopSkipJump": "draws from generators that ART does not seed",
     "art:BoundaryAttack": "draws from generators that ART does not seed",

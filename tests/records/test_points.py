@@ -98,7 +98,7 @@ def test_damaged_files_and_names_that_lead_out_of_the_folder(digits, tmp_path):
     with pytest.raises(StoreError, match=r"cannot read .*safetensors"):
         results.adversarial_points(results.adversarial)
     rows = results.adversarial.assign(unit="../../etc/passwd")
-    with pytest.raises(StoreError, match="is no unit's key"):
+    with pytest.raises(StoreError, match="is not a unit key"):
         results.adversarial_points(rows)
 
 

@@ -125,7 +125,7 @@ def test_outcomes(run):
     table = run.selection().worst("Linf", 0.2).set_index("sample")
     for sample, row in worst_rows(run, "Linf", 0.2).items():
         if row["pred_clean"] != row["label"]:
-            expected = "wrong when clean"
+            expected = "misclassified before the attack"
         elif row["pred_adv"] == row["label"]:
             expected = "still right"
         else:

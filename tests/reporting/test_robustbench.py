@@ -106,7 +106,7 @@ def test_autoattack_counts_its_own_attacks_and_only_when_complete(digits, tmp_pa
     four = ("art_flat:PGD(steps=1) @standard.1", "art_flat:PGD(steps=3) @standard.2")
     monkeypatch.setattr(_robustbench, "AUTOATTACK", four)
     wrong = np.array(y)
-    wrong[0] = (wrong[0] + 1) % 10  # wrong when clean
+    wrong[0] = (wrong[0] + 1) % 10  # misclassified before the attack
     attacks = [*four, "art_flat:APGD(steps=20)"]
     results = af.evaluate(net, x, wrong, attacks=attacks, deltas={"Linf": [0.05, 0.1]}, lipschitz=None)
     for path in results.to_robustbench(tmp_path / "all"):

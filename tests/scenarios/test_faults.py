@@ -77,7 +77,7 @@ def test_returns_nan():
 
     rows, summary = run(nan)
     assert (rows["status"] == "failed").sum() == 12
-    assert rows["error"].dropna().unique().tolist() == ["the attack gave back NaN or infinite values"]
+    assert rows["error"].dropna().unique().tolist() == ["the attack returned NaN or infinite values"]
     assert summary["n_failed"] == 12
     assert summary["n_evaluated"] == 12
 

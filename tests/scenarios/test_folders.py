@@ -107,7 +107,7 @@ def test_units_of_another_run_are_set_aside(run, tmp_path, undisturbed):
     shutil.copy(next((tmp_path / "other" / "adversarial").iterdir()), run / "adversarial")
     with pytest.raises(StoreError, match="is of another run"):
         af.Results.load(run)
-    with pytest.warns(DamagedFileWarning, match="is no unit of this run"):
+    with pytest.warns(DamagedFileWarning, match="is not a unit of this run"):
         same(again(run), undisturbed)
 
 

@@ -9,8 +9,8 @@ import pytest
 from art_flat.scores._reduce import (
     any_adversarial,
     evaluated_samples,
-    least,
     loss_change_at,
+    masked_min,
     median_by_key,
     robust_share,
     smallest_increase,
@@ -94,8 +94,8 @@ def test_quantile_may_be_infinite():
 def test_least_is_found_or_infinite():
     values = np.array([[0.3, 0.3, 0.3, NAN], [0.1, 0.1, 0.1, 0.4]])
     where = np.array([[True, True, False, False], [True, False, False, False]])
-    np.testing.assert_array_equal(least(values, where), [0.1, 0.3, INF, INF])
-    np.testing.assert_array_equal(least(values[0], where[0]), [0.3, 0.3, INF, INF])
+    np.testing.assert_array_equal(masked_min(values, where), [0.1, 0.3, INF, INF])
+    np.testing.assert_array_equal(masked_min(values[0], where[0]), [0.3, 0.3, INF, INF])
 
 
 def test_evaluated_are_those_that_an_attack_finished_or_undefined_when_clean():

@@ -43,7 +43,7 @@ seeds = st.integers(0, 10_000)
 
 
 def case(seed, n=12, k=3, m=3, nan=0.0):
-    """Labels, clean and adversarial logits; some wrong when clean, and NaN in a share of the rows."""
+    """Labels, clean and adversarial logits; some misclassified before the attack, and NaN in a share of the rows."""
     rng = np.random.default_rng(seed)
     y = rng.integers(0, k, n)
     z = rng.normal(size=(n, k)) + 1.5 * np.eye(k)[y]
@@ -234,7 +234,7 @@ def test_an_undefined_output_never_raises_a_share(name, bad, seed):
     both = before - after if name == "wrong_found" else after - before
     assert both <= 1e-12
     if name == "accuracy_on_correct":
-        return  # samples that are wrong when clean leave its denominator
+        return  # samples that are misclassified before the attack leave its denominator
     clean = SCORES[name](y, np.where(clean_hit[:, None], bad, z), z_adv)
     assert (before - clean if name == "wrong_found" else clean - before) <= 1e-12
 

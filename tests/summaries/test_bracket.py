@@ -77,7 +77,7 @@ def test_a_constant_as_the_adapter_gives_it(net, data):
         np.testing.assert_array_equal(own, same)
     estimate = net.lipschitz("L2", kind="empirical", points=x)
     for constant, norm in ((estimate, "L2"), (net.lipschitz("Linf"), "L2")):
-        with pytest.raises(InputError, match="needs a constant for L2 that is no estimate"):
+        with pytest.raises(InputError, match="needs a constant for L2 that is not an estimate"):
             metrics.input_radius(net, x, y, 0.1, norm=norm, lipschitz=constant)
 
 
@@ -93,7 +93,7 @@ def test_the_summary_says_what_certifies(net, data):
     assert set(given["lipschitz_kind"]) == {"given"}
     assert none["lipschitz_kind"].isna().all()
     assert any("derived from the layers" in line for line in summary_notes(spectral))
-    assert any("taken at its word (net), bound: best" in line for line in summary_notes(given))
+    assert any("not verified (net), bound: best" in line for line in summary_notes(given))
     assert not any("certified with" in line for line in summary_notes(none))
 
 

@@ -17,7 +17,7 @@ const Valley = (state) => {
     const t = A.trajectories[$("trajectory").value];
     if (!t) return;
     const flip = $("from-flip").checked, way = flip ? t.flip : t.start;
-    $("trajectory-note").textContent = `${t.samples} samples right when clean; ${share(t.success)} made wrong; ${share(t.uncanny)} end in the valley. Dashed: the flip${flip ? "" : ", in the median"}. A step is drawn while at least half of the samples have one.`;
+    $("trajectory-note").textContent = `${t.samples} clean-correct samples; ${share(t.success)} made wrong; ${share(t.uncanny)} end in the valley. Dashed: the flip${flip ? "" : ", in the median"}. A step is drawn while at least half of the samples have one.`;
     if (!way.step.length) return empty("fig-trajectory", "No sample flips.");
     const at = flip ? 0 : t.median_flip, blue = tone(BLUE);
     const axes = ["", "2", "3"];

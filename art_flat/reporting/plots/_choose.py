@@ -1,4 +1,4 @@
-"""Which part of the results a figure shows."""
+"""Selection of the model, norm, radius and rows that a figure shows."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def choose_cell(
     return choose_model(results, model), norm, choose_delta(results, norm, delta)
 
 
-def only(table: pd.DataFrame, what: str, **keys: Any) -> pd.DataFrame:
+def select_one_group(table: pd.DataFrame, what: str, **keys: Any) -> pd.DataFrame:
     """The rows of a table with the given keys; a key of None must have one value only, or the first is taken.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The analyses: trajectories through the uncanny valley, head scaling, radial profiles."""
+"""Figures of the analyses: trajectories, head scaling, radial profiles."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from ...errors import InputError
 from ...summaries.step_quantiles import step_quantiles
 from .._look import BLUE, CYCLE, LOG10, RED, SHARE, cell_title, legend_below, new_figure, wrapped
-from ._choose import only
+from ._choose import select_one_group
 
 QUANTITIES = {
     "log_kappa": "κ (nats)",
@@ -83,8 +83,8 @@ def plot_trajectories(
         if quantity not in QUANTITIES:
             raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(QUANTITIES)}")
     keys = {"model": model, "attack": attack, "norm": norm, "delta": delta}
-    samples = only(samples, "trajectories", **keys)
-    steps = only(steps, "trajectories", **keys)
+    samples = select_one_group(samples, "trajectories", **keys)
+    steps = select_one_group(steps, "trajectories", **keys)
     figure, axes = new_figure(
         4.8, 1.0 + 1.7 * len(quantities), nrows=len(quantities), sharex=True, squeeze=False
     )
@@ -143,7 +143,9 @@ def plot_scale_sweep(
     >>> [axes.get_ylabel() for axes in plot_scale_sweep(sweep.frame()).axes][1:]
     ['κ (nats)', 'loss increase (nats)']
     """
-    part = only(table, "scale sweep", model=model, attack=attack, norm=norm, delta=delta).sort_values("scale")
+    part = select_one_group(
+        table, "scale sweep", model=model, attack=attack, norm=norm, delta=delta
+    ).sort_values("scale")
     figure, (left, middle, right) = new_figure(10.0, 4.4, ncols=3)
     for (column, label), colour, marker in zip(SWEEP_SHARES.items(), CYCLE, "os^Dv", strict=False):
         left.plot(part["scale"], part[column], marker=marker, color=colour, label=label)
@@ -200,7 +202,7 @@ def plot_radial_profile(rays: pd.DataFrame, *, model: str | None = None, quantit
     """
     if quantity not in ALONG_RAYS:
         raise InputError(f"cannot plot {quantity!r}; choose one of {', '.join(ALONG_RAYS)}")
-    rays = only(rays, "radial profile", model=model)
+    rays = select_one_group(rays, "radial profile", model=model)
     figure, axes = new_figure(4.6, 3.8)
     groups = rays.groupby("direction", sort=False)
     for (direction, part), colour, style in zip(groups, CYCLE, cycle(("-", "--", ":", "-.")), strict=False):

@@ -1,4 +1,4 @@
-"""Attacks compared."""
+"""Comparison of attacks."""
 
 from __future__ import annotations
 

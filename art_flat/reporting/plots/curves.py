@@ -1,4 +1,4 @@
-"""Robustness over δ and ε: the surface, a slice through it, the security curve."""
+"""Figures of robustness over δ and ε: the surface, a slice of it, the security curve."""
 
 from __future__ import annotations
 

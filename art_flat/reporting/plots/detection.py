@@ -1,4 +1,4 @@
-"""How well adversarial points are told from clean ones."""
+"""Figure of detection accuracy against the radius."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from ...errors import InputError
 from .._look import CYCLE, GREY, delta_label, new_figure, wrapped
-from ._choose import only
+from ._choose import select_one_group
 
 
 def plot_detection(table: pd.DataFrame) -> Any:
@@ -32,7 +32,7 @@ def plot_detection(table: pd.DataFrame) -> Any:
     >>> plot_detection(table).axes[0].get_ylabel()
     'balanced accuracy'
     """
-    part = only(table, "detection", attack=None, norm=None)
+    part = select_one_group(table, "detection", attack=None, norm=None)
     known = {"attack", "norm", "delta", "n", "log_kappa_change", "seed"}
     detectors = [column for column in part.columns if column not in known]
     if not detectors:

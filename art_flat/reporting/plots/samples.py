@@ -1,4 +1,4 @@
-"""Samples: clean, adversarial, and the difference between them."""
+"""Figure of samples: clean, adversarial and difference images."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def plot_samples(
 
     Raises:
         InputError: If the run has no such model, norm or radius, or no sample of this kind.
-        StoreError: If the points were not kept, or are no images.
+        StoreError: If the points were not kept, or are not images.
         UnknownNameError: If there is no such kind.
 
     >>> from art_flat.testing import example_results

@@ -1,4 +1,4 @@
-"""Where adversarial points lie: κ at both ends, confidence against κ, distributions per attack."""
+"""Figures of κ: clean against adversarial, confidence against κ, distributions per attack."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an experiment gives back: a table, effects over seeds with an interval, and figures."""
+"""What an experiment returns: a table, effects over seeds with an interval, and figures."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ def valley_rows(case: Case, seen: list[Any]) -> list[dict[str, float]]:
 
 
 def measures(seen: Any) -> dict[str, float]:
-    """What a trace says, over the samples right when clean; medians, because κ is heavy-tailed."""
+    """What a trace says, over the clean-correct samples; medians, because κ is heavy-tailed."""
     valley, steps = seen.valley(), seen.frame()
     first, last = (getattr(steps.groupby("sample")["loss"], end)() for end in ("first", "last"))
     hit = valley[valley["right_clean"] & valley["success"]]

@@ -1,4 +1,4 @@
-"""How the attacks are called that cannot be handed everything at once."""
+"""Calls of ART attacks that cannot process a whole batch in the standard way."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from art.attacks import evasion
 from art.attacks.evasion.laser_attack.laser_attack import LaserBeamAttack
 
-from ._row import Call
+from ._spec import ArtCall
 from ._view import SHARD
 
 STEP_ATTACKS = ("fgsm", "bim", "pgd")
 
 
-def one_by_one(call: Call) -> np.ndarray:
+def one_by_one(call: ArtCall) -> np.ndarray:
     """A new attack for every point; a point at which the library breaks down is NaN, which art_flat calls failed."""
     found = np.full_like(call.x, np.nan)
     for i in range(len(call.x)):
@@ -29,7 +29,7 @@ def one_by_one(call: Call) -> np.ndarray:
     return found
 
 
-def ensemble(call: Call) -> np.ndarray:
+def ensemble(call: ArtCall) -> np.ndarray:
     """Without the progress bars of the attacks inside."""
     attack = call.attack()
     for inside in attack.attacks:
@@ -37,7 +37,7 @@ def ensemble(call: Call) -> np.ndarray:
     return np.asarray(attack.generate(call.x, y=call.y))
 
 
-def universal(call: Call) -> np.ndarray:
+def universal(call: ArtCall) -> np.ndarray:
     """One perturbation for all points, with the radius handed on to the attack inside."""
     attacker, given = call.params["attacker"], call.params["attacker_params"] or {}
     inside: dict[str, Any] = {} if attacker == "fgsm" else {"verbose": False}
@@ -47,7 +47,7 @@ def universal(call: Call) -> np.ndarray:
     return np.asarray(call.attack(attacker_params={**inside, **given}).generate(call.x, y=call.y))
 
 
-def universal_targeted(call: Call) -> np.ndarray:
+def universal_targeted(call: ArtCall) -> np.ndarray:
     """One perturbation towards one class: the target, or untargeted the commonest wrong class.
 
     ART leaves the attack inside untargeted, so that it flees from the target; here it is targeted.
@@ -69,7 +69,7 @@ def universal_targeted(call: Call) -> np.ndarray:
     return np.asarray(call.attack(attacker_params=inside).generate(call.x, y=y))
 
 
-def from_images(call: Call) -> np.ndarray:
+def from_images(call: ArtCall) -> np.ndarray:
     """Start from an image of the batch: where random images have led nowhere, or all do if there is a target."""
     found = np.array(call.x)
     stuck = np.ones(len(found), dtype=bool)
@@ -82,12 +82,12 @@ def from_images(call: Call) -> np.ndarray:
     return found
 
 
-def towards_guides(call: Call) -> np.ndarray:
+def towards_starting_points(call: ArtCall) -> np.ndarray:
     """Approach the outputs of another image of the batch, the nearest one of another class (or of the target)."""
     return np.asarray(call.attack().generate(call.x, y=starting_points(call)))
 
 
-def frame_by_frame(call: Call) -> np.ndarray:
+def frame_by_frame(call: ArtCall) -> np.ndarray:
     """The attack inside is gradient descent in the same ball."""
     steps, size = call.params["max_iter"], len(call.x)
     inside = evasion.ProjectedGradientDescent(
@@ -103,7 +103,7 @@ def frame_by_frame(call: Call) -> np.ndarray:
     return np.asarray(call.attack(attacker=inside).generate(call.x, y=call.y))
 
 
-def patched(call: Call) -> np.ndarray:
+def patched(call: ArtCall) -> np.ndarray:
     """Learn one patch on all points, then put it on each."""
     channels, height, width = call.x.shape[1:]
     side = min(height, width)
@@ -112,20 +112,20 @@ def patched(call: Call) -> np.ndarray:
     return np.asarray(attack.apply_patch(call.x, scale=call.params["scale"]))
 
 
-def coordinatewise(call: Call) -> np.ndarray:
+def coordinatewise(call: ArtCall) -> np.ndarray:
     """One point at a time; ART refuses more coordinates in parallel than there are."""
     parallel = min(call.params["nb_parallel"], call.x[0].size)
     return one_by_one(replace(call, arguments={**call.arguments, "nb_parallel": parallel}))
 
 
-def laser(call: Call) -> np.ndarray:
+def laser(call: ArtCall) -> np.ndarray:
     """A laser beam of any colour, with true classes as indices."""
     names = ("iterations", "max_laser_beam", "min_laser_beam", "random_initializations")
     attack = LaserBeamAttack(call.view, **{name: call.params[name] for name in names})
     return np.asarray(attack.generate(call.x, y=call.label))
 
 
-def starting_points(call: Call) -> np.ndarray:
+def starting_points(call: ArtCall) -> np.ndarray:
     """For every point the nearest of the batch that is predicted as its target, or as another class than its own.
 
     Args:
@@ -144,6 +144,6 @@ def starting_points(call: Call) -> np.ndarray:
     return np.asarray(nearest)
 
 
-def _alone(call: Call) -> dict[str, int]:
+def _alone(call: ArtCall) -> dict[str, int]:
     """A batch size of one where it means the number of points at once, as it does if it was filled in."""
     return {"batch_size": 1} if call.params.get("batch_size", 0) is None else {}

@@ -1,4 +1,4 @@
-"""What single attacks of the library need of their own: checks before they run, and repairs around them."""
+"""Checks and workarounds for single attacks of torchattacks."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from art_flat.attacks import load_attack
 from art_flat.errors import AttackNotUsableError, InputError
 from art_flat.functional import project
 
-from ._attack import LibraryAttack
-from ._row import Case, Setup, whole_batch
+from ._attack import TorchattacksAttack
+from ._spec import CheckContext, Setup, whole_batch
 
 JSMA_FEATURES = 12_288
 """Features above which JSMA's maps of features × features take more than some gigabytes."""
@@ -23,7 +23,7 @@ JSMA_FEATURES = 12_288
 # Checks: each raises if the attack cannot run
 
 
-def refuse(case: Case, reason: str) -> NoReturn:
+def refuse(case: CheckContext, reason: str) -> NoReturn:
     """Say why the attack cannot run.
 
     Raises:
@@ -32,30 +32,30 @@ def refuse(case: Case, reason: str) -> NoReturn:
     raise AttackNotUsableError(f"{case.name} cannot be used: {reason}")
 
 
-def need_classes(case: Case, least: int, what: str) -> None:
+def need_classes(case: CheckContext, least: int, what: str) -> None:
     """Refuse classifiers with fewer than `least` classes."""
     if case.net.nb_classes < least:
         refuse(case, f"{what} needs at least {least} classes, the classifier has {case.net.nb_classes}")
 
 
-def four_classes(case: Case) -> None:
+def four_classes(case: CheckContext) -> None:
     """The targeted DLR loss looks at the four largest logits."""
     need_classes(case, 4, "the targeted DLR loss")
 
 
-def three_classes_for_dlr(case: Case) -> None:
+def three_classes_for_dlr(case: CheckContext) -> None:
     """The DLR loss looks at the three largest logits."""
     if case.params["loss"] == "dlr":
         need_classes(case, 3, 'loss="dlr"')
 
 
-def classes_of_version(case: Case) -> None:
+def classes_of_version(case: CheckContext) -> None:
     """AutoAttack's versions contain the DLR loss, plain (rand) or targeted too (standard, plus)."""
     version = case.params["version"]
     need_classes(case, 3 if version == "rand" else 4, f"version={version!r}")
 
 
-def one_or_three_channels(case: Case) -> None:
+def one_or_three_channels(case: CheckContext) -> None:
     """The library's kernels have three channels; one channel is shown as three."""
     if case.image[0] not in {1, 3}:
         refuse(
@@ -63,14 +63,14 @@ def one_or_three_channels(case: Case) -> None:
         )
 
 
-def square_images(case: Case) -> None:
+def square_images(case: CheckContext) -> None:
     """The library takes one side for both."""
     _, height, width = case.image
     if height != width:
         refuse(case, f"it takes height for width, and the images are {height}×{width}")
 
 
-def shrinking_resize(case: Case) -> None:
+def shrinking_resize(case: CheckContext) -> None:
     """Input diversity pads back to the width of the image, so images must be square and become smaller.
 
     Raises:
@@ -85,7 +85,7 @@ def shrinking_resize(case: Case) -> None:
         )
 
 
-def window_fits(case: Case) -> None:
+def window_fits(case: CheckContext) -> None:
     """Square's L2 windows must fit into the image, and its first pattern needs five pixels a side."""
     _, height, width = case.image
     window = max(5, round(math.sqrt(case.params.get("p_init", 0.8) * height * width)) | 1)
@@ -93,7 +93,7 @@ def window_fits(case: Case) -> None:
         refuse(case, f"in L2 its window of {window} pixels does not fit into images of {height}×{width}")
 
 
-def saliency_fits(case: Case) -> None:
+def saliency_fits(case: CheckContext) -> None:
     """JSMA builds maps of features × features."""
     features = math.prod(case.net.input_shape)
     if features > JSMA_FEATURES:
@@ -102,7 +102,7 @@ def saliency_fits(case: Case) -> None:
         )
 
 
-def ten_iterations(case: Case) -> None:
+def ten_iterations(case: CheckContext) -> None:
     """EAD looks back every max_iterations // 10 iterations.
 
     Raises:
@@ -115,7 +115,7 @@ def ten_iterations(case: Case) -> None:
         )
 
 
-def inner_attacks_fit(case: Case) -> None:
+def inner_attacks_fit(case: CheckContext) -> None:
     """Every attack inside MultiAttack must accept the classifier and the norm."""
     for inner in inner_attacks(case.params["attacks"]):
         if case.norm not in inner.info.norms:
@@ -126,7 +126,7 @@ def inner_attacks_fit(case: Case) -> None:
 # Constructors and settings
 
 
-def inner_attacks(names: Any) -> list[LibraryAttack]:
+def inner_attacks(names: Any) -> list[TorchattacksAttack]:
     """Return the attacks inside MultiAttack, from names with or without the library's name.
 
     Raises:
@@ -137,7 +137,7 @@ def inner_attacks(names: Any) -> list[LibraryAttack]:
     found = []
     for name in names:
         attack = load_attack(name if str(name).startswith("torchattacks:") else f"torchattacks:{name}")
-        if not isinstance(attack, LibraryAttack) or not attack.row.plain:
+        if not isinstance(attack, TorchattacksAttack) or not attack.row.plain:
             raise InputError(
                 f"torchattacks:MultiAttack: {attack.name} cannot run inside it; list attacks with a fixed "
                 "budget that need no special view of the classifier, such as PGD and Square"
@@ -158,7 +158,7 @@ def classes_to_target(setup: Setup) -> dict[str, Any]:
 
 
 def whole_range(setup: Setup) -> dict[str, Any]:
-    """Return an eps that no point of the range exceeds: FAB gives back only points within it."""
+    """Return an eps that no point of the range exceeds: FAB returns only points within it."""
     features = setup.start[0].numel()
     return {"eps": 1.0 if setup.problem.norm == "Linf" else math.sqrt(features), **classes_to_target(setup)}
 

@@ -1,4 +1,4 @@
-"""What a row of the table of attacks says, and what the special cases in it are given."""
+"""`TorchattacksSpec`: the specification of one attack of torchattacks, and the state of one run."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Case:
+class CheckContext:
     """What is known before an attack runs, for the checks.
 
     Attributes:
@@ -58,7 +58,7 @@ class Case:
 
     @property
     def image(self) -> tuple[int, ...]:
-        """Channels, height and width; empty if the inputs are no images."""
+        """Channels, height and width; empty if the inputs are not images."""
         return self.net.input_shape if len(self.net.input_shape) == 3 else ()
 
 
@@ -106,7 +106,7 @@ def whole_batch(setup: Setup, attack: Any, labels: torch.Tensor) -> torch.Tensor
 
 
 @dataclass(frozen=True)
-class Row:
+class TorchattacksSpec:
     """One attack of the library: what it is, and where it needs something of its own.
 
     Attributes:
@@ -151,7 +151,7 @@ class Row:
     aim: Callable[[Setup], torch.Tensor | None] = given_target
     call: Callable[[Setup, Any, torch.Tensor], torch.Tensor] = whole_batch
     finish: Callable[[Setup, torch.Tensor], torch.Tensor] | None = None
-    checks: tuple[Callable[[Case], None], ...] = ()
+    checks: tuple[Callable[[CheckContext], None], ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     @property

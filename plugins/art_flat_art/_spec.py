@@ -1,4 +1,4 @@
-"""One row of the table: all that is peculiar to one attack of ART."""
+"""`ArtSpec`: the specification of one attack of ART, and `ArtCall`, one call of it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from art_flat.attacks import Problem
 from art_flat.attacks.base import Access, Budget
 from art_flat.typing import Norm
 
-from ._compat import nothing
+from ._compat import no_context
 from ._view import CHANNELS_FIRST, Layout
 
 _OURS = ("norm", "targeted", "verbose", "summary_writer")
 
 
 @dataclass(frozen=True)
-class Call:
+class ArtCall:
     """What a row's `run` is given: the points to attack, as ART wants them.
 
     Attributes:
@@ -56,19 +56,19 @@ class Call:
         """A new attack object; ART's keep state, so none is used twice."""
         return self.build(self.view, **{**self.arguments, **more})
 
-    def some(self, rows: np.ndarray) -> Call:
+    def some(self, rows: np.ndarray) -> ArtCall:
         """The same for some of the points, chosen by a mask (n,)."""
         target = None if self.target is None else self.target[rows]
         return replace(self, x=self.x[rows], y=self.y[rows], label=self.label[rows], target=target)
 
 
-def whole(call: Call) -> np.ndarray:
+def whole_batch(call: ArtCall) -> np.ndarray:
     """Hand over everything at once."""
     return np.asarray(call.attack().generate(call.x, y=call.y))
 
 
 @dataclass(frozen=True)
-class Row:
+class ArtSpec:
     """All that is peculiar to one attack of ART.
 
     Attributes:
@@ -109,8 +109,8 @@ class Row:
     predicted: bool = False
     probabilities: bool = False
     layout: Layout = CHANNELS_FIRST
-    run: Callable[[Call], np.ndarray] = whole
-    around: Callable[[int], AbstractContextManager[None]] = nothing
+    run: Callable[[ArtCall], np.ndarray] = whole_batch
+    around: Callable[[int], AbstractContextManager[None]] = no_context
     defaults: Mapping[str, Any] = field(default_factory=dict)
     hidden: tuple[str, ...] = ()
     extra: Mapping[str, Any] = field(default_factory=dict)

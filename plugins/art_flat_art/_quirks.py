@@ -1,4 +1,4 @@
-"""What the rows of the table share: steps, radii, conditions, and sentences."""
+"""Step sizes, radii, checks and notes shared by the attack specifications."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ ANY: tuple[Norm, ...] = ("L2", "Linf", "L1", "L0")
 """Of attacks that know no ball: their points are measured in every norm."""
 
 FIRST_FLIP = (
-    "works only on points that are right when clean and does not keep its best iterate: for a point it cannot "
-    "flip it gives back the clean point plus start noise"
+    "works only on clean-correct points and does not keep its best iterate: for a point it cannot "
+    "flip it returns the clean point plus start noise"
 )
-FLEES = "ignores y and flees the predicted class; points that are wrong when clean are left as they are"
-LAST = "gives back its last iterate"
+FLEES = "ignores y and leaves the predicted class; misclassified points are left unchanged"
+LAST = "returns its last iterate"
 ONE_BATCH = "what a point gets depends on the other points of its batch"
 ONE_VALUE = "in L1 a step moves one value, which stalls once that value is at the edge of the range"
 SCALED = "default step 2.5 δ/max_iter"
 UNSEEDED = "draws from generators that ART does not seed; here they follow the seed of the call"
 UNIT = "lengths among its parameters are in units of a range of [0, 1]"
-UNTARGETED = "untargeted unless `target` is given, whatever ART's default"
+UNTARGETED = "untargeted unless `target` is given, unlike ART's default"
 WRONG_CLASS = "reads y as a target; untargeted it is given the most likely wrong class"
 
 
@@ -64,7 +64,7 @@ def needs_dlr(params: Params, net: Adapter, norm: Norm) -> str | None:
     if norm == "Linf" and params["loss_type"] != "difference_logits_ratio":
         return (
             "steps along the raw gradient in Linf with cross-entropy (the sign is computed and then not used) and "
-            'hardly attacks; use L2, loss_type="difference_logits_ratio" or art:AutoProjectedGradientDescent'
+            'is nearly ineffective; use L2, loss_type="difference_logits_ratio" or art:AutoProjectedGradientDescent'
         )
     return None
 
@@ -119,5 +119,7 @@ def inner_attack(*names: str) -> Check:
 def cma_installed(params: Params, net: Adapter, norm: Norm) -> str | None:
     """es=0 is CMA-ES."""
     if params["es"] == 0 and not installed("cma"):
-        return "needs the package cma for es=0 (pip install cma); es=1, differential evolution, does without"
+        return (
+            "needs the package cma for es=0 (pip install cma); es=1, differential evolution, does not need it"
+        )
     return None

@@ -1,25 +1,25 @@
-"""Attacks that know no ball of ours, and attacks that cannot be used."""
+"""Attacks of ART without a norm ball, and attacks that cannot be used."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from . import _rules as rules
-from . import _runs as runs
+from . import _quirks as quirks
+from . import _runners as runners
 from ._compat import old_numpy
-from ._row import Row
+from ._spec import ArtSpec
 from ._view import CHANNELS_LAST
 
-_OTHER = Row("", rules.ANY, budget="none", images=True)
-OTHER: tuple[Row, ...] = (
+_OTHER = ArtSpec("", quirks.ANY, budget="none", images=True)
+UNBOUNDED: tuple[ArtSpec, ...] = (
     replace(
         _OTHER,
         name="SimBA",
         access="black-box",
         probabilities=True,
         hidden=("batch_size",),
-        checks=(rules.dct_fits,),
-        notes=("stops at the first flip, however far; max_iter steps of length epsilon", rules.UNIT),
+        checks=(quirks.dct_fits,),
+        notes=("stops at the first flip, however far; max_iter steps of length epsilon", quirks.UNIT),
     ),
     replace(
         _OTHER,
@@ -27,10 +27,10 @@ OTHER: tuple[Row, ...] = (
         access="black-box",
         predicted=True,
         layout=CHANNELS_LAST,
-        run=runs.one_by_one,
+        run=runners.one_by_one,
         defaults={"max_translation": 10.0, "num_translations": 5, "max_rotation": 30.0, "num_rotations": 7},
         notes=(
-            rules.FLEES,
+            quirks.FLEES,
             "ART's own defaults move nothing; here up to 10 % of the side and 30 degrees",
             "ART takes channels for rows and one transformation for the whole batch; it is shown one image at a "
             "time, channels last, so that it searches both directions and every image gets its own",
@@ -39,13 +39,13 @@ OTHER: tuple[Row, ...] = (
     replace(
         _OTHER,
         name="Wasserstein",
-        run=runs.one_by_one,
+        run=runners.one_by_one,
         hidden=("norm",),
         usability="degraded",
         reason="its exponentials overflow on steep losses (wasserstein.py:388); such points are marked failed",
         notes=(
             "its ball is a Wasserstein ball of radius eps that grows by eps_factor until the point flips",
-            rules.UNIT,
+            quirks.UNIT,
         ),
     ),
     replace(
@@ -53,24 +53,24 @@ OTHER: tuple[Row, ...] = (
         name="ShadowAttack",
         targeted=True,
         labels="wrong",
-        run=runs.one_by_one,
+        run=runners.one_by_one,
         defaults={"batch_size": 400},
         notes=(
-            rules.WRONG_CLASS,
+            quirks.WRONG_CLASS,
             "large smooth perturbations; batch_size is the number of noisy copies of one image",
-            rules.UNIT,
+            quirks.UNIT,
         ),
     ),
     replace(
         _OTHER,
         name="AdversarialPatchPyTorch",
-        run=runs.patched,
+        run=runners.patched,
         hidden=("patch_shape", "patch_location"),
         defaults={"learning_rate": 0.1},
         extra={"scale": 0.5},
         notes=(
             "one patch for the whole batch, as wide as the image, put on every image at `scale` (of apply_patch)",
-            rules.ONE_BATCH,
+            quirks.ONE_BATCH,
             "ART's learning rate 5.0 is meant for [0, 255]; the default here is 0.1, in units of [0, 1]",
         ),
     ),
@@ -80,7 +80,7 @@ OTHER: tuple[Row, ...] = (
         access="black-box",
         layout=CHANNELS_LAST,
         probabilities=True,
-        run=runs.laser,
+        run=runners.laser,
         around=old_numpy,
         hidden=("laser_generator", "image_generator", "optimisation_algorithm", "debug"),
         extra={
@@ -88,21 +88,21 @@ OTHER: tuple[Row, ...] = (
             "max_laser_beam": (780.0, 3.14, 32.0, 32),
             "min_laser_beam": (380.0, 0.0, 1.0, 1),
         },
-        checks=(rules.three_channels,),
+        checks=(quirks.three_channels,),
         notes=(
             "a coloured line (wavelength, angle, offset, width); np.asfarray, which it needs, left NumPy with "
-            "version 2 and is lent to it while it runs",
+            "version 2 and is patched in while it runs",
         ),
     ),
     replace(
         _OTHER,
         name="CompositeAdversarialAttackPyTorch",
         needs="kornia",
-        checks=(rules.three_channels,),
+        checks=(quirks.three_channels,),
         notes=(
             "hue, saturation, rotation, brightness, contrast and an L∞ step, in an order that it searches",
-            rules.ONE_BATCH,
-            rules.UNIT,
+            quirks.ONE_BATCH,
+            quirks.UNIT,
         ),
     ),
 )
@@ -120,7 +120,8 @@ REFUSED: dict[str, str] = {
     + "on small images it does not end: it goes on removing stickers after the "
     "last one, and keeps the graph of every step in memory",
     "GRAPHITEBlackbox": _STICKER + "it also needs the image of another object",
-    "AdversarialPatchNumpy": _PATCH + "its first patch is never made on NumPy 2, where a float32 is no float "
+    "AdversarialPatchNumpy": _PATCH
+    + "its first patch is never made on NumPy 2, where a float32 is not a float "
     "(adversarial_patch_numpy.py:619)",
     "AdversarialPatch": _PATCH + "it only chooses between the others",
     "AdversarialPatchTensorFlowV2": _PATCH + "this one needs TensorFlow",

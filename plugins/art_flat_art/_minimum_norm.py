@@ -1,20 +1,20 @@
-"""Attacks that look for the nearest point, and run once for all δ."""
+"""Minimum-norm attacks of ART; they run once for all δ."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from . import _rules as rules
-from . import _runs as runs
+from . import _quirks as quirks
+from . import _runners as runners
 from ._compat import quiet_seeded_states, seeded_states
-from ._row import Row
+from ._spec import ArtSpec
 from ._view import COLUMN
 
-_NEAREST = Row("", ("L2",), budget="minimum-norm")
+_NEAREST = ArtSpec("", ("L2",), budget="minimum-norm")
 _START = "starts from an image of the batch where no random image has another class, and always if there is a target"
 _DECISION = replace(_NEAREST, access="black-box", predicted=True)
 
-NEAREST: tuple[Row, ...] = (
+MINIMUM_NORM: tuple[ArtSpec, ...] = (
     replace(_NEAREST, name="CarliniL2Method"),
     replace(
         _NEAREST,
@@ -23,7 +23,7 @@ NEAREST: tuple[Row, ...] = (
         targeted=False,
         notes=(
             "its targeted mode takes any flip for a success (carlini.py:801), so it is not offered",
-            "ART's default learning_rate and max_iter hardly move a point",
+            "ART's default learning_rate and max_iter barely move a point",
         ),
     ),
     replace(
@@ -31,7 +31,7 @@ NEAREST: tuple[Row, ...] = (
         name="CarliniL0Method",
         norms=("L0",),
         layout=COLUMN,
-        run=runs.one_by_one,
+        run=runners.one_by_one,
         hidden=("mask",),
         usability="degraded",
         reason="one L2 attack for every input value that it fixes: minutes for a 28×28 image",
@@ -45,7 +45,7 @@ NEAREST: tuple[Row, ...] = (
         name="DeepFool",
         predicted=True,
         notes=(
-            rules.FLEES,
+            quirks.FLEES,
             "its overshoot `epsilon` of 1e-6 leaves points on the boundary; 0.02 is usual",
             "with more than nb_grads classes, those it considers depend on the batch",
         ),
@@ -58,7 +58,7 @@ NEAREST: tuple[Row, ...] = (
         probabilities=True,
         classes=3,
         notes=(
-            rules.FLEES,
+            quirks.FLEES,
             "does not stop at the first flip",
             "its steps end where the class's probability is 1/k (newtonfool.py:147), which for two classes is the "
             "boundary itself, so it needs three",
@@ -70,26 +70,26 @@ NEAREST: tuple[Row, ...] = (
         norms=("L0",),
         targeted=True,
         labels="wrong",
-        notes=(rules.WRONG_CLASS, "with theta > 0 it only ever raises values", rules.UNIT),
+        notes=(quirks.WRONG_CLASS, "with theta > 0 it only ever raises values", quirks.UNIT),
     ),
     replace(
         _DECISION,
         name="HopSkipJump",
         norms=("L2", "Linf"),
-        run=runs.from_images,
+        run=runners.from_images,
         around=seeded_states,
-        notes=(rules.FLEES, _START, rules.UNSEEDED),
+        notes=(quirks.FLEES, _START, quirks.UNSEEDED),
     ),
     replace(
         _DECISION,
         name="BoundaryAttack",
-        run=runs.from_images,
+        run=runners.from_images,
         around=seeded_states,
         notes=(
-            rules.FLEES,
-            rules.UNTARGETED,
+            quirks.FLEES,
+            quirks.UNTARGETED,
             _START,
-            rules.UNSEEDED,
+            quirks.UNSEEDED,
         ),
     ),
     replace(
@@ -99,16 +99,16 @@ NEAREST: tuple[Row, ...] = (
         targeted=False,
         hidden=("eval_perform",),
         notes=(
-            rules.FLEES,
+            quirks.FLEES,
             "its targeted search takes the wrong half of the line (sign_opt.py:274), so it is not offered; untargeted "
-            "whatever ART's default",
+            "by default, unlike in ART",
         ),
     ),
     replace(
         _NEAREST,
         name="ZooAttack",
         access="black-box",
-        run=runs.coordinatewise,
+        run=runners.coordinatewise,
         defaults={"use_resize": False},
         notes=(
             "clips the perturbation itself to the range (zoo.py:566), so that it only ever raises values",
@@ -121,12 +121,12 @@ NEAREST: tuple[Row, ...] = (
         name="BrendelBethgeAttack",
         norms=("L2", "Linf", "L1", "L0"),
         targeted=False,
-        run=runs.one_by_one,
+        run=runners.one_by_one,
         needs="numba",
         around=quiet_seeded_states,
         notes=(
             "ART couples the points of a batch, so it is shown one at a time",
-            rules.UNSEEDED,
+            quirks.UNSEEDED,
             "a point for which no random image of another class is found is marked failed",
         ),
     ),

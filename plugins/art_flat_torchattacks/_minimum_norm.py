@@ -1,31 +1,31 @@
-"""The attacks of torchattacks 3.5.1 that run without a radius, the controls, and the one that cannot run."""
+"""Minimum-norm attacks, noise controls and refused attacks of torchattacks 3.5.1."""
 
 from __future__ import annotations
 
 from . import _notes as notes
-from . import _special as special
-from ._row import Row
+from . import _quirks as quirks
+from ._spec import TorchattacksSpec
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[TorchattacksSpec, ...] = (
     # Controls
-    Row(
+    TorchattacksSpec(
         "VANILA",
         ("Linf", "L2", "L1", "L0"),
         budget="none",
         access="none",
         targeted=False,
         radius=None,
-        notes=("control: gives back the clean image",),
+        notes=("control: returns the clean image",),
     ),
-    Row(
+    TorchattacksSpec(
         "GN",
         ("Linf", "L2", "L1"),
         budget="none",
         access="none",
         targeted=False,
         radius=None,
-        settings=special.noise_of_size,
-        finish=special.into_ball,
+        settings=quirks.noise_of_size,
+        finish=quirks.into_ball,
         extra={"std": None},
         notes=(
             "control: Gaussian noise; std, in [0, 1] units, makes it as large as delta in the norm unless "
@@ -33,13 +33,13 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     # L2
-    Row(
+    TorchattacksSpec(
         "CW",
         ("L2",),
         budget="minimum-norm",
         radius=None,
         positive_logits=True,
-        begin=special.inside_range,
+        begin=quirks.inside_range,
         notes=(
             notes.ALONE,
             "starts from images clamped to [0.001, 0.999], since it never moves values of exactly 0 or 1",
@@ -47,13 +47,13 @@ ROWS: tuple[Row, ...] = (
             notes.STOPS,
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "DeepFool",
         ("L2",),
         budget="minimum-norm",
         targeted=False,
         radius=None,
-        finish=special.pushed_over,
+        finish=quirks.pushed_over,
         notes=(
             notes.ALONE,
             "the library stalls just inside the boundary where values saturate; points still right get the "
@@ -61,33 +61,33 @@ ROWS: tuple[Row, ...] = (
             "runs image by image",
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "EADEN",
         ("L2", "L1"),
         budget="minimum-norm",
         radius=None,
         positive_logits=True,
-        call=special.apart_with_kappa,
-        checks=(special.ten_iterations,),
+        call=quirks.apart_with_kappa,
+        checks=(quirks.ten_iterations,),
         notes=(notes.ALONE, notes.OUTSIDE, notes.POSITIVE, notes.STOPS, "with kappa it runs image by image"),
     ),
     # L1 and L0
-    Row(
+    TorchattacksSpec(
         "EADL1",
         ("L1",),
         budget="minimum-norm",
         radius=None,
         positive_logits=True,
-        call=special.apart_with_kappa,
-        checks=(special.ten_iterations,),
+        call=quirks.apart_with_kappa,
+        checks=(quirks.ten_iterations,),
         notes=(notes.ALONE, notes.OUTSIDE, notes.POSITIVE, notes.STOPS, "with kappa it runs image by image"),
     ),
-    Row(
+    TorchattacksSpec(
         "FAB",
         ("Linf", "L2"),
         budget="minimum-norm",
         targeted=False,
-        settings=special.whole_range,
+        settings=quirks.whole_range,
         notes=(
             notes.ALONE,
             notes.RESTART,
@@ -96,7 +96,7 @@ ROWS: tuple[Row, ...] = (
             "n_classes, for multi_targeted, is at most the classifier's number of classes",
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "SparseFool",
         ("L0",),
         budget="minimum-norm",
@@ -104,18 +104,18 @@ ROWS: tuple[Row, ...] = (
         radius=None,
         notes=(notes.ALONE, notes.OUTSIDE, "runs image by image"),
     ),
-    Row(
+    TorchattacksSpec(
         "JSMA",
         ("L0",),
         budget="minimum-norm",
         radius=None,
-        aim=special.next_class,
-        checks=(special.saliency_fits,),
+        aim=quirks.next_class,
+        checks=(quirks.saliency_fits,),
         usability="degraded",
         reason="always targeted: without `target`, at the class after the true one",
         notes=(notes.ALONE, "memory and time grow with the square of the number of features"),
     ),
-    Row(
+    TorchattacksSpec(
         "OnePixel",
         ("L0",),
         budget="minimum-norm",
@@ -124,22 +124,22 @@ ROWS: tuple[Row, ...] = (
         images=True,
         notes=(notes.ALONE, "changes at most `pixels` pixels in all their channels"),
     ),
-    Row(
+    TorchattacksSpec(
         "Pixle",
         ("L0",),
         budget="minimum-norm",
         access="black-box",
         radius=None,
         images=True,
-        checks=(special.square_images,),
-        call=special.one_by_one,
+        checks=(quirks.square_images,),
+        call=quirks.one_by_one,
         notes=(
             notes.ALONE,
             "rearranges pixels until the prediction changes, and does not look for the fewest",
         ),
     ),
     # Not possible here
-    Row(
+    TorchattacksSpec(
         "LGV",
         ("Linf",),
         radius=None,

@@ -1,57 +1,57 @@
-"""Attacks inside a ball of radius δ."""
+"""Attacks of ART inside a ball of radius δ."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from . import _rules as rules
-from . import _runs as runs
+from . import _quirks as quirks
+from . import _runners as runners
 from ._compat import standard_multiprocessing
-from ._row import Row
+from ._spec import ArtSpec
 
-_GRADIENT = Row(
+_GRADIENT = ArtSpec(
     "",
     ("Linf", "L2", "L1"),
     maximises_loss=True,
     radius="eps",
-    step=("eps_step", rules.scaled_step),
+    step=("eps_step", quirks.scaled_step),
     hidden=("summary_writer",),
 )
-_AUTO = Row(
+_AUTO = ArtSpec(
     "",
     ("Linf", "L2", "L1"),
     radius="eps",
-    step=("eps_step", rules.double_step),
-    checks=(rules.dlr_classes,),
-    notes=("default step 2 δ, as published; it is only ever halved", rules.FIRST_FLIP),
+    step=("eps_step", quirks.double_step),
+    checks=(quirks.dlr_classes,),
+    notes=("default step 2 δ, as published; it is only ever halved", quirks.FIRST_FLIP),
 )
 _CONJUGATE = replace(
     _AUTO,
     norms=("L2", "L1", "Linf"),
-    checks=(rules.dlr_classes, rules.needs_dlr),
+    checks=(quirks.dlr_classes, quirks.needs_dlr),
     usability="degraded",
-    reason='in Linf only with loss_type="difference_logits_ratio": with cross-entropy it hardly attacks there',
+    reason='in Linf only with loss_type="difference_logits_ratio": with cross-entropy it is nearly ineffective there',
 )
 
-FIXED: tuple[Row, ...] = (
+NORM_BOUNDED: tuple[ArtSpec, ...] = (
     replace(
         _GRADIENT,
         name="FastGradientMethod",
-        step=("eps_step", rules.tenth_step),
-        notes=(rules.ONE_VALUE, "minimal=True tries sizes eps_step, 2 eps_step, … ≤ δ (default δ/10)"),
+        step=("eps_step", quirks.tenth_step),
+        notes=(quirks.ONE_VALUE, "minimal=True tries sizes eps_step, 2 eps_step, … ≤ δ (default δ/10)"),
     ),
-    replace(_GRADIENT, name="BasicIterativeMethod", norms=("Linf",), notes=(rules.SCALED, rules.LAST)),
+    replace(_GRADIENT, name="BasicIterativeMethod", norms=("Linf",), notes=(quirks.SCALED, quirks.LAST)),
     replace(
         _GRADIENT,
         name="ProjectedGradientDescent",
         notes=(
-            rules.SCALED,
-            rules.LAST,
+            quirks.SCALED,
+            quirks.LAST,
             "num_random_init > 1: a later run replaces the first where it flips",
-            rules.ONE_VALUE,
+            quirks.ONE_VALUE,
         ),
     ),
-    replace(_GRADIENT, name="MomentumIterativeMethod", notes=(rules.SCALED, rules.LAST, rules.ONE_VALUE)),
+    replace(_GRADIENT, name="MomentumIterativeMethod", notes=(quirks.SCALED, quirks.LAST, quirks.ONE_VALUE)),
     replace(_AUTO, name="AutoProjectedGradientDescent"),
     replace(_CONJUGATE, name="AutoConjugateGradient"),
     replace(_CONJUGATE, name="RescalingAutoConjugateGradient"),
@@ -61,7 +61,7 @@ FIXED: tuple[Row, ...] = (
         targeted=False,
         classes=3,
         images=True,
-        run=runs.ensemble,
+        run=runners.ensemble,
         around=standard_multiprocessing,
         hidden=("attacks", "estimator_orig", "parallel_pool_size"),
         checks=(),
@@ -72,58 +72,58 @@ FIXED: tuple[Row, ...] = (
             "needs the package multiprocess, for which the standard library's multiprocessing stands in",
         ),
     ),
-    Row(
+    ArtSpec(
         "SquareAttack",
         ("Linf", "L2"),
         access="black-box",
         radius="eps",
         hidden=("adv_criterion", "loss"),
         images=True,
-        checks=(rules.square_fits,),
-        notes=("reduces the margin, not the loss; points that are wrong when clean are left as they are",),
+        checks=(quirks.square_fits,),
+        notes=("reduces the margin, not the loss; misclassified points are left unchanged",),
     ),
-    Row(
+    ArtSpec(
         "UniversalPerturbation",
         ("Linf", "L2"),
         radius="eps",
-        run=runs.universal,
-        checks=(rules.inner_attack("deepfool", "carlini", "carlini_inf", "ead", *runs.STEP_ATTACKS),),
-        notes=("one perturbation for the whole batch", rules.ONE_BATCH),
+        run=runners.universal,
+        checks=(quirks.inner_attack("deepfool", "carlini", "carlini_inf", "ead", *runners.STEP_ATTACKS),),
+        notes=("one perturbation for the whole batch", quirks.ONE_BATCH),
     ),
-    Row(
+    ArtSpec(
         "TargetedUniversalPerturbation",
         ("Linf", "L2"),
         radius="eps",
         targeted=True,
         labels="wrong",
-        run=runs.universal_targeted,
-        checks=(rules.inner_attack("fgsm"),),
+        run=runners.universal_targeted,
+        checks=(quirks.inner_attack("fgsm"),),
         notes=(
             "one perturbation for the whole batch; untargeted, towards the commonest of the most likely wrong classes",
             "ART leaves the attack inside untargeted, so that it flees the target; here it is targeted",
-            rules.ONE_BATCH,
+            quirks.ONE_BATCH,
         ),
     ),
-    Row(
+    ArtSpec(
         "FeatureAdversariesPyTorch",
         ("Linf",),
         radius="delta",
-        step=("step_size", rules.scaled_step),
+        step=("step_size", quirks.scaled_step),
         targeted=True,
-        run=runs.towards_guides,
+        run=runners.towards_starting_points,
         hidden=("optimizer", "optimizer_kwargs", "layer"),
         notes=(
             "approaches the logits of a guide: the nearest image of the batch with another predicted class, or with "
             "the target; without one the point stays",
-            rules.ONE_BATCH,
-            rules.SCALED,
+            quirks.ONE_BATCH,
+            quirks.SCALED,
         ),
     ),
-    Row(
+    ArtSpec(
         "FrameSaliencyAttack",
         ("Linf",),
         targeted=True,
-        run=runs.frame_by_frame,
+        run=runners.frame_by_frame,
         hidden=("attacker",),
         defaults={"frame_index": 2},
         extra={"max_iter": 10},
@@ -134,7 +134,7 @@ FIXED: tuple[Row, ...] = (
             "2.5 δ/max_iter",
         ),
     ),
-    Row(
+    ArtSpec(
         "VirtualAdversarialMethod",
         ("L2",),
         access="black-box",
@@ -145,32 +145,32 @@ FIXED: tuple[Row, ...] = (
         usability="degraded",
         reason="one forward pass per input value and iteration, for one step of length δ whose sign is chance",
         notes=(
-            "moves away from the predicted distribution; points that are wrong when clean are left as they are",
+            "moves away from the predicted distribution; misclassified points are left unchanged",
             "ART's finite_diff of 1e-6 is below what float32 resolves; the default here is 1e-3",
-            rules.UNIT,
+            quirks.UNIT,
         ),
     ),
-    Row(
+    ArtSpec(
         "PixelAttack",
         ("L0",),
         access="black-box",
         radius="th",
-        radius_value=rules.pixels,
+        radius_value=quirks.pixels,
         classes=3,
         images=True,
-        checks=(rules.cma_installed,),
+        checks=(quirks.cma_installed,),
         notes=("changes whole pixels, δ divided by the number of channels of them",),
     ),
-    Row(
+    ArtSpec(
         "ThresholdAttack",
         ("Linf",),
         access="black-box",
         radius="th",
-        radius_value=rules.grey_levels,
+        radius_value=quirks.grey_levels,
         classes=3,
         images=True,
         defaults={"es": 1},
-        checks=(rules.cma_installed,),
+        checks=(quirks.cma_installed,),
         usability="degraded",
         reason="searches every pixel by evolution, one image at a time: seconds to minutes per image",
         notes=(

@@ -1,4 +1,4 @@
-"""What a row of the table of attacks says."""
+"""`FoolboxSpec`: the specification of one attack of foolbox."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _HIDDEN = (
 
 
 @dataclass(frozen=True)
-class Row:
+class FoolboxSpec:
     """All that is peculiar to one attack of foolbox.
 
     Attributes:
@@ -102,7 +102,7 @@ class Row:
             notes += [
                 "the step is 2.5 delta / steps unless rel_stepsize (in units of delta) or abs_stepsize (in units of "
                 "clip_values, as delta is) is given",
-                "gives back its last iterate, not its best",
+                "returns its last iterate, not its best",
             ]
         if self.budget == "minimum-norm":
             notes.append("does not use delta: it runs once, and its points are read at every delta")

@@ -1,33 +1,39 @@
-"""The attacks of torchattacks 3.5.1 that are told the radius δ, one row each."""
+"""Norm-bounded attacks of torchattacks 3.5.1."""
 
 from __future__ import annotations
 
 from . import _notes as notes
-from . import _special as special
-from ._row import Row, Step
+from . import _quirks as quirks
+from ._spec import Step, TorchattacksSpec
 
 _STEP = Step()
 
-ROWS: tuple[Row, ...] = (
+ROWS: tuple[TorchattacksSpec, ...] = (
     # Loss ascent, L∞
-    Row("FGSM", ("Linf",), maximises_loss=True),
-    Row("FFGSM", ("Linf",), maximises_loss=True, step=Step(steps=None, factor=1.25)),
-    Row("BIM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST,)),
-    Row("RFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST,)),
-    Row("PGD", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST,)),
-    Row("EOTPGD", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST,)),
-    Row("MIFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST, notes.ZERO)),
-    Row("NIFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST, notes.ZERO, notes.OUTSIDE)),
-    Row("VMIFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST, notes.ZERO, notes.OUTSIDE)),
-    Row("VNIFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST, notes.ZERO, notes.OUTSIDE)),
-    Row(
+    TorchattacksSpec("FGSM", ("Linf",), maximises_loss=True),
+    TorchattacksSpec("FFGSM", ("Linf",), maximises_loss=True, step=Step(steps=None, factor=1.25)),
+    TorchattacksSpec("BIM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST,)),
+    TorchattacksSpec("RFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST,)),
+    TorchattacksSpec("PGD", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST,)),
+    TorchattacksSpec("EOTPGD", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST,)),
+    TorchattacksSpec("MIFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST, notes.ZERO)),
+    TorchattacksSpec(
+        "NIFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST, notes.ZERO, notes.OUTSIDE)
+    ),
+    TorchattacksSpec(
+        "VMIFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST, notes.ZERO, notes.OUTSIDE)
+    ),
+    TorchattacksSpec(
+        "VNIFGSM", ("Linf",), maximises_loss=True, step=_STEP, notes=(notes.LAST, notes.ZERO, notes.OUTSIDE)
+    ),
+    TorchattacksSpec(
         "UPGD",
         ("Linf",),
         maximises_loss=True,
         step=_STEP,
         positive_logits=True,
-        aim=special.target_unless_dlr,
-        checks=(special.three_classes_for_dlr,),
+        aim=quirks.target_unless_dlr,
+        checks=(quirks.three_classes_for_dlr,),
         notes=(
             notes.LAST,
             notes.ZERO,
@@ -35,7 +41,7 @@ ROWS: tuple[Row, ...] = (
             'maximises the cross-entropy with loss="ce", its default',
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "PIFGSM",
         ("Linf",),
         maximises_loss=True,
@@ -43,23 +49,23 @@ ROWS: tuple[Row, ...] = (
         radius="max_epsilon",
         images=True,
         three_channels=True,
-        checks=(special.one_or_three_channels,),
+        checks=(quirks.one_or_three_channels,),
         notes=(notes.LAST, notes.WIDE),
     ),
-    Row(
+    TorchattacksSpec(
         "PIFGSMPP",
         ("Linf",),
         maximises_loss=True,
         radius="max_epsilon",
         images=True,
         three_channels=True,
-        checks=(special.one_or_three_channels,),
+        checks=(quirks.one_or_three_channels,),
         usability="degraded",
-        reason="the library's smoothing kernel differs between the channels and is no Gaussian",
+        reason="the library's smoothing kernel differs between the channels and is not a Gaussian",
         notes=(notes.LAST, notes.WIDE),
     ),
     # Other objectives, L∞
-    Row(
+    TorchattacksSpec(
         "TPGD",
         ("Linf",),
         targeted=False,
@@ -68,31 +74,33 @@ ROWS: tuple[Row, ...] = (
         reason="takes no label: it climbs the KL divergence from the clean prediction, right or wrong",
         notes=(notes.LAST,),
     ),
-    Row(
+    TorchattacksSpec(
         "Jitter",
         ("Linf",),
         step=_STEP,
         notes=(notes.LAST, "climbs a squared error on noisy rescaled probabilities"),
     ),
-    Row(
+    TorchattacksSpec(
         "DIFGSM",
         ("Linf",),
         step=_STEP,
         images=True,
-        checks=(special.shrinking_resize,),
+        checks=(quirks.shrinking_resize,),
         notes=(notes.LAST, notes.ZERO, notes.COPIES),
     ),
-    Row(
+    TorchattacksSpec(
         "TIFGSM",
         ("Linf",),
         step=_STEP,
         images=True,
         three_channels=True,
-        checks=(special.one_or_three_channels, special.shrinking_resize),
+        checks=(quirks.one_or_three_channels, quirks.shrinking_resize),
         notes=(notes.LAST, notes.ZERO, notes.COPIES, notes.WIDE),
     ),
-    Row("SINIFGSM", ("Linf",), step=_STEP, notes=(notes.LAST, notes.ZERO, notes.COPIES, notes.OUTSIDE)),
-    Row(
+    TorchattacksSpec(
+        "SINIFGSM", ("Linf",), step=_STEP, notes=(notes.LAST, notes.ZERO, notes.COPIES, notes.OUTSIDE)
+    ),
+    TorchattacksSpec(
         "PGDRS",
         ("Linf",),
         step=_STEP,
@@ -102,7 +110,7 @@ ROWS: tuple[Row, ...] = (
             "attacks the prediction averaged over noise_sd, hence weak on a plain classifier",
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "SPSA",
         ("Linf",),
         access="black-box",
@@ -115,23 +123,23 @@ ROWS: tuple[Row, ...] = (
         ),
     ),
     # L∞ and L2
-    Row(
+    TorchattacksSpec(
         "APGD",
         ("Linf", "L2"),
         targeted=False,
-        checks=(special.three_classes_for_dlr,),
+        checks=(quirks.three_classes_for_dlr,),
         notes=(
             notes.FLIP,
             notes.SEED,
             "climbs to the last step, but keeps the last wrong point, not that with the largest loss",
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "APGDT",
         ("Linf", "L2"),
         targeted=False,
-        settings=special.classes_to_target,
-        checks=(special.four_classes,),
+        settings=quirks.classes_to_target,
+        checks=(quirks.four_classes,),
         notes=(
             notes.FLIP,
             notes.SEED,
@@ -139,12 +147,12 @@ ROWS: tuple[Row, ...] = (
             "in L2 every sample walks with the step size of the batch's first",
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "Square",
         ("Linf", "L2"),
         access="black-box",
         images=True,
-        checks=(special.window_fits,),
+        checks=(quirks.window_fits,),
         notes=(
             notes.FLIP,
             notes.SEED,
@@ -152,14 +160,14 @@ ROWS: tuple[Row, ...] = (
             "one random window for the whole batch: " + notes.BATCH,
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "AutoAttack",
         ("Linf", "L2"),
         targeted=False,
         images=True,
-        settings=special.classes_to_target,
-        adjust=special.published_steps,
-        checks=(special.classes_of_version, special.window_fits),
+        settings=quirks.classes_to_target,
+        adjust=quirks.published_steps,
+        checks=(quirks.classes_of_version, quirks.window_fits),
         extra={"steps": 100, "n_queries": 5000},
         notes=(
             notes.FLIP,
@@ -168,25 +176,25 @@ ROWS: tuple[Row, ...] = (
             "n_classes is at most the classifier's number of classes",
         ),
     ),
-    Row(
+    TorchattacksSpec(
         "MultiAttack",
         ("Linf", "L2"),
         targeted=False,
         radius=None,
-        construct=special.several,
-        checks=(special.inner_attacks_fit,),
+        construct=quirks.several,
+        checks=(quirks.inner_attacks_fit,),
         extra={"attacks": ("APGD", "Square")},
         notes=(notes.FLIP, "each attack of `attacks` gets the samples that those before it left right"),
     ),
     # L2
-    Row(
+    TorchattacksSpec(
         "PGDL2",
         ("L2",),
         maximises_loss=True,
         step=_STEP,
         notes=(notes.LAST, "gradients of the batch mean below eps_for_division shorten the step"),
     ),
-    Row(
+    TorchattacksSpec(
         "PGDRSL2",
         ("L2",),
         step=_STEP,
