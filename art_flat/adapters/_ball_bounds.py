@@ -69,7 +69,7 @@ def up_to_head(model: nn.Module, head: FoundHead) -> nn.Module:
         return _scaled(copy.deepcopy(head.layer), head.scale)
     try:
         traced = fx.symbolic_trace(copy.deepcopy(model))
-    except Exception as error:  # whatever a forward does when it meets a symbol
+    except Exception as error:  # a forward method may raise anything on symbolic values
         raise UnsupportedLayerError(
             f"torch.fx cannot follow {type(model).__name__}: {error}. Write its forward without branches on the "
             "values of tensors, or certify with a Lipschitz constant that you know"

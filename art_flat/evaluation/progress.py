@@ -183,7 +183,7 @@ class Progress(NamedTuple):
     unit: Unit | None
     """The unit that was just finished, if one was."""
     current: Unit | None = None
-    """The unit that begins now, if one does; which of them workers compute is not told."""
+    """The unit that begins now, if one does; not known for units computed by workers."""
     note: str = ""
     """What is being prepared before the first unit of an attack."""
     recorded: int = 0
