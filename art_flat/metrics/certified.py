@@ -1,4 +1,4 @@
-"""The certified side: which samples are (δ,ε)-robust whatever the attack."""
+"""Certified metrics: which samples are (δ,ε)-robust against any attack."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def certified_loss_change_robustness(
         delta: Radius of the ball in clip units.
         epsilon: Tolerated loss change ε ≥ 0, nats.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
-        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word, or
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), not verified, or
             what `net.lipschitz(norm)` gave; derived from the layers if None and `kind` needs one.
         kind: A sound bound in feature space, see `art_flat.functional.loss_increase_bound`; or a bound over the ball
             itself, `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, see `Adapter.bounds_in_ball`, which needs
@@ -134,7 +134,7 @@ def loss_change_robustness_bracket(
         attack: One or several attacks; see `art_flat.metrics`.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
         seed: Seed of the attacks.
-        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word, or
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), not verified, or
             what `net.lipschitz(norm)` gave; derived from the layers if None and `kind` needs one.
         kind: A sound bound in feature space, see `art_flat.functional.loss_increase_bound`; or a bound over the ball
             itself, `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, see `Adapter.bounds_in_ball`, which needs
@@ -197,7 +197,7 @@ def input_radius(
         y: True labels, (n,) or one-hot (n, k).
         epsilon: Tolerated loss change ε ≥ 0, nats.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
-        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), taken at its word, or
+        lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), not verified, or
             what `net.lipschitz(norm)` gave; derived from the layers if None and `kind` needs one.
         kind: A sound bound in feature space, see `art_flat.functional.feature_radius`; or a bound over balls of
             inputs, see `certified_loss_change_robustness`: then a bisection evaluates a dozen or two of radii.
@@ -342,7 +342,7 @@ def _prepare(
         if not lipschitz.sound or lipschitz.norm != norm:
             raise InputError(
                 f"`lipschitz` is {lipschitz.kind} and for {lipschitz.norm}; a certificate in {norm} needs a constant "
-                f'for {norm} that is no estimate: net.lipschitz("{norm}")'
+                f'for {norm} that is not an estimate: net.lipschitz("{norm}")'
             )
     elif lipschitz is not None:
         lipschitz = check_number(lipschitz, "lipschitz", "feature units per clip unit", above=0.0)
