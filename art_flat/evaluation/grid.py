@@ -156,7 +156,7 @@ class Grid:
         return Grid([u for u in self.clean if u.key in clean], attacked)
 
     def levels(self) -> Iterator[list[Unit]]:
-        """The units of attacks, so that whatever a unit depends on is in an earlier list."""
+        """The units of attacks, so that the predecessors of a unit are in earlier lists."""
         for level in sorted({len(unit.depends_on) for unit in self.attacked}):
             yield [unit for unit in self.attacked if len(unit.depends_on) == level]
 
@@ -175,7 +175,7 @@ def make_grid(
     """Every unit of the grid of (model, attack, norm, δ, seed, shard).
 
     A fixed-budget attack is one unit per δ of each norm it supports, and so is every attack with a place in a
-    sequence; one without a fixed budget is one unit per norm, whatever the radii, and is read at every δ.
+    sequence; one without a fixed budget is one unit per norm for all radii, and is read at every δ.
 
     Args:
         identities: Model name → what determines its predictions.

@@ -101,7 +101,7 @@ class UnitStore(Protocol):
 
 
 class Worker:
-    """Computes units, one at a time; equal units give equal rows, whatever was computed before.
+    """Computes units, one at a time; equal units give equal rows, independent of previous units.
 
     Args:
         nets: Model name → adapter; looked up when a unit needs it.

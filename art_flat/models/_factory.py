@@ -71,7 +71,7 @@ def as_classifier(
     if isinstance(preprocessing, (tuple, list)):
         means, stds = (np.asarray(part, dtype=np.float32) for part in preprocessing)
         normalisation = (means, stds)
-    # ART puts the model on the current CUDA device, whatever index it is given
+    # ART puts the model on the current CUDA device, regardless of the index it is given
     with torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext():
         return PyTorchClassifier(
             model=model,

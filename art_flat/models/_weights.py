@@ -1,4 +1,4 @@
-"""Weights into files and out of them: the names and shapes of a file against those of a model."""
+"""Loading and saving weights, with checks of names and shapes against the model."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
     batch norm (`num_batches_tracked`), which old versions of PyTorch did not write.
 
     Args:
-        model: The network; changed in place, on whatever device it is.
+        model: The network; changed in place, on its current device.
         path: A .safetensors file, or one written by `torch.save`, such as a .pt, .pth or .th file.
         trust: Also read files that hold more than tensors, such as whole pickled models. Opening such a file can run
             any code: only for files of your own.

@@ -1,4 +1,4 @@
-"""What an author of an attack plugin needs for tests, and a classifier and a run for examples."""
+"""Test utilities for plugin authors, and a classifier and a run for examples."""
 
 from .attack_contract import AttackContract as AttackContract
 from .attack_contract import small_problem as small_problem
