@@ -14,7 +14,8 @@ import numpy as np
 from results_page import HERE, markdown, section
 
 import art_flat as af
-from art_flat.cli.config import load_data, load_model, read_config
+from art_flat.cli.config import read_config
+from art_flat.cli.run import load_data, load_model
 from art_flat.records.manifest import environment
 
 # name, norm, radius in units of the clip range, samples, implementations, what explains a difference

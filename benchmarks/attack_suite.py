@@ -24,7 +24,8 @@ import torch
 from results_page import markdown, section
 
 import art_flat as af
-from art_flat.cli.config import load_data, load_model, read_config
+from art_flat.cli.config import read_config
+from art_flat.cli.run import load_data, load_model
 from art_flat.errors import ArtFlatError
 from art_flat.evaluation import Results
 from art_flat.records.manifest import environment

@@ -18,7 +18,8 @@ import torchvision
 from results_page import markdown, section
 
 import art_flat as af
-from art_flat.cli.config import prepare, read_config
+from art_flat.cli.config import read_config
+from art_flat.cli.run import prepare
 from art_flat.evaluation import plan
 from art_flat.records.manifest import environment
 

@@ -94,7 +94,8 @@ def plan(
     """Say what a run will cost before it starts: measures each attack on a few samples."""
     started = time.perf_counter()
     from ..evaluation import plan as make_plan
-    from .config import prepare, read_config
+    from .config import read_config
+    from .run import prepare
     from .tables import plan_lines, plan_table
 
     console = _console()
@@ -205,7 +206,7 @@ def attacks(
 
 def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **options: Any) -> None:
     from ..evaluation.progress import run_progress
-    from .config import run_config
+    from .run import run_config
 
     try:
         with run_progress(console) as (progress, say):

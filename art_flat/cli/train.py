@@ -12,7 +12,8 @@ from pydantic import Field
 
 from ..errors import ConfigError
 from ..training import Adversary, TrainingSettings
-from .config import DataConfig, Delta, ModelConfig, Section, load_data, load_model, read_toml, validated
+from .config import DataConfig, Delta, ModelConfig, Section, read_toml, validated
+from .run import load_data, load_model
 
 if TYPE_CHECKING:
     from ..datasets import Dataset

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from .._utils.validation import check_count
 from ..errors import InputError, UnknownNameError
@@ -78,33 +79,33 @@ def load_dataset(
     >>> data.x.shape, data.y.shape, data.nb_classes, float(data.x.max())
     ((100, 1, 8, 8), (100,), 10, 1.0)
     """
+    own = {"root": root, "path": path, "size": size, "classes": classes, "download": download}
+    _check_options(name, split, {**own, "channels_last": channels_last})
+    n = None if n is None else check_count(n, "n", of="samples")
+    if name == "digits":
+        return load_digits(split, n, seed)
+    if name == "npz":
+        return load_npz(_location(name, "path", path, "file"), split, n, channels_last)
+    folder = _location(name, "root", root, "folder")
+    if name == "imagefolder":
+        return load_imagefolder(folder, split, n, size, classes)
+    return load_torchvision(name, folder, split, n, download)
+
+
+def _check_options(name: str, split: str, given: Mapping[str, Any]) -> None:
+    """Refuse an unknown data set or split, and options that this data set does not take."""
     if name not in _OPTIONS:
         raise UnknownNameError("data set", name, NAMES)
     if name != "imagefolder" and split not in {"train", "test"}:
         raise UnknownNameError("split", split, ("train", "test"))
-    given = {
-        "root": root,
-        "path": path,
-        "size": size,
-        "classes": classes,
-        "download": download,
-        "channels_last": channels_last,
-    }
     for option, value in given.items():
         if value is not None and value is not False and option not in _OPTIONS[name]:
-            takes = ", ".join(f"`{o}`" for o in sorted(_OPTIONS[name]))
-            raise InputError(f"data set {name!r} does not take `{option}`; its options are {takes}")
-    n = None if n is None else check_count(n, "n", of="samples")
-    if name == "digits":
-        return load_digits(split, n, seed)
-    needed, value = ("path", path) if name == "npz" else ("root", root)
+            options = ", ".join(f"`{o}`" for o in sorted(_OPTIONS[name]))
+            raise InputError(f"data set {name!r} does not take `{option}`; its options are {options}")
+
+
+def _location(name: str, option: str, value: str | Path | None, kind: str) -> Path:
+    """The file or folder of a data set, which must be given."""
     if value is None:
-        raise InputError(
-            f"data set {name!r} needs `{needed}`, the {'file' if name == 'npz' else 'folder'} it is in"
-        )
-    place = Path(value).expanduser()
-    if name == "npz":
-        return load_npz(place, split, n, channels_last)
-    if name == "imagefolder":
-        return load_imagefolder(place, split, n, size, classes)
-    return load_torchvision(name, place, split, n, download)
+        raise InputError(f"data set {name!r} needs `{option}`, the {kind} it is in")
+    return Path(value).expanduser()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
@@ -22,7 +24,8 @@ from .._utils.validation import (
     check_labels,
     reject_eps_argument,
 )
-from ..adapters import adapt
+from ..adapters import Adapter, Outputs, adapt
+from ..attacks import AttackResult
 from ..attacks.suite import load_attacks
 from ..errors import InputError
 from ..typing import Definition
@@ -100,37 +103,53 @@ def detection_table(
     >>> table.columns.tolist()[:5], len(table)
     (['attack', 'norm', 'delta', 'n', 'log_kappa_change'], 2)
     """
-    net, found = adapt(classifier), load_attacks(attack)
-    if len(found) != 1:
-        raise InputError(f"`attack` names {len(found)} attacks; pass one, and call once for each")
-    folds = check_count(folds, "folds", at_least=2)
+    net, attacks = adapt(classifier), load_attacks(attack)
+    if len(attacks) != 1:
+        raise InputError(f"`attack` names {len(attacks)} attacks; pass one, and call once for each")
+    folds = int(check_count(folds, "folds", at_least=2))
     check_definition(definition)
     inputs = check_inputs(
         x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
     )
     labels = check_labels(y, len(inputs), net.nb_classes)
+    pairs = _Pairs(net, labels, net.outputs(inputs), definition, successful)
     chosen = default_detectors() if detectors is None else detectors
-    clean = net.outputs(inputs)
-    clean_factors = factors(net, clean, definition)
-    right = to_numpy(clean.logits.argmax(dim=1).cpu() == labels.cpu())
     rows = []
-    radii: Any = [deltas] if np.ndim(deltas) == 0 else deltas
-    for delta in map(check_delta, radii):
-        result = found[0](net, inputs, labels, delta=delta, norm=norm, seed=seed, clean=clean)
-        kept = to_numpy(result.within_budget) & (result.status != "failed")
-        if successful:
-            kept &= to_numpy(result.success) & right
-        pair = np.stack([clean_factors[kept], factors(net, result.outputs, definition)[kept]])
-        change = pair[1, :, -1] - pair[0, :, -1]
-        rows.append({
-            "attack": result.attack,
-            "norm": result.norm,
-            "delta": delta,
-            "n": int(kept.sum()),
-            "log_kappa_change": float(np.median(change)) if len(change) else np.nan,
-            **{name: _accuracy(*detector, pair, int(folds), seed) for name, detector in chosen.items()},
-        })  # fmt: skip
+    for delta in map(check_delta, np.atleast_1d(deltas).tolist()):
+        result = attacks[0](net, inputs, labels, delta=delta, norm=norm, seed=seed, clean=pairs.clean)
+        pair = pairs.factors(result)
+        rows.append(
+            {
+                **{"attack": result.attack, "norm": result.norm, "delta": delta, "n": pair.shape[1]},
+                "log_kappa_change": _median(pair[1, :, -1] - pair[0, :, -1]),
+                **{name: _accuracy(*detector, pair, folds, seed) for name, detector in chosen.items()},
+            }
+        )
     return pd.DataFrame(rows)
+
+
+@dataclass(frozen=True)
+class _Pairs:
+    """Clean points, to be paired with the adversarial points made from them."""
+
+    net: Adapter
+    labels: torch.Tensor
+    clean: Outputs
+    definition: Definition
+    successful: bool
+
+    def factors(self, result: AttackResult) -> np.ndarray:
+        """Factors of κ at the clean and adversarial points of the pairs, shape (2, n, 4)."""
+        kept = to_numpy(result.within_budget) & (result.status != "failed")
+        if self.successful:
+            predicted = self.clean.logits.argmax(dim=1).cpu()
+            kept &= to_numpy(result.success) & to_numpy(predicted == self.labels.cpu())
+        points = (self.clean, result.outputs)
+        return np.stack([factors(self.net, outputs, self.definition)[kept] for outputs in points])
+
+
+def _median(values: np.ndarray) -> float:
+    return float(np.median(values)) if len(values) else float("nan")
 
 
 def _accuracy(detector: Any, columns: Sequence[str], pair: np.ndarray, folds: int, seed: int) -> float:

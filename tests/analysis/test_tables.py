@@ -9,7 +9,8 @@ import pytest
 import art_flat as af
 from art_flat.analysis import ScaledHead
 from art_flat.analysis._write_analyses import write_analyses
-from art_flat.cli.config import parse_config, run_config
+from art_flat.cli.config import parse_config
+from art_flat.cli.run import run_config
 from art_flat.errors import AttackNotUsableError, ConfigError
 
 CONFIG = {
@@ -61,7 +62,7 @@ def test_tables_are_those_of_the_functions(folder):
     }
     assert set(steps["sample"]) == set(results.clean["sample"][:6])
     assert steps["kappa"].notna().all()
-    assert len(steps) == 3 * 6 * (2 + 5)
+    assert len(steps) == 3 * 6 * (2 + 4)  # clean, random start, three updates, the result
     valley = pd.read_parquet(out / "analyses" / "valley.parquet")
     assert len(valley) == 18
     summary = pd.read_csv(out / "analyses" / "trajectories.csv")

@@ -152,8 +152,8 @@ def test_ctrl_c_leaves_a_folder_that_can_be_resumed(project, monkeypatch, here):
 
 def test_demo_needs_no_network_and_writes_its_folder(tmp_path):
     """The whole demo is timed in CI; here a tenth of it, through the same code."""
-    from art_flat.cli.config import run_config
     from art_flat.cli.demo import demo_config
+    from art_flat.cli.run import run_config
 
     said = []
     config, folder = demo_config(tmp_path / "demo", said.append)

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 import art_flat as af
 from art_flat.attacks import as_attack
 from art_flat.cli.app import app as cli
-from art_flat.cli.config import prepare, read_config
+from art_flat.cli.config import read_config
+from art_flat.cli.run import prepare
 from art_flat.errors import ConfigError, InputError, StoreError, UnknownNameError
 from art_flat.evaluation.targets import least_likely
 from art_flat.models import as_classifier

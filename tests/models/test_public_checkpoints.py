@@ -17,7 +17,8 @@ from torch.nn import functional as F
 
 from art_flat import models
 from art_flat.adapters import adapt
-from art_flat.cli.config import prepare, read_config
+from art_flat.cli.config import read_config
+from art_flat.cli.run import prepare
 from art_flat.cli.train import read_train_config, train_from_config
 from art_flat.datasets import load_dataset
 from art_flat.errors import ConfigError, InputError

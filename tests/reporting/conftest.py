@@ -3,7 +3,8 @@
 import pytest
 
 import art_flat as af
-from art_flat.cli.config import parse_config, run_config
+from art_flat.cli.config import parse_config
+from art_flat.cli.run import run_config
 from art_flat.models import save_weights
 
 DELTAS = {"Linf": [0.1, 0.2], "L2": [0.5]}

@@ -1,0 +1,169 @@
+"""Run a configuration: load its data and models, evaluate them, write its analyses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import ArtFlatError, ConfigError
+from ..evaluation.settings import Settings
+from .config import AnalysesConfig, DataConfig, ModelConfig, RunConfig
+
+if TYPE_CHECKING:
+    from ..adapters import Adapter
+    from ..datasets import Dataset
+    from ..evaluation import Progress, Results
+
+
+def run_config(
+    config: RunConfig,
+    folder: Path,
+    out: str | Path | None,
+    progress: Callable[[Progress], None] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+    *,
+    n_jobs: int | None = None,
+    part: str | None = None,
+    trust: bool = False,
+) -> Results:
+    """Load data and models as configured, evaluate them, and write the tables of `[analyses]`.
+
+    Args:
+        config: What to do.
+        folder: Where relative paths start and where modules of factories are looked for first.
+        out: Results folder.
+        progress: See `evaluate`.
+        say: Called with a message before each step.
+        n_jobs: Worker processes, in place of the configuration's.
+        part: Which share of the units to compute, such as `"3/16"`.
+        trust: Read weights from pickles that can run any code.
+
+    Returns:
+        The results.
+
+    Raises:
+        ConfigError: If data or a model cannot be loaded.
+    """
+    from ..evaluation import evaluate
+
+    data, models, options = prepare(config, folder, say, trust=trust)
+    given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
+    given["data"]["classes"] = list(data.class_names)
+    if n_jobs is not None:
+        options["n_jobs"] = n_jobs
+    results = evaluate(models, data.x, data.y, **options, out=out, part=part, progress=progress, config=given)
+    if config.analyses is not None and out is not None and not results.missing_units:
+        _analyse(config.analyses, results, models, data, Path(out), say)
+    return results
+
+
+def prepare(
+    config: RunConfig, folder: Path, say: Callable[[str], None] = lambda _: None, *, trust: bool = False
+) -> tuple[Dataset, dict[str, Adapter], dict[str, Any]]:
+    """Load data and models as configured.
+
+    Args:
+        config: What to do.
+        folder: Where relative paths start and where modules of factories are looked for first.
+        say: Called with a line on the data.
+        trust: Read weights from pickles that can run any code.
+
+    Returns:
+        The data, the adapted models, and the further arguments of `evaluate` and `plan`.
+
+    Raises:
+        ConfigError: If data or a model cannot be loaded.
+    """
+    from ..adapters import adapt
+    from ..adapters.recipe import FactoryRecipe
+
+    data = load_data(config.data, folder)
+    say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    models = {}
+    for name, model in config.models.items():
+        net = adapt(load_model(model, data, folder, name, trust=trust))
+        arguments = {**_arguments(model, data, folder), "trust": trust}
+        net.made_by = FactoryRecipe(arguments, net.identity()["sha256"])
+        models[name] = net
+    given = {f.name: getattr(config, f.name) for f in fields(Settings) if f.name in RunConfig.model_fields}
+    return (
+        data,
+        models,
+        {"samples": data.sample_ids, "deltas": config.deltas, "attacks": config.attacks, **given},
+    )
+
+
+def _analyse(
+    config: AnalysesConfig,
+    results: Results,
+    models: Mapping[str, Any],
+    data: Dataset,
+    out: Path,
+    say: Callable[[str], None],
+) -> None:
+    from ..analysis._write_analyses import DEFAULT_SWEEP, write_analyses
+
+    sweeps = config.scale_sweep
+    if isinstance(sweeps, bool):
+        sweeps = (config.trajectories or [DEFAULT_SWEEP]) if sweeps else []
+    written = write_analyses(
+        results, models, data.x[: config.n], data.y[: config.n], out / "analyses",
+        trajectories=config.trajectories, sweeps=sweeps, profile=config.radial_profile,
+        samples=data.sample_ids[: config.n], say=say,
+    )  # fmt: skip
+    say(f"analyses: {', '.join(sorted(written))} in {out / 'analyses'}")
+
+
+def load_data(config: DataConfig, folder: Path) -> Dataset:
+    """The data set of a configuration, with paths relative to `folder`.
+
+    Returns:
+        The data.
+
+    Raises:
+        ConfigError: If it cannot be loaded.
+    """
+    from ..datasets import load_dataset
+
+    options = config.model_dump(exclude_defaults=True)
+    for key in ("root", "path"):
+        if key in options:
+            options[key] = folder / Path(options[key]).expanduser()
+    try:
+        return load_dataset(options.pop("name"), **options)
+    except ArtFlatError as error:
+        raise ConfigError(f"data: {error}") from error
+
+
+def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "model", **options: Any) -> Any:
+    """The ART classifier of a configuration, with paths relative to `folder`; `options` go to `build`.
+
+    Returns:
+        The classifier.
+
+    Raises:
+        ConfigError: If it cannot be made.
+    """
+    from ..models import build
+
+    try:
+        return build(**_arguments(config, data, folder), **options)
+    except ArtFlatError as error:
+        raise ConfigError(f"models.{name}: {error}") from error
+
+
+def _arguments(config: ModelConfig, data: Dataset, folder: Path) -> dict[str, Any]:
+    """What `models.build` is called with."""
+    return {
+        "factory": config.factory,
+        "weights": folder / Path(config.weights).expanduser() if config.weights else None,
+        "input_shape": data.x.shape[1:],
+        "nb_classes": data.nb_classes,
+        "clip_values": data.clip_values,
+        "mean": config.mean,
+        "std": config.std,
+        "options": config.options,
+        "search_path": folder,
+    }
