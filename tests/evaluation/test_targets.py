@@ -264,9 +264,9 @@ def test_configuration_and_command_line_take_a_target(tmp_path, monkeypatch):
     path.write_text(CONFIG.replace('"least-likely"', "[1, 2, 3, 4]"), encoding="utf-8")
     assert read_config(path)[0].target == [1, 2, 3, 4]
     carried = []
-    monkeypatch.setattr(cli, "_carry_out", lambda config, *_, **__: carried.append(config.target))
+    monkeypatch.setattr("art_flat.cli.app._carry_out", lambda config, *_, **__: carried.append(config.target))
     for arguments in ([], ["--target", "next"]):
-        answer = CliRunner().invoke(cli.app, ["run", str(path), "--out", str(tmp_path / "out"), *arguments])
+        answer = CliRunner().invoke(cli, ["run", str(path), "--out", str(tmp_path / "out"), *arguments])
         assert answer.exit_code == 0, answer.output
     assert carried == [[1, 2, 3, 4], "next"]
     with pytest.raises(ConfigError, match="target"):
