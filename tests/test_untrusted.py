@@ -18,7 +18,8 @@ from art_flat.attacks.registry import parse_spec
 from art_flat.cli.config import RunConfig, parse_config, read_config
 from art_flat.errors import ArtFlatError, ConfigError, InputError
 from art_flat.models import load_weights, save_weights
-from art_flat.records.manifest import manifest_text, read_manifest
+from art_flat.records.manifest import manifest_text, parse_manifest
+from art_flat.records.schema import SCHEMA_VERSION
 
 TOML = """
 seed = 3
@@ -105,6 +106,10 @@ def mutated(text, chance):
         )
         text = text[:at] + piece + text[end:]
     return text
+
+
+def read_manifest(path):
+    return parse_manifest(path.read_bytes(), path)
 
 
 def read_all(paths, n, seed):
@@ -308,4 +313,4 @@ def test_weights_of_tensors_need_no_trust(tmp_path):
 def test_a_manifest_is_as_strict_as_it_is_written():
     with pytest.raises(ValueError, match="not JSON compliant"):
         manifest_text({**MANIFEST, "epsilons": [float("nan")]})
-    assert json.loads(manifest_text(MANIFEST))["schema"] == 2
+    assert json.loads(manifest_text(MANIFEST))["schema"] == SCHEMA_VERSION

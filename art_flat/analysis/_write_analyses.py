@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._utils.replace import replace_file
+from .._utils.files import write_atomically
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
 from ..diagnostics import diagnose
@@ -86,7 +85,7 @@ def write_analyses(
         for file, frame in tables.items():
             _write(folder / file, frame)
         done[name] = {"key": key, "tables": list(tables)}
-        _write_text(folder / "analyses.json", json.dumps(done, indent=2))
+        write_atomically(folder / "analyses.json", json.dumps(done, indent=2))
     found = pd.read_csv(folder / "scale_sweep.csv") if swept else None
     _write(folder / "findings.csv", work.findings(found))
     names = [t for job in jobs for t in done[job[0]]["tables"]] + ["findings.csv"]
@@ -218,15 +217,5 @@ def _read_keys(folder: Path) -> dict[str, Any]:
 
 
 def _write(path: Path, frame: pd.DataFrame) -> None:
-    if path.suffix == ".csv":
-        _write_text(path, frame.to_csv(index=False))
-    else:
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        frame.to_parquet(part, index=False)
-        replace_file(part, path)
-
-
-def _write_text(path: Path, text: str) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    replace_file(part, path)
+    is_text = path.suffix == ".csv"
+    write_atomically(path, frame.to_csv(index=False) if is_text else frame.to_parquet(index=False))

@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..errors import InputError, StoreError
+from ..records.differences import differences
 from ..records.fingerprint import different_functions
-from ..records.store import FREE_OPTIONS, IN_UNITS, Store, differences
+from ..records.run_folder import FREE_OPTIONS, IN_UNITS
+from ..records.store import Store
 from ._evaluate import EnvironmentWarning
 from .results import Results
 from .worker import has_failed

@@ -67,15 +67,12 @@ def model_rows(name: str, net: Adapter, lipschitz: F.LipschitzBound | None = Non
         One row.
     """
     low, high = net.clip_values if net.clip_values is not None else (np.nan, np.nan)
-    identity = net.identity()
     row = {
         "model": name,
-        "factory": identity["model"],
-        "weights_hash": identity["sha256"],
+        "weights_hash": net.identity()["sha256"],
         "nb_classes": net.nb_classes,
         "nb_features": net.head.weight.shape[1],
         "weight_norm": float(torch.linalg.vector_norm(net.head.weight.double())),
-        "head_scale": net.head.scale,
         "clip_low": float(np.min(low)),
         "clip_high": float(np.max(high)),
     }
@@ -90,14 +87,12 @@ def clean_rows(
     outputs: Outputs,
     labels: torch.Tensor,
     samples: np.ndarray,
-    hashes: np.ndarray,
     weight: np.ndarray,
 ) -> pd.DataFrame:
     """The rows of one model in the `clean` table, one per sample."""
     columns = {
         "model": name,
         "sample": samples,
-        "sample_hash": hashes,
         "label": to_numpy(labels),
         "weight": weight,
         **quantities(outputs, net.head, labels),

@@ -10,7 +10,7 @@ from typing import Any
 
 from .._utils.validation import check_count, check_epsilon, check_number
 from ..errors import InputError, UnknownNameError
-from ..records.store import FREE_OPTIONS
+from ..records.run_folder import FREE_OPTIONS
 from .targets import TARGET_RULES
 
 DEFAULT_EPSILONS = (0.01, 0.1, 1.0)

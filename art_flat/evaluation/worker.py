@@ -15,7 +15,6 @@ import threadpoolctl
 import torch
 
 from .._utils.arrays import to_numpy
-from .._utils.hashing import content_hash
 from .._utils.random import seeded_rng
 from .._utils.streaming import InputRows
 from .._utils.timeouts import TimeUpError, time_limit
@@ -160,15 +159,12 @@ class Worker:
 
     def _clean_unit(self, unit: CleanUnit) -> Computed:
         net, rows = self.nets[unit.model], unit.rows
-        x, labels = self._inputs(rows), self._labels(rows)
+        labels = self._labels(rows)
         outputs, samples = self._outputs(unit.model, rows), self.data.samples[rows]
-        hashes = np.array([content_hash(xi) for xi in x], dtype=object)
         constants = self.context.constants.get(unit.model, {})
         return Computed(
             {
-                "clean": clean_rows(
-                    unit.model, net, outputs, labels, samples, hashes, self.data.weight[rows]
-                ),
+                "clean": clean_rows(unit.model, net, outputs, labels, samples, self.data.weight[rows]),
                 "certified": certified_rows(
                     unit.model, net, outputs, labels, samples, self.context.deltas, constants
                 ),

@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
+from .._utils.files import write_atomically
 from ..errors import InputError
 from ._state_dicts import StateDict, read_state_dicts, without_prefixes
 
@@ -26,6 +27,7 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
 
     Raises:
         InputError: If the path does not end in .safetensors.
+        StoreError: If the file cannot be written.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -37,12 +39,11 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
         raise InputError(
             f"weights are written as safetensors, got {path.name!r}; end the name in .safetensors"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
     # a copy of each: safetensors refuses tensors that share memory
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     if dtype is not None:
         state = {name: v.to(dtype) if v.is_floating_point() else v for name, v in state.items()}
-    safetensors.torch.save_file(state, path)
+    write_atomically(path, safetensors.torch.save(state))
     return path
 
 

@@ -86,23 +86,22 @@ def manifest_text(facts: Mapping[str, Any]) -> str:
     return json.dumps({"schema": SCHEMA_VERSION, **facts}, indent=2, allow_nan=False, ensure_ascii=False)
 
 
-def read_manifest(path: Path) -> dict[str, Any]:
+def parse_manifest(content: bytes, path: Path) -> dict[str, Any]:
     """The facts in a manifest.
 
     Args:
-        path: The file.
+        content: The file's bytes.
+        path: Its path, for messages.
 
     Returns:
         The facts, without the schema version.
 
     Raises:
-        StoreError: If there is no manifest, or it is damaged or of another version.
+        StoreError: If it is damaged, or of another version.
     """
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_number)
+        raw = json.loads(content.decode(), parse_constant=_no_number)
         schema = raw.pop("schema")
-    except OSError as error:
-        raise StoreError(f"{path.parent} holds no art_flat results: {path.name}: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         reason = "no schema" if isinstance(error, KeyError) else str(error)
         raise StoreError(f"{path.parent} holds no art_flat results: {path.name}: {reason}") from None

@@ -16,8 +16,9 @@ from ..errors import InputError, StoreError, UnknownNameError
 from ..typing import Definition
 from .model_records import ModelRecords, log_kappa
 from .points import RERUN_HINT, Points, Saved
+from .run_folder import IN_UNITS
 from .schema import ADVERSARIAL, CLEAN, TABLES
-from .store import IN_UNITS, Store
+from .store import Store
 
 _SAVED = "records"
 """Key of the one unit that `save` writes."""

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from ..typing import NORMS
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever a column changes its name, unit or meaning; part of every unit's key."""
 
 FLAT_EPSILON = 0.1
@@ -42,22 +42,18 @@ _QUANTITIES: dict[str, pa.DataType] = {
 
 MODELS: dict[str, pa.DataType] = {
     "model": _TEXT,
-    "factory": _TEXT,
     "weights_hash": _TEXT,
     "nb_classes": _INT,
     "nb_features": _INT,
     "weight_norm": _FLOAT,  # ‖W‖_F, bias not included
-    "head_scale": _FLOAT,
     "clip_low": _FLOAT,
     "clip_high": _FLOAT,
     "lipschitz_spectral": _FLOAT,  # features per clip unit, L2 to L2
     "lipschitz_given": _FLOAT,
-    "lipschitz_empirical": _FLOAT,
 }
 CLEAN: dict[str, pa.DataType] = {
     "model": _TEXT,
     "sample": _INT,
-    "sample_hash": _TEXT,
     "label": _INT,
     "weight": _FLOAT,
     **_QUANTITIES,

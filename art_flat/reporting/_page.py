@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from .._utils.replace import replace_file
+from .._utils.files import write_atomically
 from .._utils.validation import check_definition
 from ..diagnostics import diagnose
 from ..diagnostics.finding import SEVERITIES
@@ -49,13 +49,7 @@ def write_report(results: Records, path: str | os.PathLike[str], definition: Def
     text = render(results, check_definition(definition))
     path = Path(path)
     path = path / "report.html" if path.is_dir() else path
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_text(text, encoding="utf-8", newline="\n")
-        replace_file(part, path)
-    finally:
-        part.unlink(missing_ok=True)
+    write_atomically(path, text)
     return path
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.replace import replace_file
+from .._utils.files import write_atomically
 from ..errors import InputError, StoreError
 from ..records import ALL_ATTACKS, Records
 from ..summaries import summarise
@@ -88,10 +88,7 @@ def to_robustbench(
         if path.exists() and not _is_ours(path):
             raise StoreError(f"{path} exists and was not written by art_flat; use another folder")
     for path, content in files.items():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(content, indent=2, allow_nan=False) + "\n", encoding="utf-8")
-        replace_file(part, path)
+        write_atomically(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
     return list(files)
 
 

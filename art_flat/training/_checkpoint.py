@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from .._utils.replace import replace_file
+from .._utils.files import write_atomically
 from ..errors import InputError
 
 
@@ -40,10 +39,8 @@ class Checkpoint:
         # a copy of each: safetensors refuses tensors that share memory
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
         said = {"done": done, "settings": self.settings}
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        part = self.path.with_name(f".{self.path.name}.{os.getpid()}.part")
-        safetensors.torch.save_file(tensors, part, metadata={k: json.dumps(v) for k, v in said.items()})
-        replace_file(part, self.path)
+        metadata = {k: json.dumps(v) for k, v in said.items()}
+        write_atomically(self.path, safetensors.torch.save(tensors, metadata))
 
     def load(self, model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Any]:
         """Put model and optimiser into the stored state, if there is one.
