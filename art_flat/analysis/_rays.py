@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..adapters.base import Adapter
 from ..errors import InputError
+from ..functional.ascent import log_odds_against
 
 
 class Origins(NamedTuple):
@@ -62,14 +63,12 @@ def unit(rows: Tensor) -> Tensor:
 
 
 def _adversarial(origins: Origins) -> Tensor:
-    # Towards given points, or along the gradient of log Σ_{j≠y} exp z_j − z_y, that of the loss without underflow
+    # Towards given points, or along the gradient of the log-odds, that of the loss without underflow
     if origins.towards is not None:
         return origins.towards - origins.rows
-    label = origins.y[:, None]
     with origins.net.guard(), torch.enable_grad():
         inputs = origins.x.detach().clone().requires_grad_(True)
-        logits = origins.net.as_module()(inputs).double()
-        odds = logits.scatter(1, label, -torch.inf).logsumexp(dim=1) - logits.gather(1, label)[:, 0]
+        odds = log_odds_against(origins.net.as_module()(inputs), origins.y)
         (gradient,) = torch.autograd.grad(odds.sum(), inputs)
     return gradient.flatten(1).double()
 

@@ -21,6 +21,7 @@ from typing import Any
 import torch
 
 from ..adapters.base import Adapter
+from ..functional.ascent import expand, log_odds_against, shrink_to_ball, unit_step
 from ..typing import Norm
 from .base import Attack, Problem, Steps
 
@@ -145,21 +146,6 @@ class _Best:
             self.grad = _pick(better, grad, self.grad)
 
 
-def log_odds_against(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """u = log Σ_{j≠y} exp(z_j) − z_y, of which the cross-entropy log(1 + eᵘ) is an increasing function.
-
-    Args:
-        logits: Shape (n, k), k ≥ 2.
-        labels: Indices, shape (n,).
-
-    Returns:
-        Float64 (n,), in nats.
-    """
-    wide = logits.double()
-    others = wide.scatter(1, labels[:, None], -math.inf)
-    return others.logsumexp(dim=1) - wide.gather(1, labels[:, None])[:, 0]
-
-
 def ascent_direction(problem: Problem, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """The value to be raised at `x`, float64 (n,), and its gradient there, shape of `x`."""
     x = x.detach().requires_grad_(True)
@@ -181,23 +167,9 @@ def _objective(problem: Problem, logits: torch.Tensor) -> torch.Tensor:
     return log_odds_against(logits, problem.y)
 
 
-def unit_step(grad: torch.Tensor, norm: Norm) -> torch.Tensor:
-    """The steepest ascent step of length one in `norm`; zero where the gradient is zero."""
-    if norm == "Linf":
-        return grad.sign()
-    scaled = grad / expand(grad.flatten(1).abs().amax(dim=1).clamp_min(torch.finfo(grad.dtype).tiny), grad)
-    length = torch.linalg.vector_norm(scaled.flatten(1), dim=1).clamp_min(torch.finfo(grad.dtype).tiny)
-    return scaled / expand(length, grad)
-
-
 def to_ball(problem: Problem, points: torch.Tensor) -> torch.Tensor:
     """`points` projected into the ball of radius δ around the clean inputs, and clipped to the range."""
-    shift, delta = points - problem.x, float(problem.delta or 0)
-    if problem.norm == "Linf":
-        shift = shift.clamp(-delta, delta)
-    else:
-        length = torch.linalg.vector_norm(shift.flatten(1), dim=1)
-        shift = shift * expand((delta / length.clamp_min(1e-30)).clamp_max(1), shift)
+    shift = shrink_to_ball(points - problem.x, float(problem.delta or 0), problem.norm)
     return torch.minimum(torch.maximum(problem.x + shift, problem.low), problem.high)
 
 
@@ -225,8 +197,3 @@ def _checkpoints(steps: int) -> set[int]:
 
 def _pick(mask: torch.Tensor, yes: torch.Tensor, no: torch.Tensor) -> torch.Tensor:
     return torch.where(expand(mask, no), yes, no)
-
-
-def expand(values: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
-    """`values` (n,) with as many dimensions as `x` (n, ...), so that the two can be multiplied."""
-    return values.view(-1, *[1] * (x.ndim - 1))

@@ -11,9 +11,10 @@ from abc import abstractmethod
 import torch
 
 from ..adapters.base import Adapter
+from ..functional.ascent import expand, unit_step
 from ..typing import Norm
 from .base import Attack, Problem
-from .lossmax import ascent_value, expand, to_ball, unit_step
+from .lossmax import ascent_value, to_ball
 
 
 class _Noise(Attack):

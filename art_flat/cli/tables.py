@@ -9,6 +9,7 @@ import pandas as pd
 from rich.markup import escape
 from rich.table import Table
 
+from .._utils.formatting import count, duration, size
 from ..attacks import AttackInfo
 from ..attacks.registry import OPTIONAL, absent_libraries
 from ..evaluation import ALL_ATTACKS, Plan
@@ -56,8 +57,8 @@ def plan_table(plan: Plan) -> Table:
         table.add_section()
         table.add_row(f"[bold]{escape(str(model))}[/bold]")
         for row in part.to_dict("records"):
-            passes = (_count(row["forwards"]), _count(row["backwards"]))
-            cost = (_duration(row["seconds"]), _size(row["bytes"]))
+            passes = (count(row["forwards"]), count(row["backwards"]))
+            cost = (duration(row["seconds"]), size(row["bytes"]))
             table.add_row(escape(row["attack"]), str(row["units"]), *passes, *cost)
     return table
 
@@ -65,13 +66,13 @@ def plan_table(plan: Plan) -> Table:
 def plan_lines(plan: Plan, workers: Iterable[int]) -> list[str]:
     """The totals of a plan, on one worker and on several."""
     units = plan.units
-    forwards, backwards = _count(units["forwards"].sum()), _count(units["backwards"].sum())
-    total = f"{len(units)} units, {forwards} forward and {backwards} backward passes, {_size(units['bytes'].sum())}"
-    times = ", ".join(f"{_duration(plan.seconds(n))} on {n}" for n in dict.fromkeys(workers))
+    forwards, backwards = count(units["forwards"].sum()), count(units["backwards"].sum())
+    total = f"{len(units)} units, {forwards} forward and {backwards} backward passes, {size(units['bytes'].sum())}"
+    times = ", ".join(f"{duration(plan.seconds(n))} on {n}" for n in dict.fromkeys(workers))
     return [
         f"in all: {total} on the disk",
         f"time, with workers as fast as this one: {times}",
-        f"memory of a worker: {_size(plan.peak_bytes)} while probing; probed for {_duration(plan.probe_seconds)}",
+        f"memory of a worker: {size(plan.peak_bytes)} while probing; probed for {duration(plan.probe_seconds)}",
     ]
 
 
@@ -107,23 +108,3 @@ def attack_details(info: AttackInfo) -> str:
     ]
     text = [f"[bold]{escape(info.name)}[/bold]", *(f"  {k}: {escape(str(v))}" for k, v in lines)]
     return "\n".join(text + [f"  note: {escape(n)}" for n in info.notes])
-
-
-def _count(value: float) -> str:
-    for size, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if value >= size:
-            return f"{value / size:.3g} {name}"
-    return f"{value:.0f}"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.3g} s"
-    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
-
-
-def _size(bytes_: float) -> str:
-    for size, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB")):
-        if bytes_ >= size:
-            return f"{bytes_ / size:.3g} {name}"
-    return f"{bytes_ / 1024:.3g} KiB"

@@ -104,8 +104,3 @@ def softmaxed(model: str, severity: Severity, what: str) -> Finding:
 def ids(samples: Iterable[Any]) -> tuple[int, ...]:
     """Sample ids, sorted, each once."""
     return tuple(sorted({int(s) for s in samples}))
-
-
-def percent(share: float) -> str:
-    """A share as text."""
-    return f"{100 * share:.1f} %"

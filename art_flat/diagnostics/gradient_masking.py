@@ -8,7 +8,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from .finding import MANY, SHARE, Finding, Run, ids, percent
+from .._utils.formatting import percent
+from .finding import MANY, SHARE, Finding, Run, ids
 
 _LOG_TINY = math.log(float(np.finfo(np.float32).tiny))
 

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
+from .._utils.formatting import percent
 from ..records.schema import UNDEFINED_OUTPUTS
-from .finding import SHARE, Finding, Run, ids, percent
+from .finding import SHARE, Finding, Run, ids
 
 _LITTLE = 0.02
 """Share of the clip range from which on inputs are taken to fill it."""

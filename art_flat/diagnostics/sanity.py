@@ -5,10 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from .._utils.formatting import percent
+from ..functional.loss_change import flip_cost
 from ..records import CONFIDENT
 from ..records.model_records import loss_rounding
 from ..records.schema import UNDEFINED_OUTPUTS
-from .finding import MANY, Finding, Run, ids, percent, softmaxed, unstable
+from ..scores.reduce import is_flatter
+from .finding import MANY, Finding, Run, ids, softmaxed, unstable
 
 _NEARLY_ALL = 0.9
 """Share of an attack's points outside the ball from which on it found nothing that counts."""
@@ -159,7 +162,7 @@ def bounds(run: Run) -> Iterator[Finding]:
     weight_norm = rows["model"].map(run.models["weight_norm"]).to_numpy(float)
     rounding = loss_rounding(weight_norm, rows["feature_norm_clean"])
     over = rows["loss_change"] > rows["bound_at_shift"] + rounding
-    cheap = rows["fooled"] & (rows["loss_change"] < math.log(2) - rows["loss_clean"] - rounding)
+    cheap = rows["fooled"] & (rows["loss_change"] < flip_cost(rows["loss_clean"]) - rounding)
     for model, part in rows[over | cheap].groupby("model", sort=False):
         yield Finding(
             "bound-exceeded", "error",
@@ -211,7 +214,7 @@ def flat_but_wrong(run: Run) -> Iterator[Finding]:
     for model, norm, delta, rows in run.radii():
         right = set(rows["sample"][rows["right"] & rows["measured"]])
         valley = rows["hit"] & (rows["confidence_adv"] >= CONFIDENT)
-        valley &= rows["log_kappa_adv"] < rows["log_kappa_clean"]
+        valley &= is_flatter(rows["log_kappa_adv"], rows["log_kappa_clean"])
         found = set(rows["sample"][valley])
         share = len(found) / max(1, len(right))
         if share >= MANY and share > worst.get(model, (0.0,))[0]:

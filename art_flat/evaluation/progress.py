@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
+from .._utils.formatting import clock_time
 from ..errors import InputError
 from .grid import Unit
 
@@ -26,13 +27,6 @@ class Update(Protocol):
 
     def __call__(self, done: int, total: int, remark: str, *, restart: bool = False) -> None:
         """Report how many of `total` are done; `restart` if nothing was computed for it, so that it sets no pace."""
-
-
-def duration(seconds: float) -> str:
-    """Hours, minutes and seconds, as in `'1:02:05'` and `'1:00'`."""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
 
 
 @contextlib.contextmanager
@@ -166,8 +160,8 @@ def _log_lines(bar: RichProgress, task: TaskID, unit: str) -> Callable[[], None]
         logged, has_remark = now, has_remark or bool(remark)
         left = None if state.finished else state.time_remaining
         parts = [f"{state.description}: {state.completed:.0f}/{state.total:.0f} {unit}", remark]
-        parts += [f"{duration(now - began)} gone"] + (
-            [] if left is None else [f"about {duration(left)} left"]
+        parts += [f"{clock_time(now - began)} gone"] + (
+            [] if left is None else [f"about {clock_time(left)} left"]
         )
         bar.console.print(", ".join(filter(None, parts)), highlight=False, markup=False, soft_wrap=True)
 

@@ -25,6 +25,7 @@ from itertools import pairwise
 import torch
 
 from ._increase import EPS, TINY, Samples, chord, finite_max, flatness_neuronwise, log1p_exp, quadratic
+from ._psi import psi
 
 _LARGEST = 16
 """Classes whose directions are looked at; more would cost the cube of it."""
@@ -176,7 +177,7 @@ def _at_corner(p: _Parts, along: torch.Tensor, across: torch.Tensor) -> torch.Te
     chord = (p.mass * ((high + low) / 2 + doubt)).sum(dim=1, keepdim=True)
     chord = chord + across * _resultant(p, strength * _sinhc(b))
     curved = (p.mass * (level + doubt)).sum(dim=1, keepdim=True) + across * _resultant(p, strength)
-    curved = curved + across.square() / 2 * _largest_eigenvalue(p, strength * _psi(b))
+    curved = curved + across.square() / 2 * _largest_eigenvalue(p, strength * psi(b))
     return torch.minimum(chord, curved)
 
 
@@ -203,13 +204,3 @@ def _sinhc(x: torch.Tensor) -> torch.Tensor:
     large = x.clamp(min=0.1)
     series = 1 + small / 6 * (1 + small / 20 * (1 + small / 42 * (1 + small / 72)))
     return torch.where(x < 0.1, series, large.sinh() / large) * (1 + 1e-12)
-
-
-def _psi(x: torch.Tensor) -> torch.Tensor:
-    # 2 (exp x − 1 − x) / x²
-    small = x.clamp(max=0.5)
-    series = torch.zeros_like(x)
-    for n in range(14, 2, -1):
-        series = (1 + series) * small / n
-    large = x.clamp(min=0.5)
-    return torch.where(x < 0.5, 1 + series, 2 * (large.expm1() - large) / large.square()) * (1 + 1e-12)

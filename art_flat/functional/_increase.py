@@ -24,6 +24,8 @@ from typing import NamedTuple
 import torch
 
 from ._logits import squared_row_distances, two_classes, two_rows
+from ._psi import log_psi
+from .paper_bound import paper_factors
 from .sharpness import log_gini_impurity, log_relative_sharpness
 
 EPS = torch.finfo(torch.float64).eps
@@ -225,8 +227,7 @@ def log_paper_factors(s: Samples) -> tuple[torch.Tensor, torch.Tensor]:
         The logarithms of its factors of t² and t³, each of shape (m,).
     """
     log_length = torch.linalg.vector_norm(s.features, dim=1, dtype=torch.float64).log()
-    cube = math.log(s.z.shape[1] * s.features.shape[1] / 24) - 3 * log_length
-    return s.log_curvature_paper - _LOG_2, cube
+    return paper_factors(s.log_curvature_paper, log_length, s.z.shape[1] * s.features.shape[1])
 
 
 def _terms(s: Samples, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -240,19 +241,8 @@ def _terms(s: Samples, t: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, tor
 
 def _flat(s: Samples, t: torch.Tensor, log_curvature: torch.Tensor) -> torch.Tensor:
     log_t = t.log()
-    curved = 2 * log_t - _LOG_2 + log_curvature + _log_psi((t * s.head.diameter).clamp(max=LARGE))
+    curved = 2 * log_t - _LOG_2 + log_curvature + log_psi((t * s.head.diameter).clamp(max=LARGE))
     return _exp_sum(log_t + s.log_gradient, curved)
-
-
-def _log_psi(reach: torch.Tensor) -> torch.Tensor:
-    # log ψ(R), ψ(R) = 2 (exp R − 1 − R) / R² = 1 + R/3 + R²/12 + …
-    small = reach.clamp(max=0.5)
-    series = torch.zeros_like(reach)
-    for n in range(14, 2, -1):
-        series = (1 + series) * small / n
-    large = reach.clamp(min=0.5)
-    closed = _LOG_2 + large + torch.log1p(-(1 + large) * (-large).exp()) - 2 * large.log()
-    return torch.where(reach < 0.5, series.log1p(), closed)
 
 
 def finite_max(logarithms: torch.Tensor) -> torch.Tensor:

@@ -7,6 +7,7 @@ classes that cannot occur. A NaN, a logit of +inf, or a sample with no finite lo
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
@@ -99,7 +100,13 @@ def minimum_loss_increase_lower_bound(logits: torch.Tensor, labels: torch.Tensor
     >>> minimum_loss_increase_lower_bound(torch.tensor([[9.0, 0.0]]), torch.tensor([0]))
     tensor([0.6930], dtype=torch.float64)
     """
-    return math.log(2) - cross_entropy(logits, labels)
+    cost: torch.Tensor = flip_cost(cross_entropy(logits, labels))
+    return cost
+
+
+def flip_cost(loss: Any) -> Any:
+    """log 2 − ℓ, by which a loss must rise before the prediction can be wrong; a tensor, an array or a number."""
+    return math.log(2) - loss
 
 
 def feature_gradient_norm(logits: torch.Tensor, weight: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

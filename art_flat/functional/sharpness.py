@@ -12,6 +12,8 @@ A logistic head (k = 1) is the two-class softmax with logits [−z/2, z/2] and w
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from .._utils.validation import check_definition
@@ -28,6 +30,9 @@ from ._logits import (
     two_classes,
 )
 from ._secular import largest_eigenvalue
+
+HEAD_POWER: Mapping[Definition, int] = {"paper": 2, "unsquared": 1}
+"""By definition, the power p in κ = ‖W‖_F^p · Tr H; "neuronwise" is no such product."""
 
 
 def gini_impurity(logits: torch.Tensor) -> torch.Tensor:
@@ -187,7 +192,7 @@ def relative_sharpness(
         kappa = _norm(features).square() * _pairs(logits, weight, row_distances)
     else:
         norm = frobenius_norm(weight) if weight_norm is None else weight_norm
-        kappa = _trace(logits, features) * (norm.square() if definition == "paper" else norm)
+        kappa = _trace(logits, features) * norm ** HEAD_POWER[definition]
     return kappa.to(at_least_float32(logits, features, weight))
 
 
@@ -224,7 +229,7 @@ def log_relative_sharpness(
         log_factor = _log_pairs(logits, weight, row_distances)
     else:
         log_norm = (frobenius_norm(weight) if weight_norm is None else weight_norm).log()
-        log_factor = _log_gini(logits) + (2 * log_norm if definition == "paper" else log_norm)
+        log_factor = _log_gini(logits) + HEAD_POWER[definition] * log_norm
     return (2 * _norm(features).log() + log_factor).to(at_least_float32(logits, features, weight))
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.validation import check_epsilon, reject_eps_argument
-from ..scores._reduce import any_adversarial, worst_case_loss_change
+from ..scores.reduce import any_adversarial, worst_case_loss_change
 from ._case import Case, make_case
 from ._reduction import Reduction, check_reduction, reduced
 

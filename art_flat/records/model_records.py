@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..scores import _reduce
+from ..functional.paper_bound import paper_factors
+from ..functional.sharpness import HEAD_POWER
+from ..scores import reduce
 from ..typing import NORMS, Definition, Norm
 
 ALL_ATTACKS = "(worst of all)"
@@ -24,7 +26,7 @@ def log_kappa(log_trace: Any, log_kappa_neuronwise: Any, weight_norm: Any, defin
     if definition == "neuronwise":
         return log_kappa_neuronwise
     with np.errstate(divide="ignore"):
-        return log_trace + (2 if definition == "paper" else 1) * np.log(weight_norm)
+        return log_trace + HEAD_POWER[definition] * np.log(weight_norm)
 
 
 def gini_impurity(table: pd.DataFrame) -> np.ndarray:
@@ -50,7 +52,8 @@ class ModelRecords:
     """Clean and adversarial rows of one model as arrays; adversarial rows know the position of their sample.
 
     Text columns are held as codes: `attack` are places in `attack_names`, and so on. `change` is the loss change in
-    nats: +inf where an attack finished and an output is `undefined`, NaN where there is no point.
+    nats: +inf where an attack finished and an output is `undefined`, NaN where there is no point. A point is
+    `adversarial` if it is misclassified and its clean point is not.
 
     Args:
         tables: The four tables.
@@ -81,7 +84,7 @@ class ModelRecords:
         self.feature_norm = clean["feature_norm"].to_numpy(float)
         self.clean_impurity = gini_impurity(clean)
         self.feature_grad_norm = clean["feature_grad_norm"].to_numpy(float)
-        self.clean_kappa = np.exp(clean["log_trace"].to_numpy(float)) * self.weight_norm**2
+        self.clean_log_trace = clean["log_trace"].to_numpy(float)
 
         self.position = np.searchsorted(self.sample, adv["sample"].to_numpy(np.int64))
         self.attack, self.attack_names = pd.factorize(adv["attack"])
@@ -99,11 +102,12 @@ class ModelRecords:
         self.length = {n: adv[n.lower()].to_numpy(float) for n in NORMS}
         self.cost = {c: adv[c].to_numpy(float) for c in ("forwards", "backwards", "seconds")}
         self.log_kappa = self._log_kappa(adv, definition)
-        change = _reduce.difference(self.loss, self.clean_loss[self.position])
+        change = reduce.difference(self.loss, self.clean_loss[self.position])
         self.undefined = np.isnan(change) & ~np.isnan(self.length["Linf"])
         self.change = np.where(self.undefined, np.inf, change)
         self.measured = ~np.isnan(self.change) & ~self.undefined
         self.wrong = (self.pred != self.label[self.position]) | np.isnan(self.loss)
+        self.adversarial = self.wrong & self.right[self.position]
         with np.errstate(invalid="ignore"):
             self.on_target = (self.pred == self.target) & ~np.isnan(self.loss)
 
@@ -141,6 +145,11 @@ class ModelRecords:
         """Of every row, what the bound is forgiven, whether the paper's bound says something, and that bound."""
         feature_norm = self.feature_norm[self.position]
         moved = (self.shift > 0) & (feature_norm > 0)
-        relative = np.divide(self.shift, feature_norm, out=np.zeros_like(self.shift), where=moved)
-        paper = relative**2 / 2 * self.clean_kappa[self.position] + relative**3 * self.head_size / 24
+        with np.errstate(divide="ignore", invalid="ignore"):
+            log_shift, log_norm = np.log(self.shift), np.log(self.feature_norm)
+            paper_kappa = log_kappa(self.clean_log_trace, None, self.weight_norm, "paper")
+            square, cube = paper_factors(paper_kappa - 2 * log_norm, log_norm, self.head_size)
+            paper = np.exp(2 * log_shift + square[self.position]) + np.exp(
+                3 * log_shift + cube[self.position]
+            )
         return loss_rounding(self.weight_norm, feature_norm), moved, paper

@@ -92,7 +92,7 @@ class RunFolder:
         return facts
 
     def manifest_if_any(self) -> dict[str, Any]:
-        """What the manifest says, if there is one that can be read; nothing else."""
+        """Contents of the manifest, if there is a readable one."""
         try:
             return self._manifest()
         except StoreError:

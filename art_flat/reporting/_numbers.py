@@ -52,15 +52,3 @@ def evenly_spaced_indices(n: int, most: int) -> np.ndarray:
     return (
         np.unique(np.linspace(0, max(n - 1, 0), min(n, most)).round().astype(np.int64)) if n else np.arange(0)
     )
-
-
-def percent(value: Any) -> str:
-    """A share in words.
-
-    Returns:
-        The text.
-
-    >>> percent(0.125), percent(float("nan"))
-    ('12.5 %', '–')
-    """
-    return "–" if value is None or value != value else f"{100 * float(value):.1f} %"

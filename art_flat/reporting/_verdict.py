@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
+from .._utils.formatting import percent
 from ..records import ALL_ATTACKS
 from ._look import NORM_SIGNS, radius_text
-from ._numbers import percent
 from .text import marked_share, origin, unfinished_notes
 
 

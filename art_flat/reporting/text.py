@@ -8,6 +8,7 @@ from typing import Any
 
 import pandas as pd
 
+from .._utils.formatting import number, percent
 from ..diagnostics import diagnose
 from ..records import ALL_ATTACKS, Records
 from ..records.schema import UNDEFINED_OUTPUTS
@@ -47,14 +48,14 @@ def row_cells(row: Mapping[Any, Any], levels: Sequence[str], targeted: bool = Fa
     return [
         f"{row['delta']:.4g}",
         str(row["n_evaluated"]),
-        _percent(row["accuracy"]),
-        marked_share(row, _percent(row["robust_accuracy"])),
-        *([_percent(row["target_success"])] if targeted else []),
+        percent(row["accuracy"]),
+        marked_share(row, percent(row["robust_accuracy"])),
+        *([percent(row["target_success"])] if targeted else []),
         *(marked_share(row, _bracket(row, c)) for c in levels),
-        _number(row["kappa_clean"]),
-        _number(row["kappa_adv"]),
-        _percent(row["flat_fraction"]),
-        _percent(row["confidently_wrong_fraction"]),
+        number(row["kappa_clean"]),
+        number(row["kappa_adv"]),
+        percent(row["flat_fraction"]),
+        percent(row["confidently_wrong_fraction"]),
         f"{row['seconds']:.1f}",
     ]
 
@@ -180,20 +181,12 @@ def _finding_lines(results: Records, *, errors: bool) -> list[str]:
     return ["  " + " ".join(str(finding).split()) for finding in found]
 
 
-def _percent(value: float) -> str:
-    return "–" if math.isnan(value) else f"{100 * value:.1f} %"
-
-
 def _bracket(row: Mapping[Any, Any], column: str) -> str:
     """The share that no attack broke; for all attacks together with the certified share before it."""
     certified = row[column.replace("loss_change_robustness", "certified")]
     if row["attack"] != ALL_ATTACKS or math.isnan(certified):
-        return _percent(row[column])
-    return f"{100 * certified:.1f}…{_percent(row[column])}"
-
-
-def _number(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:.3g}"
+        return percent(row[column])
+    return f"{100 * certified:.1f}…{percent(row[column])}"
 
 
 TARGET_TEXTS = {

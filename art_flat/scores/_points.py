@@ -14,7 +14,7 @@ from .._utils.arrays import to_numpy, to_tensor
 from .._utils.validation import check_labels, check_number
 from ..errors import InputError
 from ..functional import cross_entropy
-from ._reduce import (
+from .reduce import (
     Bools,
     Floats,
     any_adversarial,

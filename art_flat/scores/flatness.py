@@ -23,9 +23,11 @@ from ._points import (
     check_weight,
     require_not_nan,
 )
-from ._reduce import (
-    Floats,
+from .reduce import (
     any_adversarial,
+    difference,
+    exp_quantile,
+    flatter_share,
     median_by_key,
     weighted_quantile,
     weighted_share,
@@ -87,7 +89,7 @@ def flatness_ratio(
     """
     quantile = check_share(quantile, "quantile")
     [(clean, adv)], weight = check_pairs({"log_kappa": (log_kappa, log_kappa_adv)}, admissible, sample_weight)
-    return _ratio(require_not_nan(weighted_quantile(_minus(adv, clean), quantile, weight), _NO_PAIR))
+    return require_not_nan(exp_quantile(difference(adv, clean), quantile, weight), _NO_PAIR)
 
 
 def flat_adversarial_fraction(
@@ -113,8 +115,7 @@ def flat_adversarial_fraction(
     0.5
     """
     [(clean, adv)], weight = check_pairs({"log_kappa": (log_kappa, log_kappa_adv)}, admissible, sample_weight)
-    change = _minus(adv, clean)
-    return require_not_nan(weighted_share(change < 0, ~np.isnan(change), weight), _NO_PAIR)
+    return require_not_nan(flatter_share(adv, clean, weight), _NO_PAIR)
 
 
 def confidently_wrong_fraction(
@@ -196,8 +197,8 @@ def flatness_decomposition(
     if (norm < 0).any() or (norm_adv < 0).any():
         raise InputError("feature norms must be at least 0; pass ‖φ‖, not its logarithm")
     with np.errstate(divide="ignore"):
-        from_norm = _minus(2 * np.log(norm_adv), 2 * np.log(norm))
-    parts = np.stack([from_norm, _minus(gini_adv, gini)])
+        from_norm = difference(2 * np.log(norm_adv), 2 * np.log(norm))
+    parts = np.stack([from_norm, difference(gini_adv, gini)])
     with np.errstate(invalid="ignore"):
         change = parts.sum(axis=0)
     kept = np.where(np.isnan(change), 0.0, weight)
@@ -257,27 +258,7 @@ def flatness_at_matched_confidence(
     with np.errstate(invalid="ignore"):
         nearest = np.where(np.abs(gini_adv - keys[left]) <= np.abs(keys[right] - gini_adv), left, right)
         matched = usable_adv & (np.abs(gini_adv - keys[nearest]) <= tolerance)
-    change = np.where(matched, _minus(kappa_adv, medians[nearest]), np.nan)
+    change = np.where(matched, difference(kappa_adv, medians[nearest]), np.nan)
     why = f"no clean point's log G lies within {tolerance:g} of an adversarial point's; widen `tolerance`"
-    ratio = _ratio(require_not_nan(weighted_quantile(change, quantile, weight_adv), why))
+    ratio = require_not_nan(exp_quantile(change, quantile, weight_adv), why)
     return MatchedFlatness(ratio, weighted_share(~np.isnan(change), usable_adv, weight_adv))
-
-
-def _minus(a: Floats, b: Floats) -> Floats:
-    """Difference that is silently NaN for −inf − (−inf).
-
-    Returns:
-        a − b.
-    """
-    with np.errstate(invalid="ignore"):
-        return a - b
-
-
-def _ratio(log_ratio: float) -> float:
-    """Exponential that is silently inf where it exceeds float64.
-
-    Returns:
-        exp(log_ratio).
-    """
-    with np.errstate(over="ignore"):
-        return float(np.exp(log_ratio))

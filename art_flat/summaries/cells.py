@@ -11,8 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from ..functional.loss_change import flip_cost
 from ..records.model_records import CONFIDENT, ModelRecords, order_of
-from ..scores import _reduce
+from ..scores import reduce
 from ..typing import Norm
 
 
@@ -72,7 +73,7 @@ def cells(
         np.minimum.at(least, at[wrong], change[wrong])
         unknown[at[rows.undefined[new]]] = True
         if own.size:
-            increase = _reduce.smallest_increase(least, ~rows.right, unknown)
+            increase = reduce.smallest_increase(least, ~rows.right, unknown)
             yield delta, _cell(rows, own, norm, delta, epsilons, (worst, increase, fooled, moved, reached))
 
 
@@ -97,14 +98,14 @@ def _cell(
     evaluated = _samples(rows, finished) | (tried & rows.clean_undefined)
     worst, least, fooled, moved, reached = found
     worst, least = (np.where(evaluated, values, np.nan) for values in (worst, least))
-    lower = np.where(evaluated, np.log(2) - rows.clean_loss, np.nan)
+    lower = np.where(evaluated, flip_cost(rows.clean_loss), np.nan)
     failed = (status == rows.code_of("status", "failed")) | rows.undefined[own]
     w = rows.weight
 
     def share(hit: np.ndarray, among: np.ndarray = evaluated) -> float:
-        return _reduce.weighted_share(hit, among, w)
+        return reduce.weighted_share(hit, among, w)
 
-    robust = _reduce.robust_share(worst, list(epsilons), w)
+    robust = reduce.robust_share(worst, list(epsilons), w)
     return {
         "n_evaluated": int(evaluated.sum()),
         "n_failed": int(failed.sum()),
@@ -118,8 +119,8 @@ def _cell(
         "target_success": share(reached) if np.isfinite(rows.target[own]).any() else np.nan,
         **{f"loss_change_robustness@{e:g}": float(r) for e, r in zip(epsilons, robust, strict=True)},
         **_certified(rows, norm, delta, epsilons, evaluated),
-        "minimum_loss_increase": _reduce.weighted_quantile(least, 0.5, w),
-        "minimum_loss_increase_bound": _reduce.weighted_quantile(lower, 0.5, w),
+        "minimum_loss_increase": reduce.weighted_quantile(least, 0.5, w),
+        "minimum_loss_increase_bound": reduce.weighted_quantile(lower, 0.5, w),
         "wrong_found": share(fooled),
         **_flatness(rows, measured[rows.length[norm][measured] <= delta], evaluated),
         **_bounds(rows, measured),
@@ -144,11 +145,11 @@ def _certified(
         nothing = {**{f"certified@{e:g}": np.nan for e in epsilons}, "certified_accuracy": np.nan}
         return {**nothing, "bound_kind": None, "lipschitz_kind": None}
     bound = table["loss_increase_bound"].to_numpy(float)
-    share = _reduce.robust_share(np.where(evaluated, bound, np.nan), list(epsilons), rows.weight)
-    right = rows.right & (rows.clean_loss + bound < np.log(2))
+    share = reduce.robust_share(np.where(evaluated, bound, np.nan), list(epsilons), rows.weight)
+    right = rows.right & (bound < flip_cost(rows.clean_loss))
     return {
         **{f"certified@{e:g}": float(s) for e, s in zip(epsilons, share, strict=True)},
-        "certified_accuracy": _reduce.weighted_share(right, evaluated, rows.weight),
+        "certified_accuracy": reduce.weighted_share(right, evaluated, rows.weight),
         "bound_kind": table["kind"].iloc[0],
         "lipschitz_kind": table["lipschitz"].iloc[0],
     }
@@ -161,7 +162,7 @@ def _bounds(rows: ModelRecords, measured: np.ndarray) -> dict[str, float]:
     tight = (change > rounding) & (bound > 0)
     return {
         "bound_violations": int((change > bound + rounding).sum()),
-        "bound_tightness": _reduce.weighted_quantile(change[tight] / bound[tight], 0.5),
+        "bound_tightness": reduce.weighted_quantile(change[tight] / bound[tight], 0.5),
         "paper_bound_exceeded": _mean((change > paper + rounding)[moved]),
     }
 
@@ -172,23 +173,21 @@ def _flatness(rows: ModelRecords, candidates: np.ndarray, evaluated: np.ndarray)
     at, wrong = rows.position[row], rows.wrong[row]
     confident = np.zeros(rows.label.size, bool)
     confident[at] = wrong & (rows.confidence[row] >= CONFIDENT)
-    adversarial = wrong & rows.right[at]
+    adversarial = rows.adversarial[row]
     at, row = at[adversarial], row[adversarial]
     before, after, w = rows.clean_log_kappa[at], rows.log_kappa[row], rows.weight[at]
-    with np.errstate(invalid="ignore"):
-        ratio = after - before
 
     def median(values: np.ndarray) -> float:
-        return float(np.exp(_reduce.weighted_quantile(values, 0.5, w)))
+        return reduce.exp_quantile(values, 0.5, w)
 
     return {
         "n_adversarial": int(at.size),
         "kappa_clean": median(before),
         "kappa_adv": median(after),
-        "flatness_ratio": median(ratio),
-        "flat_fraction": _reduce.weighted_share(after < before, ~np.isnan(ratio), w),
+        "flatness_ratio": median(reduce.difference(after, before)),
+        "flat_fraction": reduce.flatter_share(after, before, w),
         **_theory(rows, at, row, w),
-        "confidently_wrong_fraction": _reduce.weighted_share(confident, evaluated, rows.weight),
+        "confidently_wrong_fraction": reduce.weighted_share(confident, evaluated, rows.weight),
     }
 
 
@@ -196,7 +195,7 @@ def _theory(rows: ModelRecords, at: np.ndarray, row: np.ndarray, weight: np.ndar
     """What κ = ‖W‖² ‖φ‖² G and the bounds are made of, as medians over the points where flatness is read."""
 
     def median(values: np.ndarray) -> float:
-        return _reduce.weighted_quantile(values, 0.5, weight)
+        return reduce.weighted_quantile(values, 0.5, weight)
 
     return {
         "weight_norm": rows.weight_norm,

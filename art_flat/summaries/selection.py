@@ -7,6 +7,7 @@ import pandas as pd
 
 from .._utils.validation import check_definition
 from ..records import ModelRecords, Records
+from ..scores.reduce import is_flatter
 from ..typing import Definition, Norm
 
 OUTCOMES = ("still right", "wrong and sharper", "wrong and flatter", "misclassified before the attack")
@@ -54,8 +55,7 @@ class Selection:
         """
         r = self._rows
         inside = r.measured & (r.length[norm] <= delta)
-        wrong = inside & r.right[r.position] & r.wrong
-        return self._last(np.flatnonzero(wrong), -r.length[norm], norm)
+        return self._last(np.flatnonzero(inside & r.adversarial), -r.length[norm], norm)
 
     def _last(self, chosen: np.ndarray, order: np.ndarray, norm: Norm) -> pd.DataFrame:
         chosen = chosen[np.argsort(order[chosen], kind="stable")]
@@ -80,7 +80,9 @@ class Selection:
         at = r.position[chosen]
         before, after, wrong = r.clean_log_kappa[at], r.log_kappa[chosen], r.wrong[chosen]
         outcome = np.select(
-            [~r.right[at], ~wrong, after < before], [OUTCOMES[3], OUTCOMES[0], OUTCOMES[2]], OUTCOMES[1]
+            [~r.right[at], ~wrong, is_flatter(after, before)],
+            [OUTCOMES[3], OUTCOMES[0], OUTCOMES[2]],
+            OUTCOMES[1],
         )
         return pd.DataFrame(
             {

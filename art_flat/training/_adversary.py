@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from .._utils.modes import eval_mode
 from .._utils.validation import check_count, check_delta, check_norm, check_number
 from ..errors import InputError
+from ..functional.ascent import expand, shrink_to_ball, unit_step
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,30 +82,13 @@ class Adversary:
                 point.requires_grad_()
                 loss = nn.functional.cross_entropy(model(point), y, reduction="sum")
                 (gradient,) = torch.autograd.grad(loss, point)
-                moved = point.detach() + self.step_size * self._direction(gradient)
-                point = self._project(moved, x).clamp(*self.clip_values)
+                moved = point.detach() + self.step_size * unit_step(gradient, self.norm)
+                point = (x + shrink_to_ball(moved - x, self.delta, self.norm)).clamp(*self.clip_values)
             return point
 
     def _start(self, x: Tensor) -> Tensor:
         if self.norm == "Linf":
             return torch.empty_like(x).uniform_(-self.delta, self.delta)
-        direction = self._direction(torch.randn_like(x))
+        direction = unit_step(torch.randn_like(x), self.norm)
         share = torch.rand(len(x), device=x.device, dtype=x.dtype) ** (1 / x[0].numel())
-        return self.delta * direction * _per_sample(share, x)
-
-    def _direction(self, gradient: Tensor) -> Tensor:
-        if self.norm == "Linf":
-            return gradient.sign()
-        length = gradient.flatten(1).norm(dim=1)
-        return gradient / _per_sample(length.clamp_min(torch.finfo(length.dtype).tiny), gradient)
-
-    def _project(self, point: Tensor, x: Tensor) -> Tensor:
-        shift = point - x
-        if self.norm == "Linf":
-            return x + shift.clamp(-self.delta, self.delta)
-        length = shift.flatten(1).norm(dim=1)
-        return x + shift * _per_sample((self.delta / length.clamp_min(self.delta)), x)
-
-
-def _per_sample(values: Tensor, like: Tensor) -> Tensor:
-    return values.reshape(-1, *[1] * (like.ndim - 1))
+        return self.delta * direction * expand(share, x)

@@ -9,7 +9,7 @@ from tolerances import close
 from torch import nn
 
 import art_flat as af
-from art_flat.attacks.lossmax import log_odds_against
+from art_flat.functional.ascent import log_odds_against
 from art_flat.models import as_classifier
 
 RNG = np.random.default_rng(0)

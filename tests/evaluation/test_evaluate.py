@@ -260,6 +260,7 @@ def test_folder_round_trip(digits, tmp_path):
     results = af.evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, out=out, shard_size=10)
     tables = {"models.parquet", "clean", "certified", "adversarial"}
     assert {p.name for p in out.iterdir()} == tables | {
+        "checksums",
         "config.toml",
         "manifest.json",
         "summary.csv",

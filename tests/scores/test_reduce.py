@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from art_flat.scores._reduce import (
+from art_flat.scores.reduce import (
     any_adversarial,
     evaluated_samples,
     loss_change_at,

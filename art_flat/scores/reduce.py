@@ -21,10 +21,54 @@ _SLACK = 1e-12
 """Relative rounding of summed weights that a quantile forgives: 0.7 · 10 is to mean 7 of 10."""
 
 
-def difference(loss_adv: Floats, loss: Floats) -> Floats:
-    """ℓ(x′) − ℓ(x) of every point, silently NaN where it is undefined."""
+def difference(adv: Floats, clean: Floats) -> Floats:
+    """Value at the adversarial points minus value at the clean ones, silently NaN where one is or for ∞ − ∞.
+
+    Args:
+        adv: Losses or log κ at adversarial points, any shape.
+        clean: The same at clean points, a shape that broadcasts.
+
+    Returns:
+        The differences.
+    """
     with np.errstate(invalid="ignore"):
-        return loss_adv - loss
+        return adv - clean
+
+
+def is_flatter(log_kappa_adv: Floats, log_kappa: Floats) -> Bools:
+    """Whether an adversarial point lies strictly flatter than its clean point: κ(x′) < κ(x); no where one is NaN."""
+    flatter: Bools = np.less(log_kappa_adv, log_kappa)
+    return flatter
+
+
+def flatter_share(log_kappa_adv: Floats, log_kappa: Floats, weight: Floats) -> float:
+    """Weighted share of points that lie flatter than their clean point, among those whose κ(x′)/κ(x) is defined.
+
+    Args:
+        log_kappa_adv: log κ at adversarial points, shape (n,) or (m, n).
+        log_kappa: log κ at their clean points, shape (n,).
+        weight: Weights of the adversarial points, the shape of `log_kappa_adv`.
+
+    Returns:
+        The share, in [0, 1]; NaN if nothing is left.
+    """
+    defined = ~np.isnan(difference(log_kappa_adv, log_kappa))
+    return weighted_share(is_flatter(log_kappa_adv, log_kappa), defined, weight)
+
+
+def exp_quantile(logarithms: Floats, quantile: float, weight: Floats) -> float:
+    """Weighted quantile of numbers that are given by their logarithms, silently inf where it exceeds float64.
+
+    Args:
+        logarithms: Shape (n,); NaN is left out.
+        quantile: In [0, 1].
+        weight: Weights, the shape of `logarithms`.
+
+    Returns:
+        The quantile, in [0, inf]; NaN if nothing is left.
+    """
+    with np.errstate(over="ignore"):
+        return float(np.exp(weighted_quantile(logarithms, quantile, weight)))
 
 
 def loss_change_at(

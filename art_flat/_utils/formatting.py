@@ -1,0 +1,95 @@
+"""Numbers as text, for tables, messages and progress."""
+
+from __future__ import annotations
+
+from typing import Any
+
+MISSING = "–"
+"""Stands for a number that is NaN or None."""
+
+
+def is_missing(value: Any) -> bool:
+    """Whether a number is None or NaN."""
+    return value is None or bool(value != value)  # NaN is the number that differs from itself
+
+
+def percent(share: Any) -> str:
+    """A share as text.
+
+    Returns:
+        The text.
+
+    >>> percent(0.125), percent(float("nan"))
+    ('12.5 %', '–')
+    """
+    return MISSING if is_missing(share) else f"{100 * float(share):.1f} %"
+
+
+def number(value: Any) -> str:
+    """A number with three significant digits.
+
+    Returns:
+        The text.
+
+    >>> number(0.123456), number(float("nan"))
+    ('0.123', '–')
+    """
+    return MISSING if is_missing(value) else f"{value:.3g}"
+
+
+def clock_time(seconds: float) -> str:
+    """Hours, minutes and seconds, for durations that are counted.
+
+    Returns:
+        The text.
+
+    >>> clock_time(60), clock_time(3725)
+    ('1:00', '1:02:05')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, minutes or hours, for durations that are estimated.
+
+    Returns:
+        The text.
+
+    >>> duration(2.345), duration(600), duration(9000)
+    ('2.35 s', '10 min', '2.5 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.3g} s"
+    return f"{seconds / 60:.3g} min" if seconds < 7200 else f"{seconds / 3600:,.1f} h"
+
+
+def size(n_bytes: float) -> str:
+    """Bytes in binary units.
+
+    Returns:
+        The text.
+
+    >>> size(512), size(3 * 2**20)
+    ('0.5 KiB', '3 MiB')
+    """
+    for unit, name in ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB")):
+        if n_bytes >= unit:
+            return f"{n_bytes / unit:.3g} {name}"
+    return f"{n_bytes / 1024:.3g} KiB"
+
+
+def count(value: float) -> str:
+    """A large count in thousands, millions or billions.
+
+    Returns:
+        The text.
+
+    >>> count(999), count(12_300)
+    ('999', '12.3 k')
+    """
+    for unit, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if value >= unit:
+            return f"{value / unit:.3g} {name}"
+    return f"{value:.0f}"
