@@ -15,7 +15,8 @@ from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
 from ..errors import InputError
 from ..functional import LipschitzBound, LipschitzKind
-from ..records.store import FREE_OPTIONS, Store
+from ..records.run_folder import FREE_OPTIONS
+from ..records.store import Store
 from ..typing import Norm
 from ._data import read_through
 from .certificate_budget import too_costly
