@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -68,28 +68,38 @@ def write_analyses(
     folder.mkdir(parents=True, exist_ok=True)
     traced, swept = (load_attacks(list(names)) if names else [] for names in (trajectories, sweeps))
     _check_norms([*traced, *swept], work.deltas)
-    jobs: list[tuple[str, list[Any], Callable[[], dict[str, pd.DataFrame]]]] = []
-    if traced:
-        jobs.append(("trajectories", [a.hash for a in traced], lambda: work.trajectories(traced)))
-    if swept:
-        jobs.append(("scale_sweep", [a.hash for a in swept], lambda: work.sweeps(swept)))
-    if profile:
-        jobs.append(("radial_profile", [], work.profiles))
-    done = _read_keys(folder)
-    for name, settings, make in jobs:
-        key = work.key(name, settings)
-        before = done.get(name, {})
-        if before.get("key") == key and all((folder / t).exists() for t in before["tables"]):
-            continue
-        tables = make()
-        for file, frame in tables.items():
-            _write(folder / file, frame)
-        done[name] = {"key": key, "tables": list(tables)}
-        write_atomically(folder / "analyses.json", json.dumps(done, indent=2))
+    jobs = [
+        _Job("trajectories", [a.hash for a in traced], lambda: work.trajectories(traced), bool(traced)),
+        _Job("scale_sweep", [a.hash for a in swept], lambda: work.sweeps(swept), bool(swept)),
+        _Job("radial_profile", [], work.profiles, profile),
+    ]
+    names = [table for job in jobs if job.is_wanted for table in _write_job(work, job, folder)]
     found = pd.read_csv(folder / "scale_sweep.csv") if swept else None
     _write(folder / "findings.csv", work.findings(found))
-    names = [t for job in jobs for t in done[job[0]]["tables"]] + ["findings.csv"]
-    return {name: folder / name for name in names}
+    return {name: folder / name for name in [*names, "findings.csv"]}
+
+
+class _Job(NamedTuple):
+    """One analysis: what decides its tables beside models and data, and the function that makes them."""
+
+    name: str
+    settings: list[Any]
+    make: Callable[[], dict[str, pd.DataFrame]]
+    is_wanted: bool
+
+
+def _write_job(work: _Work, job: _Job, folder: Path) -> list[str]:
+    """Write the tables of an analysis unless they were made from the same things before; return their names."""
+    done, key = _read_keys(folder), work.key(job.name, job.settings)
+    before = done.get(job.name, {})
+    if before.get("key") == key and all((folder / table).exists() for table in before["tables"]):
+        return list(before["tables"])
+    tables = job.make()
+    for file, frame in tables.items():
+        _write(folder / file, frame)
+    done[job.name] = {"key": key, "tables": list(tables)}
+    write_atomically(folder / "analyses.json", json.dumps(done, indent=2))
+    return list(tables)
 
 
 class _Work:
