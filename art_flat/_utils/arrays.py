@@ -76,3 +76,9 @@ def like(result: torch.Tensor, source: Any) -> Array:
     if isinstance(source, torch.Tensor):
         return result.to(source.device)
     return to_numpy(result)
+
+
+def synchronize(device: torch.device) -> None:
+    """Wait until an accelerator has done what it was asked for, so that a clock read next counts it."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 import numpy as np
 import torch
 
-from .._utils.arrays import like, to_numpy
+from .._utils.arrays import like, synchronize, to_numpy
 from .._utils.random import rng_was_used, seeded_rng
 from .._utils.timeouts import interruptible
 from .._utils.validation import (
@@ -200,9 +200,11 @@ class Attack(ABC):
             net.counting() as passes,
             _quiet() as said,
         ):
+            synchronize(net.device)
             started = time.perf_counter()
             with interruptible():
                 points = self.run(problem)
+            synchronize(net.device)
             seconds = time.perf_counter() - started
             random = rng_was_used(problem.seed)
         if "weights" in changed:

@@ -211,3 +211,20 @@ def test_hash_depends_on_parameters_and_version():
     plain, other = af.load_attack("art_flat:PGD"), af.load_attack("art_flat:PGD", steps=3)
     assert plain.hash == af.load_attack("art_flat:PGD").hash != other.hash
     assert len(plain.hash) == 12
+
+
+def test_seconds_wait_for_the_device(linear, monkeypatch):
+    from art_flat._utils.arrays import synchronize
+
+    order = []
+    monkeypatch.setattr(torch.accelerator, "synchronize", lambda device: order.append(device.type))
+    synchronize(torch.device("cpu"))
+    assert not order
+    synchronize(torch.device("cuda"))
+    assert order == ["cuda"]
+
+    order.clear()
+    monkeypatch.setattr("art_flat.attacks.base.synchronize", lambda device: order.append("wait"))
+    adv = make(lambda p: (order.append("run"), p.x)[1])(linear(np.eye(2)), np.zeros((1, 2)), [0], delta=0.1)
+    assert order == ["wait", "run", "wait"]
+    assert adv.seconds >= 0
