@@ -35,6 +35,10 @@ Config = Annotated[Path, typer.Argument(help="Configuration in TOML; see the REA
 Trust = Annotated[
     bool, typer.Option("--trust", help="Read pickled weights, which can run any code when opened.")
 ]
+Certify = Annotated[
+    str | None,
+    typer.Option("--certify", help="What certifies: auto, lipschitz, crown, branch or none."),
+]
 Target = Annotated[
     str | None,
     typer.Option(
@@ -70,12 +74,13 @@ def run(
         str | None, typer.Option("--part", help="Compute a share of the units only, such as 3/16; see merge.")
     ] = None,
     target: Target = None,
+    certify: Certify = None,
     trust: Trust = False,
 ) -> None:
     """Evaluate your own models and data, as a configuration file says; resumes by itself."""
     from .config import read_config
 
-    parsed, folder = read_config(config, target=target)
+    parsed, folder = read_config(config, target=target, certify=certify)
     _carry_out(parsed, folder, out, _console(), n_jobs=n_jobs, part=part, trust=trust)
 
 
@@ -89,6 +94,7 @@ def plan(
         float, typer.Option("--probe-seconds", help="How long each measurement takes.")
     ] = 0.3,
     target: Target = None,
+    certify: Certify = None,
     trust: Trust = False,
 ) -> None:
     """Say what a run will cost before it starts: measures each attack on a few samples."""
@@ -99,7 +105,7 @@ def plan(
     from .tables import plan_lines, plan_table
 
     console = _console()
-    parsed, folder = read_config(config, target=target)
+    parsed, folder = read_config(config, target=target, certify=certify)
     data, models, options = prepare(parsed, folder, console.print, trust=trust)
     made = make_plan(
         models, data.x, data.y, **options, probe_seconds=probe_seconds,

@@ -90,6 +90,8 @@ class RunConfig(Section):
     time_limit: float | None = Field(default=_DEFAULTS.time_limit, gt=0, allow_inf_nan=False)
     lipschitz: Literal["auto", "spectral", "none"] | dict[str, float] = Field(default=_DEFAULTS.lipschitz)
     """What certifies; see `evaluate`."""
+    certify: Literal["auto", "lipschitz", "crown", "branch", "none"] | None = _DEFAULTS.certify
+    """Which bounds certify; see `evaluate`."""
     target: Literal["least-likely", "next"] | list[int] | None = _DEFAULTS.target
     """Makes every attack targeted; see `evaluate`."""
     analyses: AnalysesConfig | None = None

@@ -206,6 +206,11 @@ def certificates_skipped(run: Run) -> Iterator[Finding]:
                 "certificates-skipped", "info", f"{model}: nothing is certified", (),
                 said["skipped"][0].upper() + said["skipped"][1:] + ".",
             )  # fmt: skip
+        if "unbounded" in said:
+            yield Finding(
+                "certificates-skipped", "info", f"{model}: not all bounds over balls of inputs were computed", (),
+                said["unbounded"][0].upper() + said["unbounded"][1:] + ".",
+            )  # fmt: skip
 
 
 def flat_but_wrong(run: Run) -> Iterator[Finding]:

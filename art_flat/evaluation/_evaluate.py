@@ -61,6 +61,7 @@ def evaluate(
     transfer: bool = False,
     estimate_gradients: bool = False,
     lipschitz: str | Mapping[str, float] | None = "auto",
+    certify: str | None = "lipschitz",
     save_adversarial: bool = False,
     n_jobs: int | None = None,
     threads: int | None = None,
@@ -90,10 +91,16 @@ def evaluate(
         shard_size: How many samples are attacked together; part of what determines the records.
         transfer: Score the points found on each model on every other model too.
         estimate_gradients: Attack through preprocessing defences that have no gradient by the estimate they declare.
-        lipschitz: What certifies: `"spectral"` derives each feature extractor's Lipschitz constant from its layers
-            (seconds for small nets, minutes for a ResNet-50), `"auto"` does so where that is expected to take about a
-            minute at most or a tenth of the attacks, and findings report what was left out; a mapping model →
-            constant (from L2 in clip units to features) takes yours, None leaves the certified side out.
+        certify: What certifies: `"lipschitz"` the bounds in feature space alone, by the constants of `lipschitz`;
+            `"auto"` bounds over balls of inputs too: of kind `"crown_interval"`, or `"crown"` where that is expected
+            to cost less than the attacks; `"crown"` always; `"branch"` with 10 s for each sample and radius, which
+            makes the bounds depend on the machine's speed; None leaves the certified side out. The `certified`
+            table has a row per kind; everything else reads the smallest. Models without such bounds are named in
+            findings.
+        lipschitz: The constants for the bounds in feature space: `"spectral"` derives each feature extractor's from
+            its layers (seconds for small nets, minutes for a ResNet-50), `"auto"` does so where that is expected to
+            take about a minute at most or a tenth of the attacks, and findings report what was left out; a mapping
+            model → constant (from L2 in clip units to features) takes yours, None leaves these bounds out.
         save_adversarial: Keep the points themselves, for `Results.adversarial_points` and `Results.clean_points`.
         n_jobs: Worker processes, −1 for one per core; 1 if None, unless `joblib.parallel_config` says otherwise,
             which also takes the work to a Dask or Ray cluster. Workers need the results folder on a shared disk.
@@ -125,7 +132,8 @@ def evaluate(
     """
     settings = Settings(
         seed=seed, shard_size=shard_size, transfer=transfer, estimate_gradients=estimate_gradients,
-        lipschitz=lipschitz, target=target, threads=threads, epsilons=epsilons, save_adversarial=save_adversarial,
+        lipschitz=lipschitz, certify=certify, target=target, threads=threads,
+        epsilons=epsilons, save_adversarial=save_adversarial,
         n_jobs=n_jobs, time_limit=time_limit, part=part,
     )  # fmt: skip
     nets = adapt_models(models)
@@ -255,6 +263,8 @@ def _models(
         said[name] = {"lipschitz": {n: c.value for n, c in found.items()}, "missing": missing}
         if name in run.uncertified:
             said[name]["skipped"] = run.uncertified[name]
+        if name in run.unbounded:
+            said[name]["unbounded"] = run.unbounded[name]
         rows.append(model_rows(name, net, found.get("L2")))
     facts["certificates"] = said
     return run.context(constants), pd.concat(rows, ignore_index=True)

@@ -11,7 +11,7 @@ from .grid import Deltas
 
 _SHARE = 0.1
 """Of the operations of the planned attacks."""
-_ALWAYS = 2e12
+ALWAYS = 2e12
 """Operations that are always allowed: about a minute on one core."""
 _USUAL_STEPS = 10
 """Steps of an attack that does not report a fixed number of them."""
@@ -59,7 +59,7 @@ def too_costly(
     for name, net in nets.items():
         cost = net.lipschitz_cost()
         derivation, planned = cost.derivation * len(norms), cost.forward * passes
-        if derivation > max(_ALWAYS, _SHARE * planned):
+        if derivation > max(ALWAYS, _SHARE * planned):
             reasons[name] = (
                 f"deriving its Lipschitz constants takes about {derivation:.2g} operations, the planned attacks "
                 f"{planned:.2g}, and by default the derivation may take {_SHARE:.0%} of them; pass "

@@ -13,12 +13,14 @@ from typing import Any
 from .._utils.validation import check_count
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
+from ..certification import CertificateKind
 from ..errors import InputError
 from ..functional import LipschitzBound, LipschitzKind
 from ..records.run_folder import FREE_OPTIONS
 from ..records.store import Store
 from ..typing import Norm
 from ._data import read_through
+from .ball_certificates import ball_kinds
 from .certificate_budget import too_costly
 from .grid import Deltas, Grid, check_deltas, make_grid
 from .settings import Settings
@@ -39,6 +41,8 @@ class Run:
         settings: The options, with everything resolved that depends on models, data and results folder.
         targets: Which class each sample is pushed towards; None for an untargeted run.
         uncertified: Models whose constants would cost too much for a default → reason.
+        ball_kinds: Model → kind of its bounds over balls of inputs.
+        unbounded: Models without such bounds, or with cheaper ones than the full → reason.
         config: Everything that determines the records, and what the user wrote, as `config.toml` says it.
         grid: Its units.
     """
@@ -51,6 +55,8 @@ class Run:
     settings: Settings
     targets: Targets | None
     uncertified: Mapping[str, str]
+    ball_kinds: Mapping[str, CertificateKind]
+    unbounded: Mapping[str, str]
     config: Mapping[str, Any]
     grid: Grid
 
@@ -68,7 +74,7 @@ class Run:
 
     def context(self, constants: Mapping[str, Mapping[Norm, LipschitzBound]]) -> WorkerContext:
         """What a worker needs beside models and data."""
-        return WorkerContext(self.settings, self.deltas, constants, self.targets)
+        return WorkerContext(self.settings, self.deltas, constants, self.targets, self.ball_kinds)
 
     def known_constants(self, said: Any) -> dict[Norm, LipschitzBound] | None:
         """Lipschitz constants of a model as a manifest of this run has them, so that none is derived twice."""
@@ -188,10 +194,11 @@ def check_run(
         lipschitz="spectral" if settings.lipschitz == "auto" and not uncertified else settings.lipschitz,
         target=None if targets is None else targets.as_config(),
     )
+    kinds, unbounded = ball_kinds(nets, settings.certify, loaded, radii, data.x)
     identities = {name: net.identity() for name, net in nets.items()}
     grid = make_grid(
         identities, loaded, radii, settings=settings, shards=shards, weight=data.weight, targets=targets,
-        certificates=["spectral", sorted(uncertified)] if uncertified else settings.lipschitz,
+        certificates=[["spectral", sorted(uncertified)] if uncertified else settings.lipschitz, kinds],
     )  # fmt: skip
     resolved = {
         **settings.identity(),
@@ -206,7 +213,8 @@ def check_run(
     }
     return Run(
         nets=nets, identities=identities, data=data, attacks=loaded, deltas=radii, settings=settings,
-        targets=targets, uncertified=uncertified, grid=grid, config=_with_given(resolved, config or {}),
+        targets=targets, uncertified=uncertified, ball_kinds=kinds, unbounded=unbounded, grid=grid,
+        config=_with_given(resolved, config or {}),
     )  # fmt: skip
 
 

@@ -16,6 +16,9 @@ from .targets import TARGET_RULES
 DEFAULT_EPSILONS = (0.01, 0.1, 1.0)
 """Tolerated loss changes, nats."""
 
+CERTIFY_OPTIONS = ("auto", "lipschitz", "crown", "branch", "none")
+"""What may certify a run; see `evaluate`."""
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Settings:
@@ -29,6 +32,7 @@ class Settings:
         transfer: Whether the points found on each model are scored on every model.
         estimate_gradients: Whether defences without a gradient are attacked through the estimate they declare.
         lipschitz: `"auto"`, `"spectral"`, None, or model → Lipschitz constant, features per clip unit.
+        certify: `"auto"`, `"lipschitz"`, `"crown"`, `"branch"`, or None, with which `lipschitz` is None too.
         target: None, one of `TARGET_RULES`, or classes, (n,) or one-hot (n, k).
         threads: Threads of each worker, at least 1; None for those of the results folder, else 1.
         epsilons: Tolerated loss changes of the summary, nats; kept sorted, without repetition.
@@ -44,7 +48,7 @@ class Settings:
     >>> Settings(part="3/16", epsilons=[1, 0.1]).part
     (3, 16)
     >>> sorted(Settings(threads=1).identity())
-    ['estimate_gradients', 'lipschitz', 'seed', 'shard_size', 'threads', 'transfer']
+    ['certify', 'estimate_gradients', 'lipschitz', 'seed', 'shard_size', 'threads', 'transfer']
     """
 
     seed: int = 0
@@ -52,6 +56,7 @@ class Settings:
     transfer: bool = False
     estimate_gradients: bool = False
     lipschitz: str | Mapping[str, float] | None = "auto"
+    certify: str | None = "lipschitz"
     target: Any = None
     threads: int | None = None
     epsilons: Sequence[float] = DEFAULT_EPSILONS
@@ -66,7 +71,8 @@ class Settings:
             "shard_size": check_count(self.shard_size, "shard_size"),
             "transfer": bool(self.transfer),
             "estimate_gradients": bool(self.estimate_gradients),
-            "lipschitz": _check_lipschitz(self.lipschitz),
+            "lipschitz": None if self.certify in {None, "none"} else _check_lipschitz(self.lipschitz),
+            "certify": _check_certify(self.certify),
             "target": _check_target(self.target),
             "threads": None if self.threads is None else check_count(self.threads, "threads"),
             "epsilons": tuple(sorted({check_epsilon(e) for e in self.epsilons})),
@@ -93,7 +99,8 @@ class Settings:
         decisive = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in FREE_OPTIONS}
         if self.target is None:
             del decisive["target"]
-        return decisive | {"lipschitz": "none" if self.lipschitz is None else self.lipschitz}
+        given = {"lipschitz": self.lipschitz, "certify": self.certify}
+        return decisive | {name: "none" if value is None else value for name, value in given.items()}
 
 
 def _check_lipschitz(lipschitz: Any) -> str | Mapping[str, float] | None:
@@ -105,6 +112,12 @@ def _check_lipschitz(lipschitz: Any) -> str | Mapping[str, float] | None:
         )
     unit = "features per clip unit"
     return {m: check_number(v, f"lipschitz[{m!r}]", unit, above=0.0) for m, v in lipschitz.items()}
+
+
+def _check_certify(certify: Any) -> str | None:
+    if certify is not None and certify not in CERTIFY_OPTIONS:
+        raise UnknownNameError("certify", certify, CERTIFY_OPTIONS)
+    return None if certify in {None, "none"} else str(certify)
 
 
 def _check_target(target: Any) -> Any:

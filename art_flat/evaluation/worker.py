@@ -6,7 +6,7 @@ import contextlib
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,11 +21,13 @@ from .._utils.timeouts import TimeUpError, time_limit
 from ..adapters import Adapter
 from ..adapters._batches import ran_out_of_memory
 from ..adapters.base import Outputs
+from ..certification import CertificateKind
 from ..errors import ArtFlatError, AttackNotUsableError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, cross_entropy
 from ..records.points import Saved
 from ..records.schema import make_frame
 from ..typing import Norm
+from .ball_certificates import ball_rows
 from .certificates import certified_rows
 from .grid import CleanUnit, Deltas, Unit
 from .remaining import Goal, remaining_samples
@@ -65,12 +67,14 @@ class WorkerContext:
         deltas: Norm → radii, clip units.
         constants: Model name → norm → Lipschitz constant.
         targets: Which class each sample is pushed towards; None for an untargeted run.
+        ball_kinds: Model name → kind of the bounds over balls of inputs, where there are such.
     """
 
     settings: Settings
     deltas: Deltas
     constants: Mapping[str, Mapping[Norm, LipschitzBound]]
     targets: Targets | None = None
+    ball_kinds: Mapping[str, CertificateKind] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -162,12 +166,14 @@ class Worker:
         labels = self._labels(rows)
         outputs, samples = self._outputs(unit.model, rows), self.data.samples[rows]
         constants = self.context.constants.get(unit.model, {})
+        deltas, kind = self.context.deltas, self.context.ball_kinds.get(unit.model)
+        certified = [certified_rows(unit.model, net, outputs, labels, samples, deltas, constants)]
+        if kind is not None:
+            certified.append(ball_rows(unit.model, net, self._inputs(rows), labels, samples, deltas, kind))
         return Computed(
             {
                 "clean": clean_rows(unit.model, net, outputs, labels, samples, self.data.weight[rows]),
-                "certified": certified_rows(
-                    unit.model, net, outputs, labels, samples, self.context.deltas, constants
-                ),
+                "certified": pd.concat([f for f in certified if len(f)] or certified[:1], ignore_index=True),
             }
         )
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from ..functional.loss_change import flip_cost
 from ..functional.paper_bound import paper_factors
 from ..functional.sharpness import HEAD_POWER
 from ..scores import reduce
@@ -48,6 +49,24 @@ def order_of(codes: np.ndarray) -> np.ndarray:
     return np.argsort(codes.astype(np.uint16) if codes.max(initial=0) < 1 << 16 else codes, kind="stable")
 
 
+class Certificate(NamedTuple):
+    """What is certain of each sample in a ball."""
+
+    bound: np.ndarray
+    """Bounds on the loss increase, nats, (n,); NaN where there is none."""
+    label_kept: np.ndarray
+    """Where the label is certainly predicted, bool (n,)."""
+    kind: str | None
+    """The kind that certifies most samples."""
+    lipschitz: str | None
+    """How most of the Lipschitz constants in the bounds were found; None if there is none in them."""
+
+
+def _commonest(names: pd.Series) -> str | None:
+    counts = names.dropna().value_counts(sort=True)
+    return None if counts.empty else str(counts.index[0])
+
+
 class ModelRecords:
     """Clean and adversarial rows of one model as arrays; adversarial rows know the position of their sample.
 
@@ -70,7 +89,7 @@ class ModelRecords:
         sizes = tables["models"].set_index("model").loc[model]
         self.model, self.weight_norm = model, float(sizes["weight_norm"])
         self.head_size = int(sizes["nb_classes"] * sizes["nb_features"])
-        self.certified = tables["certified"][lambda t: t["model"] == model].sort_values("sample")
+        self._certified = tables["certified"][lambda t: t["model"] == model]
 
         self.sample = clean["sample"].to_numpy(np.int64)
         self.weight = clean["weight"].to_numpy(float)
@@ -110,6 +129,31 @@ class ModelRecords:
         self.adversarial = self.wrong & self.right[self.position]
         with np.errstate(invalid="ignore"):
             self.on_target = (self.pred == self.target) & ~np.isnan(self.loss)
+
+    def certificate(self, norm: str, delta: float) -> Certificate | None:
+        """What certifies each sample in a ball: the smallest bound over kinds, and over all balls around it.
+
+        Args:
+            norm: Norm of the ball.
+            delta: Its radius, clip units.
+
+        Returns:
+            The smallest bounds; None if there is none.
+        """
+        table = self._certified[lambda t: (t["norm"] == norm) & (t["delta"] >= delta)]
+        if table.empty:
+            return None
+        smallest = table.sort_values("loss_increase_bound", kind="stable").drop_duplicates("sample")
+        smallest = smallest.set_index("sample").reindex(self.sample)
+        kept = table["sample"][table["label_kept"].fillna(False).to_numpy(bool)]
+        bound = smallest["loss_increase_bound"].to_numpy(float)
+        by_loss = self.right & (bound < flip_cost(self.clean_loss))
+        return Certificate(
+            bound,
+            by_loss | np.isin(self.sample, kept),
+            _commonest(smallest["kind"]),
+            _commonest(smallest["lipschitz"]),
+        )
 
     def _log_kappa(self, table: pd.DataFrame, definition: Definition) -> Any:
         trace, own = (table[c].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise"))

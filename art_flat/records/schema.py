@@ -89,6 +89,7 @@ CERTIFIED: dict[str, pa.DataType] = {
     "kind": _TEXT,
     "lipschitz": _TEXT,
     "loss_increase_bound": _FLOAT,  # nats
+    "label_kept": _BOOL,  # whether the label is certain throughout the ball; null where the kind does not say
 }
 TABLES: dict[str, dict[str, pa.DataType]] = {
     "models": MODELS,

@@ -89,6 +89,9 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
         notes.append(
             f"certified with {_CONSTANTS[kind]} ({models}), bound: {frame['bound_kind'][of].iloc[0]}."
         )
+    for kind in frame["bound_kind"][frame["lipschitz_kind"].isna()].dropna().unique():
+        models = ", ".join(frame["model"][frame["bound_kind"] == kind].astype(str).unique())
+        notes.append(f"certified over balls of inputs ({models}), bound: {kind}.")
     if not frame["maximises_loss"].all():
         notes.append(f"{_MARK} does not maximise the loss: its Δℓ columns say little.")
     return notes + unfinished_notes(frame)

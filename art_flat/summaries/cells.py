@@ -140,18 +140,16 @@ def _certified(
     rows: ModelRecords, norm: Norm, delta: float, epsilons: Sequence[float], evaluated: np.ndarray
 ) -> dict[str, Any]:
     """Shares that are certified, over the samples evaluated: lower ends of the brackets; and by what."""
-    table = rows.certified[lambda t: (t["norm"] == norm) & (t["delta"] == delta)]
-    if table.empty:
+    found = rows.certificate(norm, delta)
+    if found is None:
         nothing = {**{f"certified@{e:g}": np.nan for e in epsilons}, "certified_accuracy": np.nan}
         return {**nothing, "bound_kind": None, "lipschitz_kind": None}
-    bound = table["loss_increase_bound"].to_numpy(float)
-    share = reduce.robust_share(np.where(evaluated, bound, np.nan), list(epsilons), rows.weight)
-    right = rows.right & (bound < flip_cost(rows.clean_loss))
+    share = reduce.robust_share(np.where(evaluated, found.bound, np.nan), list(epsilons), rows.weight)
     return {
         **{f"certified@{e:g}": float(s) for e, s in zip(epsilons, share, strict=True)},
-        "certified_accuracy": reduce.weighted_share(right, evaluated, rows.weight),
-        "bound_kind": table["kind"].iloc[0],
-        "lipschitz_kind": table["lipschitz"].iloc[0],
+        "certified_accuracy": reduce.weighted_share(found.label_kept, evaluated, rows.weight),
+        "bound_kind": found.kind,
+        "lipschitz_kind": found.lipschitz,
     }
 
 
