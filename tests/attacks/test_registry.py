@@ -79,7 +79,7 @@ def test_own_suite_leaves_out_what_cannot_be_loaded_and_says_so(tmp_path):
     ("text", "words"),
     [
         ("attacks = 3", "expected attacks"),
-        ("x = [", "no valid TOML"),
+        ("x = [", "not valid TOML"),
         ('attacks = ["no:Such"]', "none of its attacks"),
     ],
 )

@@ -104,7 +104,7 @@ def test_run_summary_and_resume(project, here):
         (("[0.5]", "[-0.5]"), "must be greater than 0"),
         (("deltas", "delta"), "deltas: missing"),
         (("art_flat:PGD", "art_flat:PDG"), "did you mean 'art_flat:PGD'"),
-        (("[data]", "[data"), "no valid TOML"),
+        (("[data]", "[data"), "not valid TOML"),
     ],
 )
 def test_bad_configurations_are_one_message(project, change, words, here):
