@@ -32,7 +32,7 @@ from ._logits import (
 from ._secular import largest_eigenvalue
 
 HEAD_POWER: Mapping[Definition, int] = {"paper": 2, "unsquared": 1}
-"""By definition, the power p in κ = ‖W‖_F^p · Tr H; "neuronwise" is no such product."""
+"""By definition, the power p in κ = ‖W‖_F^p · Tr H; "neuronwise" is not such a product."""
 
 
 def gini_impurity(logits: torch.Tensor) -> torch.Tensor:

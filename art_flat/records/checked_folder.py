@@ -1,8 +1,8 @@
 """A folder whose files are written atomically, and known to be undamaged when read.
 
 The SHA-256 of every file is the name of an empty file in `checksums/`, made before the file itself. So a file and its
-checksum never disagree, whoever is killed at whatever moment and however many processes write the same file: one that
-is there is complete, and its checksum is there too.
+checksum never disagree, even if processes are killed at any moment and several write the same file: an existing file
+is complete, and its checksum exists too.
 """
 
 from __future__ import annotations

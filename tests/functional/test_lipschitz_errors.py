@@ -57,7 +57,7 @@ UNSUPPORTED = {
     "its own limits": (_plain(lambda x: torch.clamp(x, min=x)), "'clamp' .clamp.: several of its arguments"),
     "indices": (
         lambda: Net(lambda net, x: net.a(x)[1], a=nn.MaxPool1d(2, return_indices=True)),
-        "its result is no tensor of real",
+        "its result is not a tensor of real",
     ),
     "division": (_plain(lambda x: 1 / x), "'truediv' .truediv.: it divides by something"),
     "function": (_plain(torch.exp), "'exp' .exp.: it is a function of no known kind"),
