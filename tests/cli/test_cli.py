@@ -55,7 +55,7 @@ class Said(NamedTuple):
 @pytest.fixture
 def here(monkeypatch, capsys):
     """The command line in this process, which starts in a tenth of the time."""
-    from art_flat.cli.app import app as cli
+    from art_flat.cli import app as cli
 
     def run(*args, cwd):
         monkeypatch.setattr(sys, "argv", ["art-flat", *map(str, args)])

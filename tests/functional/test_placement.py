@@ -29,7 +29,12 @@ LOOKS = {
     "feature_radius": lambda z, phi, w, y: F.feature_radius(z, phi, w, y, epsilon=0.1),
     "snap_into_balls": lambda z, phi, w, y: F.snap_into_balls(phi, 2 * phi, [("Linf", 0.1)]),
 }
-ELSEWHERE = {"constant_in_norm", "lipschitz_constant", "radius_in_input"}  # of a whole model, once
+ELSEWHERE = {
+    "constant_in_norm",
+    "lipschitz_constant",
+    "lipschitz_cost",
+    "radius_in_input",
+}  # of a whole model, once
 
 
 def head(k, dtype):

@@ -12,7 +12,7 @@ import pytest
 
 import art_flat
 from art_flat.attacks import load_attacks
-from art_flat.cli.app import terminal as _terminal
+from art_flat.cli import terminal as _terminal
 from art_flat.cli.config import read_config
 
 CONFIG = """
