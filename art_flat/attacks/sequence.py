@@ -61,7 +61,7 @@ def split_position(spec: str) -> tuple[str, str, int] | None:
     Returns:
         The attack, the sequence and the position; None if there is no place.
 
-    >>> split_place("torchattacks:FAB(steps=100) @standard.3")
+    >>> split_position("torchattacks:FAB(steps=100) @standard.3")
     ('torchattacks:FAB(steps=100)', 'standard', 3)
     """
     found = _PLACE.fullmatch(spec)
