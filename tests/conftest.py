@@ -1,24 +1,12 @@
-"""Small nets that several tests share."""
+"""Small nets that several tests share.
+
+What is heavy is imported where it is used: the process that only hands out tests to others needs none of it.
+"""
 
 import signal
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
-
-import art_flat as af
-from art_flat.models import as_classifier
-from art_flat.testing import small_problem
-
-
-@pytest.fixture(scope="session", autouse=True)
-def one_thread():
-    """The nets of the tests are too small for several threads, which only wait for each other on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -34,6 +22,8 @@ def interruptible():
 @pytest.fixture(scope="session")
 def digits():
     """An adapted, trained digits CNN with 24 test images and labels."""
+    from art_flat.testing import small_problem
+
     return small_problem()
 
 
@@ -49,6 +39,11 @@ def no_gradients_left(request):
 @pytest.fixture
 def linear():
     """Build an adapted linear classifier from a weight (k, d); inputs are vectors in [0, 1]."""
+    import torch
+    from torch import nn
+
+    import art_flat as af
+    from art_flat.models import as_classifier
 
     def build(weight, bias=None, clip_values=(0.0, 1.0)):
         weight = torch.as_tensor(np.asarray(weight), dtype=torch.float32)

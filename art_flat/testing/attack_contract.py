@@ -13,6 +13,7 @@ class TestMyAttack(AttackContract):
 
 from __future__ import annotations
 
+import copy
 import functools
 import random
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from ..adapters import Adapter, adapt
 from ..attacks.base import Attack, AttackResult
@@ -40,11 +42,15 @@ def small_problem(n: int = 24) -> tuple[Adapter, np.ndarray, np.ndarray]:
     Returns:
         The adapter, x of shape (n, 1, 8, 8) in [0, 1], y of shape (n,).
     """
-    data = load_dataset("digits", split="train")
-    net = digits_cnn()
-    train(net, data.x, data.y, epochs=20, seed=0)
     test = load_dataset("digits", split="test", n=n)
+    net = copy.deepcopy(_trained())
     return adapt(as_classifier(net, input_shape=(1, 8, 8), nb_classes=10)), test.x, test.y
+
+
+@functools.cache
+def _trained() -> nn.Module:
+    data = load_dataset("digits", split="train")
+    return train(digits_cnn(), data.x, data.y, epochs=20, seed=0)
 
 
 class AttackContract:

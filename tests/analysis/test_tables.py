@@ -22,7 +22,7 @@ CONFIG = {
     "data": {"name": "digits", "n": 12},
     "analyses": {
         "trajectories": ["art_flat:PGD(steps=3)"],
-        "scale_sweep": True,
+        "scale_sweep": ["art_flat:PGD(steps=2)"],
         "radial_profile": True,
         "n": 6,
     },

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
+from sampling import slow
 
 import art_flat as af
 
@@ -76,8 +77,9 @@ def project(tmp_path):
     return tmp_path
 
 
-def test_run_summary_and_resume(project, here):
-    done = art_flat("run", "config.toml", "--out", "results", cwd=project)
+@pytest.mark.parametrize("own_process", [False, slow(True)])
+def test_run_summary_and_resume(own_process, project, here):
+    done = (art_flat if own_process else here)("run", "config.toml", "--out", "results", cwd=project)
     assert done.returncode == 0, done.stderr
     assert "small, Linf" in done.stdout
     assert "κ" in done.stdout
@@ -117,16 +119,18 @@ def test_bad_configurations_are_one_message(project, change, words, here):
     assert not (project / "out").exists()
 
 
-def test_missing_file_and_unknown_command(tmp_path):
-    missing = art_flat("run", "nowhere.toml", "--out", "x", cwd=tmp_path)
+@pytest.mark.parametrize("own_process", [False, slow(True)])
+def test_missing_file_and_unknown_command(own_process, tmp_path, here):
+    run = art_flat if own_process else here
+    missing = run("run", "nowhere.toml", "--out", "x", cwd=tmp_path)
     assert (missing.returncode, missing.stderr) == (
         2,
         "error: cannot read the configuration nowhere.toml: No such file or directory\n",
     )
-    unknown = art_flat("demmo", cwd=tmp_path)
+    unknown = run("demmo", cwd=tmp_path)
     assert unknown.returncode == 2
     assert "No such command 'demmo'" in unknown.stderr
-    assert "Usage" in art_flat("--help", cwd=tmp_path).stdout
+    assert "Usage" in run("--help", cwd=tmp_path).stdout
 
 
 def test_attacks_lists_every_attack(tmp_path, here):
@@ -150,6 +154,7 @@ def test_ctrl_c_leaves_a_folder_that_can_be_resumed(project, monkeypatch, here):
     assert here("run", "config.toml", "--out", "out", cwd=project).returncode == 0
 
 
+@pytest.mark.slow
 def test_demo_needs_no_network_and_writes_its_folder(tmp_path):
     """The whole demo is timed in CI; here a tenth of it, through the same code."""
     from art_flat.cli.demo import demo_config

@@ -60,6 +60,9 @@ def test_parts_are_merged_and_planned(project):
     assert invoke("run", "config.toml", "--out", "run").exit_code == 0
     one, other = (af.Results.load(f).adversarial.drop(columns="seconds") for f in ("run", "whole"))
     assert one.equals(other)
+
+
+def test_a_run_is_planned(project):
     made = invoke("plan", "config.toml", "--workers", "1", "--workers", "8", "--probe-seconds", "0.02")
     assert made.exit_code == 0, made.output
     assert "20 units" in made.output

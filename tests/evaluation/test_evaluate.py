@@ -120,7 +120,7 @@ def test_summary_against_brute_force(digits):
     net, x, y = digits
     weight = np.linspace(0.5, 2, len(x))
     attacks = [*ATTACKS, scripted(lambda p: p.x + 0.04 * torch.sign(p.x - 0.5), budget="minimum-norm")]
-    results = af.evaluate(net, x, y, attacks=attacks, deltas=DELTAS, weight=weight)
+    results = af.evaluate(net, x, y, attacks=attacks, deltas=DELTAS, weight=weight, lipschitz=None)
     summary = results.summary(epsilons=[0.2])
     assert len(summary) == 2 * 3 + 2 + 3
     for row in summary.to_dict("records"):
@@ -347,8 +347,8 @@ def test_foreign_folders_are_left_alone(digits, tmp_path):
 def test_order_of_attacks_and_shards_do_not_change_records(digits):
     net, x, y = digits
     columns = [c for c in ADVERSARIAL if c != "seconds"]
-    one = af.evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS).adversarial[columns]
-    two = af.evaluate(net, x, y, attacks=ATTACKS[::-1], deltas=DELTAS).adversarial[columns]
+    one = af.evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, lipschitz=None).adversarial[columns]
+    two = af.evaluate(net, x, y, attacks=ATTACKS[::-1], deltas=DELTAS, lipschitz=None).adversarial[columns]
     keys = ["attack", "norm", "delta", "sample"]
     pd.testing.assert_frame_equal(
         one.sort_values(keys, ignore_index=True), two.sort_values(keys, ignore_index=True)

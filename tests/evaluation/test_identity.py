@@ -192,6 +192,7 @@ def test_probes_lie_in_the_clip_range_and_leave_no_trace(clip):
     assert 0.9 * high <= plain.max() <= high * (1 + 1e-5)
 
 
+@pytest.mark.slow
 def test_two_models_with_the_same_weights_are_two_in_workers(tmp_path):
     """One worker process makes both, and both again in the next run, whatever it keeps."""
     models = {"leaky": classifier(), "tanh": classifier(assign("act", nn.Tanh()))}
@@ -208,6 +209,7 @@ def test_two_models_with_the_same_weights_are_two_in_workers(tmp_path):
         np.testing.assert_array_equal(both[both["model"] == name]["loss"], alone["loss"])
 
 
+@pytest.mark.slow
 def test_a_worker_that_makes_another_function_is_refused(monkeypatch):
     """The global that a worker imports is not the one that was set here."""
     monkeypatch.setattr(sys.modules[__name__], "GAIN", 1.5)

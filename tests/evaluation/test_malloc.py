@@ -37,6 +37,7 @@ print(resident() - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other C libraries have no such settings")
+@pytest.mark.slow
 def test_blocks_of_24_mb_are_used_again_and_given_back():
     said = subprocess.run(
         [sys.executable, "-c", SCRIPT, _malloc.__file__], capture_output=True, text=True, check=True

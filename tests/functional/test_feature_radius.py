@@ -3,13 +3,16 @@ import math
 import pytest
 import torch
 from bounds_cases import every_kind, head, rounding, worst_case
+from sampling import mostly_slow
 
 from art_flat.functional.bounds import feature_radius, loss_increase_bound
 
 
 @every_kind
-@pytest.mark.parametrize("epsilon", [1e-12, 1e-3, math.log(2), 50.0, 1e6])
-@pytest.mark.parametrize("scale", [0.0, 1.0, 100.0, 3000.0])
+@pytest.mark.parametrize(
+    "epsilon", mostly_slow([1e-12, 1e-3, math.log(2), 50.0, 1e6], quick=[1e-12, math.log(2)])
+)
+@pytest.mark.parametrize("scale", mostly_slow([0.0, 1.0, 100.0, 3000.0], quick=[1.0, 3000.0]))
 def test_the_radius_is_the_largest_at_which_the_bound_holds(kind, epsilon, scale):
     case = head(60, 5, 4, scale=scale)
     radius = feature_radius(*case, epsilon=epsilon, kind=kind)
@@ -23,7 +26,7 @@ def test_the_radius_is_the_largest_at_which_the_bound_holds(kind, epsilon, scale
         loss_increase_bound(
             case[0][i : i + 1], case[1][i : i + 1], case[2], case[3][i : i + 1], radius=radius[i], kind=kind
         )
-        for i in range(len(radius))
+        for i in range(0, len(radius), 4)
     ]
     assert (torch.cat(one_by_one) <= epsilon).all()
     assert (loss_increase_bound(*case, radius=radius * (1 + 1e-6), kind=kind) > epsilon).all()
@@ -39,9 +42,9 @@ def test_the_radius_is_not_above_the_true_one_and_near_it():
 
 @every_kind
 def test_epsilon_zero_and_one_for_each(kind):
-    case = head(20, 3, 4)
+    case = head(8, 3, 4)
     assert (feature_radius(*case, epsilon=0.0, kind=kind) == 0).all()
-    epsilon = torch.linspace(0.0, 2.0, 20, dtype=torch.float64)
+    epsilon = torch.linspace(0.0, 2.0, 8, dtype=torch.float64)
     each = feature_radius(*case, epsilon=epsilon, kind=kind)
     single = [
         feature_radius(

@@ -12,7 +12,7 @@ import pytest
 
 import art_flat
 from art_flat.attacks import load_attacks
-from art_flat.cli import terminal as _terminal
+from art_flat.cli import terminal
 from art_flat.cli.config import read_config
 
 CONFIG = """
@@ -36,6 +36,7 @@ def command(encoding, *arguments, cwd):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_run_and_its_report_on_pipes_that_are_not_utf8(tmp_path):
     (tmp_path / "config.toml").write_text(CONFIG, encoding="utf-8-sig")
     done = command("ascii", "run", "config.toml", "--out", "out", cwd=tmp_path)
@@ -56,7 +57,7 @@ def test_a_report_in_a_folder(tmp_path, linear):
 def test_text_is_spelled_out(encoding, monkeypatch):
     raw = io.BytesIO()
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding=encoding))
-    _terminal.use_safe_streams()
+    terminal.use_safe_streams()
     sys.stdout.write("δ ≤ 8/255, κ × 2 – naïve … 猫 \udcff")
     sys.stdout.flush()
     text = raw.getvalue().decode(encoding)

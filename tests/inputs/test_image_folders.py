@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 import art_flat as af
-from art_flat.datasets import _imagefolder, load_dataset
+from art_flat.datasets import load_dataset
 from art_flat.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -74,11 +74,13 @@ def test_classes_must_be_names(classes, tmp_path):
         load_dataset("imagefolder", root=tmp_path, classes=classes)
 
 
-def test_large_folders_are_read_when_indexed(tmp_path, monkeypatch):
-    for i in range(5):
-        put(tmp_path / f"{'ab'[i % 2]}/{i}.png", RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8))
-    whole = load_dataset("imagefolder", root=tmp_path).x
-    monkeypatch.setattr(_imagefolder, "_DECODED_BYTES", 0)
+def test_large_folders_are_read_when_indexed(tmp_path):
+    pixels = np.zeros((5, 800, 720, 3), np.uint8)
+    pixels[:, :4, :6] = RNG.integers(0, 256, (5, 4, 6, 3))
+    names = ["a/0.png", "a/1.png", "b/0.png", "b/1.png", "b/2.png"]
+    for name, image in zip(names, pixels, strict=True):
+        put(tmp_path / name, image)
+    whole = pixels.transpose(0, 3, 1, 2).astype(np.float32) / 255
     lazy = load_dataset("imagefolder", root=tmp_path).x
     assert not isinstance(lazy, np.ndarray)
     assert (lazy.shape, lazy.dtype, len(lazy), lazy.nbytes) == (whole.shape, whole.dtype, 5, whole.nbytes)

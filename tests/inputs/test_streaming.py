@@ -146,6 +146,7 @@ def peak_growth(source, folder):
     return map(float, done.stdout.split())
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_a_mapped_file(tmp_path):
     grown, size = peak_growth(MAPPED, tmp_path)
     assert size > 50

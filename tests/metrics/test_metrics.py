@@ -9,6 +9,7 @@ import torch
 from art.attacks.evasion import DeepFool, FastGradientMethod, ProjectedGradientDescent
 from art.estimators.classification import PyTorchClassifier
 from art.estimators.classification.scikitlearn import ScikitlearnLogisticRegression
+from sampling import slow
 from tolerances import close, near
 from torch import nn
 
@@ -350,6 +351,7 @@ def test_points_of_an_attack_outside_the_ball_count_as_clean(digits):
     assert np.isinf(smallest[np.asarray(net.predict(x)) == y]).all()
 
 
+@pytest.mark.slow
 def test_minimum_norm_attack_in_another_norm(digits):
     """DeepFool minimises L2; what lies in the L∞ ball counts there."""
     net, x, y = digits
@@ -500,7 +502,7 @@ def test_classifier_and_random_state_are_left_alone(digits):
     assert all(p.grad is None for p in model.parameters())
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+@pytest.mark.parametrize("norm", [slow("Linf"), "L2", slow("L1")])
 def test_input_radius_is_the_inverse_of_the_certificate(digits, norm):
     """At the radius every sample is certified, a hair beyond it none; and no attack inside it does more."""
     net, x, y = digits

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from art.attacks.attack import EvasionAttack
+from sampling import slow
 from sklearn.linear_model import LogisticRegression
 from tolerances import close
 from torch import nn
@@ -273,7 +274,7 @@ def test_range_and_preprocessing_do_not_matter(spec, norm, tolerance):
     np.testing.assert_array_equal(other.success, one.success)
 
 
-@pytest.mark.parametrize("nb_classes", [2, 3])
+@pytest.mark.parametrize("nb_classes", [slow(2), 3])
 @pytest.mark.parametrize(
     ("spec", "norm"),
     [
@@ -408,7 +409,7 @@ def test_saliency_map_flees_the_true_class_and_does_not_seek_it():
         ("art:SaliencyMapMethod(theta=1.0)", "L0", 40, 0.5),
         ("art:HopSkipJump(max_iter=1, max_eval=10, init_eval=10)", "L2", 8.0, 0.9),
         ("art:BoundaryAttack(max_iter=3, num_trial=5, sample_size=5)", "L2", 8.0, 0.9),
-        ("art:ShadowAttack(nb_steps=40, batch_size=5)", "L2", 8.0, 0.3),
+        slow(("art:ShadowAttack(nb_steps=40, batch_size=5)", "L2", 8.0, 0.3)),
     ],
 )
 def test_targets_are_hit(spec, norm, delta, share):
@@ -479,6 +480,7 @@ def test_spatial_search_covers_both_directions_for_every_image():
     np.testing.assert_array_equal(again.x[::-1], result.x)
 
 
+@pytest.mark.slow
 def test_carlini_l0_fixes_all_values_it_can():
     net, x, y = few(2)
     spec = "art:CarliniL0Method(binary_search_steps=1, max_iter=3, initial_const=10.0)"

@@ -11,6 +11,7 @@ import pytest
 import torch
 from attack_cases import TORCHATTACKS as CASES
 from attack_cases import slow_unless_quick
+from sampling import mostly_slow, slow
 from tolerances import close
 from torch import nn
 
@@ -247,7 +248,12 @@ def test_untouched_values_come_back_to_the_bit_from_another_range():
     np.testing.assert_array_equal(load_attack("torchattacks:VANILA")(net, x, y).x, x)
 
 
-@pytest.mark.parametrize("name", [n for n, case in CASES.items() if case[4] is not None])
+AIMED = [name for name, case in CASES.items() if case[4] is not None]
+OFTEN = {"FGSM", "PGDL2", "APGD", "FAB", "JSMA"}
+"""In the default run, where a test tries every attack; a kind of attack each."""
+
+
+@pytest.mark.parametrize("name", mostly_slow(AIMED, quick=OFTEN.intersection(AIMED)))
 def test_targets_are_hit(name):
     net, x, y = few()
     target = (y + 3) % 10
@@ -316,7 +322,7 @@ def vectors():
 
 
 @pytest.mark.parametrize("name", ["FGSM", "PGD", "PGDL2", "APGD", "Square", "FAB", "PIFGSM", "EADL1"])
-@pytest.mark.parametrize(("low", "high"), [(0.0, 255.0), (-1.0, 2.0)])
+@pytest.mark.parametrize(("low", "high"), [slow((0.0, 255.0)), (-1.0, 2.0)])
 def test_another_clip_range_gives_the_same_points_rescaled(name, low, high):
     net, x, y = few()
     other, other_x, _ = in_range(low, high)
@@ -337,13 +343,15 @@ def fooled_by(name, net, x, y):
     return found.success[right].mean()
 
 
-@pytest.mark.parametrize("name", [name for name in SURE if name not in {"APGDT", "AutoAttack"}])
+@pytest.mark.parametrize(
+    "name", mostly_slow([n for n in SURE if n not in {"APGDT", "AutoAttack"}], quick=OFTEN)
+)
 @pytest.mark.parametrize("nb_classes", [2, 3])
 def test_few_classes(name, nb_classes):
     assert fooled_by(name, *modulo(nb_classes)) > 0
 
 
-@pytest.mark.parametrize("name", SURE)
+@pytest.mark.parametrize("name", mostly_slow(SURE, quick=OFTEN))
 def test_three_channels(name):
     assert fooled_by(name, *colour()) > 0
 

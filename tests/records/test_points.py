@@ -19,6 +19,7 @@ def results(request, digits, tmp_path):
         "deltas": DELTAS,
         "shard_size": 10,
         "save_adversarial": True,
+        "lipschitz": None,
     }
     samples = np.arange(100, 124)[::-1]
     if request.param != "memory":

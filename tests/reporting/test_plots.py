@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from sampling import slow
 
 from art_flat.errors import InputError, StoreError, UnknownNameError
 from art_flat.evaluation import ALL_ATTACKS
@@ -55,7 +56,7 @@ def figures(run, tables):
     yield plots.plot_detection(DETECTION)
 
 
-@pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
+@pytest.mark.parametrize("kind", ["png", slow("svg"), slow("pdf")])
 def test_every_figure_is_labelled_and_can_be_saved(run, tables, kind):
     made = list(figures(run, tables))
     assert len(made) == len(plots.__all__)

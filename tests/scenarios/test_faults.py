@@ -1,5 +1,6 @@
 """Attacks and models that misbehave: each is detected and recorded, the rest goes on, nothing counts as robust."""
 
+import functools
 import os
 import random
 import subprocess
@@ -19,14 +20,22 @@ GOOD = "art_flat:PGD(steps=2)"
 RADII = {"Linf": [0.1]}
 
 
+def good_rows(results):
+    rows = results.adversarial
+    return rows[rows["attack"] == GOOD].drop(columns="seconds").reset_index(drop=True)
+
+
+@functools.cache
+def alone():
+    """The rows of the good attack where there is no other."""
+    return good_rows(af.evaluate(**small_run(attacks=[GOOD], deltas=RADII)))
+
+
 def run(function, **options):
     """The rows of a bad attack, beside a good one that must not notice it."""
     arguments = small_run(attacks=[attack(function), GOOD], deltas=RADII, **options)
     results = af.evaluate(**arguments)
-    alone = af.evaluate(**small_run(attacks=[GOOD], deltas=RADII))
-    good = results.adversarial[results.adversarial["attack"] == GOOD]
-    columns = [c for c in good if c != "seconds"]
-    assert good[columns].reset_index(drop=True).equals(alone.adversarial[columns])
+    assert good_rows(results).equals(alone())
     bad = results.adversarial[results.adversarial["attack"] != GOOD]
     assert len(bad) == 24
     summary = results.summary().set_index("attack")
@@ -154,9 +163,7 @@ def test_changes_the_weights(way):
     assert bad["error"].str.contains("changed the model's weights while it ran").all()
     assert network[1].weight is weight
     assert net.identity() == before
-    good = results.adversarial[results.adversarial["attack"] == GOOD].drop(columns="seconds")
-    alone = af.evaluate(**small_run(attacks=[GOOD], deltas=RADII)).adversarial.drop(columns="seconds")
-    assert good.reset_index(drop=True).equals(alone)
+    assert good_rows(results).equals(alone())
 
 
 def test_draws_from_the_global_generators():
@@ -281,6 +288,7 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(small_disk):
     arguments = small_run(out=small_disk / "run", shard_size=2)
     with pytest.raises(StoreError, match="No space left on device; make room; what was finished is kept"):

@@ -32,7 +32,7 @@ def run(digits):
     weight = np.linspace(0.5, 2, len(x))
     walk = as_attack(nearest, norms="Linf", budget="minimum-norm")
     attacks = ["art_flat:PGD(steps=10)", "art_flat:PGD(steps=1)", "noise", walk]
-    return af.evaluate({"cnn": net}, x, y, attacks=attacks, deltas=DELTAS, weight=weight)
+    return af.evaluate({"cnn": net}, x, y, attacks=attacks, deltas=DELTAS, weight=weight, lipschitz=None)
 
 
 def brute_force(results, attack, norm, limit):

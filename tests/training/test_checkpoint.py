@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from sampling import slow
 from torch import nn
 
 from art_flat.errors import InputError
@@ -39,7 +40,7 @@ def until(step: int):
 
 
 @pytest.mark.parametrize("adversary", [None, Adversary(steps=2), Adversary(steps=1, trainer="art")])
-@pytest.mark.parametrize("stops", [[5], [7, 12], [15]])
+@pytest.mark.parametrize("stops", [slow([5]), [7, 12], slow([15])])
 def test_goes_on_exactly(tmp_path: Path, stops: list[int], adversary: Adversary | None) -> None:
     settings = {**SETTINGS, "adversary": adversary}
     if adversary is not None and adversary.trainer == "art":
