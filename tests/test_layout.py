@@ -121,6 +121,7 @@ def test_help_loads_nothing_heavy():
     assert run_python(code) == "[]"
 
 
+@pytest.mark.slow
 def test_figures_are_imported_when_they_are_drawn():
     code = (
         "import sys, art_flat.evaluation, art_flat.analysis\n"

@@ -14,6 +14,7 @@ def blocks(text, language):
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
+@pytest.mark.slow
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):
     pytest.importorskip("torchattacks")
     monkeypatch.chdir(tmp_path)

@@ -77,12 +77,14 @@ def test_an_interval_over_seeds(paper: Any) -> None:
     assert not paper.outcome.Effect("e", [1.0, -1.0, 2.0], "above").holds
 
 
+@pytest.mark.slow
 def test_seeds_have_images_of_their_own(paper: Any, cnn: Any) -> None:
     blocks = list(cnn.blocks({"n": 100, "seeds": 9}))
     assert [seed for seed, _, _ in blocks] == [0, 1, 2, 3]  # 400 images
     assert np.array_equal(np.concatenate([x for _, x, _ in blocks]), cnn.x)
 
 
+@pytest.mark.slow
 def test_masking(paper: Any, cnn: Any) -> None:
     settings = {"attack": "torchattacks:PGD(steps=10)", "delta": 0.3, "scales": [1.0, 100.0]}
     outcome = paper.masking({"cnn": cnn}, SIZE | settings)
@@ -93,6 +95,7 @@ def test_masking(paper: Any, cnn: Any) -> None:
     assert rows.loc[100.0, "zero_gradients"] >= rows.loc[100.0, "zero_gradients_float64"]
 
 
+@pytest.mark.slow
 def test_valley_and_its_page(paper: Any, cnn: Any, tmp_path: Path) -> None:
     settings = {"attack": "torchattacks:PGD(steps=20, random_start=False)", "delta": 0.3}
     outcome = paper.valley({"cnn": cnn}, SIZE | settings)

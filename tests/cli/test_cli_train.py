@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sampling import slow
 from typer.testing import CliRunner
 
 from art_flat.cli.app import app
@@ -53,7 +54,7 @@ def run(*arguments: object) -> str:
     return result.output
 
 
-@pytest.mark.parametrize("half", [False, True])
+@pytest.mark.parametrize("half", [slow(False), True])
 def test_writes_weights_card_and_history(tmp_path: Path, half: bool) -> None:
     out = tmp_path / "net"
     said = run("train", write(tmp_path, f"half = {str(half).lower()}\n{CONFIG}"), "--out", out)

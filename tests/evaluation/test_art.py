@@ -46,6 +46,7 @@ def pyplot():
     matplotlib.use(before)
 
 
+@pytest.mark.slow
 def test_it_goes_where_a_security_curve_goes(digits):
     """One function that knows only ART's interface runs both and gets the same kinds of things."""
     net, x, y = digits

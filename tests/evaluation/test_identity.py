@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from sampling import mostly_slow
 from torch import nn
 
 import art_flat as af
@@ -78,7 +79,9 @@ def started(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore:Using padding")
-@pytest.mark.parametrize("what", CHANGES)
+@pytest.mark.parametrize(
+    "what", mostly_slow(CHANGES, quick=["activation", "epsilon of batch norm", "plain number", "hook"])
+)
 def test_another_function_is_neither_continued_nor_merged(started, tmp_path, what):
     other = classifier(CHANGES[what])
     with pytest.raises(StoreError, match=r"'m' is another function|models\.m\.layers"):

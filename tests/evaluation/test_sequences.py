@@ -52,6 +52,7 @@ def test_what_all_leave_is_the_worst_case_of_the_records(digits):
     assert table.loc[(load_attack(STRONG).name, 0.08), "n_evaluated"] < 24
 
 
+@pytest.mark.slow
 def test_a_sequence_does_not_depend_on_shards_others_or_the_way_it_is_resumed(digits, tmp_path):
     whole = run(digits, [WEAK, MIDDLE, STRONG], out=tmp_path / "a", save_adversarial=True)
     with_others = run(digits, [STRONG, "art_flat:PGD(steps=1)", MIDDLE, WEAK])

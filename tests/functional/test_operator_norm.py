@@ -1,6 +1,7 @@
 import pytest
 import torch
 from lipschitz_cases import conv, norm_from, randomised, seen
+from sampling import slow
 from torch import nn
 
 from art_flat.functional import _operator_norm
@@ -64,7 +65,9 @@ def test_bounds_for_layers_too_large_to_decompose(build, shape, monkeypatch):
     assert exact <= lipschitz_constant(net, shape).value <= 5 * exact
 
 
-@pytest.mark.parametrize(("stride", "dilation", "groups"), [(1, 1, 1), (2, 1, 1), (1, 2, 2), (3, 2, 1)])
+@pytest.mark.parametrize(
+    ("stride", "dilation", "groups"), [slow((1, 1, 1)), (2, 1, 1), slow((1, 2, 2)), (3, 2, 1)]
+)
 def test_the_torus_is_nearly_exact_for_large_images(stride, dilation, groups, monkeypatch):
     net = conv(2, 4, 3, stride, dilation, dilation, groups=groups).eval()
     exact = seen(net, (2, 24, 24), n=1)

@@ -2,6 +2,7 @@ import math
 
 import pytest
 import torch
+from sampling import slow
 from sharpness_cases import ALL, close, each, grads, head
 from tolerances import rounding
 
@@ -13,7 +14,7 @@ from art_flat.functional import (
 
 
 @each
-@pytest.mark.parametrize("k", [1, 2, 4])
+@pytest.mark.parametrize("k", [1, slow(2), 4])
 def test_gradients(name, k):
     z, phi, w = head(3, k, 3, seed=3)
     z[2] = torch.randn(k, generator=torch.Generator().manual_seed(1), dtype=z.dtype)

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sampling import slow
 from tolerances import close
 
 import art_flat as af
@@ -11,7 +12,7 @@ from art_flat.errors import StoreError
 DELTAS = {"Linf": [0.05, 0.15], "L2": [0.5]}
 
 
-@pytest.fixture(params=["memory", "folder", "loaded", "saved"])
+@pytest.fixture(params=["memory", slow("folder"), "loaded", slow("saved")])
 def results(request, digits, tmp_path):
     net, x, y = digits
     options = {

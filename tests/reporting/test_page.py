@@ -92,7 +92,7 @@ def test_all_failed(run):
     adv["status"], adv["error"], adv["pred"] = "failed", "out of memory", -1
     page = render(Results(**parts, facts=run.facts))
     assert "out of memory" in page
-    assert "Nothing can be said" in page
+    assert "every attack failed or was skipped" in page
 
 
 def test_single_sample_and_unknown_definition(digits):

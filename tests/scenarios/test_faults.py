@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from run_cases import attack, forever, same, small_run, stubborn
+from sampling import slow
 from tolerances import close
 
 import art_flat as af
@@ -91,7 +92,9 @@ def test_returns_nan():
     assert summary["n_evaluated"] == 12
 
 
-@pytest.mark.parametrize("wrong", [lambda x: x[:-1], lambda x: x[None], lambda x: None, lambda x: [1, 2]])
+@pytest.mark.parametrize(
+    "wrong", [lambda x: x[:-1], slow(lambda x: x[None]), lambda x: None, slow(lambda x: [1, 2])]
+)
 def test_returns_the_wrong_shape(wrong):
     failed(lambda_attack(wrong), "where points of shape")
 

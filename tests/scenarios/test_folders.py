@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from run_cases import same, small_run
+from sampling import slow
 
 import art_flat as af
 from art_flat._utils.files import write_atomically
@@ -134,7 +135,9 @@ def test_damaged_manifests_are_named(run, change, words):
         af.Results.load(run)
 
 
-@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": NaN}', "[" * 100_000, '"' + "x" * 10])
+@pytest.mark.parametrize(
+    "text", [slow(""), "{", slow("[]"), slow("null"), '{"schema": NaN}', "[" * 100_000, '"' + "x" * 10]
+)
 def test_manifests_that_are_no_json(run, text, undisturbed):
     (run / "manifest.json").write_text(text)
     with pytest.raises(StoreError, match="holds no art_flat results"):

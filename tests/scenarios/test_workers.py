@@ -29,6 +29,7 @@ def children():
     return psutil.Process().children(recursive=True)
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_records_of_one_process(tmp_path, undisturbed):
     arguments = small_run(attacks=MIXED, out=tmp_path / "run")
     seen = []

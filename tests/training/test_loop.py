@@ -49,7 +49,8 @@ def test_digits() -> None:
 
 
 @pytest.mark.skipif(not MNIST.is_dir(), reason="no real MNIST beside the repository")
-@pytest.mark.parametrize(("make", "epochs"), [(fcn, 2), pytest.param(mnist_cnn, 1, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("make", "epochs"), [(fcn, 2), (mnist_cnn, 1)])
 def test_mnist(make: type, epochs: int) -> None:
     data, test = load_dataset("mnist", root=MNIST, split="train"), load_dataset("mnist", root=MNIST)
     assert accuracy(train(make(), data.x, data.y, epochs=epochs), test.x, test.y) > 0.97
