@@ -88,11 +88,9 @@ def text_calls():
             name = getattr(node.func, "attr", getattr(node.func, "id", ""))
             named = {k.arg: getattr(k.value, "value", None) for k in node.keywords}
             mode = next((a.value for a in node.args if isinstance(a, ast.Constant)), "r")
-            of = getattr(getattr(node.func, "value", None), "id", "")
-            is_open = (
-                name == "open" and of != "Image" and (isinstance(node.func, ast.Name) or mode in set("rwxa"))
-            )
-            if name in {"read_text", "write_text"} or (is_open and "b" not in str(mode)):
+            of_images = getattr(getattr(node.func, "value", None), "id", "") == "Image"
+            is_open = name == "open" and isinstance(node.func, ast.Name) | (mode in {"r", "w", "x", "a"})
+            if name in {"read_text", "write_text"} or (is_open and not of_images and "b" not in str(mode)):
                 yield f"{file.name}:{node.lineno}", named.get("encoding", "none")
 
 
