@@ -1,7 +1,7 @@
 """One cell of the summary per radius, for the rows of one attack or of all.
 
-A point counts at every radius that holds it, for any attack radius. So the radii are walked through in order, and
-each adds the points that it is the first to hold: the work grows with the rows, not with rows times radii.
+A point counts at every radius that contains it, not only at the one it was made for. The radii are visited in
+increasing order and each adds the points that no smaller one contains: the work grows with the rows, not with rows times radii.
 """
 
 from __future__ import annotations
