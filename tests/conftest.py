@@ -1,12 +1,37 @@
-"""Small nets that several tests share.
+"""How the tests are run, and small nets that several of them share.
 
-What is heavy is imported where it is used: the process that only hands out tests to others needs none of it.
+What is heavy is imported where it is used: the process that only distributes tests to others needs none of it.
 """
 
+import importlib.util
+import os
 import signal
+from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
+
+MOST_PROCESSES = 4
+"""Each takes 1 GB and seconds to import PyTorch and ART, more than further processes would save."""
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the nets are tiny: threads would only wait for each other
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers(config):
+    """Processes for `-n auto`: one per core for folders; 0 for single files, which run in the first process."""
+    folders = all(Path(argument).is_dir() for argument in config.args)
+    return min(joblib.cpu_count(), MOST_PROCESSES) if folders else 0
+
+
+def pytest_collection_modifyitems(items):
+    """Skip the cases of a library that is not installed."""
+    missing = [name for name in ("foolbox", "torchattacks") if importlib.util.find_spec(name) is None]
+    for item in items:
+        for name in missing:
+            if f"{name}:" in item.name:
+                item.add_marker(pytest.mark.skip(reason=f"{name} is not installed"))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -140,7 +140,7 @@ def test_changes_the_mode():
     network = arguments["models"]["tiny"].estimator.model
     network.eval()
     rows = af.evaluate(**arguments).adversarial
-    assert rows["notes"].str.contains(r"changed the model's mode \(put back\)").all()
+    assert rows["notes"].str.contains(r"changed the model's mode \(restored\)").all()
     assert not any(m.training for m in network.modules())
 
 
