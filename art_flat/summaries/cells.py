@@ -1,7 +1,8 @@
 """One cell of the summary per radius, for the rows of one attack or of all.
 
 A point counts at every radius that contains it, not only at the one it was made for. The radii are visited in
-increasing order and each adds the points that no smaller one contains: the work grows with the rows, not with rows times radii.
+increasing order and each adds the points that no smaller one contains: the work grows with the rows, not with rows
+times radii.
 """
 
 from __future__ import annotations
