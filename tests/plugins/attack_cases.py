@@ -71,7 +71,7 @@ ART = [
     ("HopSkipJump", "max_iter=2, max_eval=20, init_eval=10", "L2", 4.0, 0.8),
     ("HopSkipJump", "max_iter=2, max_eval=20, init_eval=10", "Linf", 0.9, 0.5),
     ("BoundaryAttack", "max_iter=5, num_trial=5, sample_size=5", "L2", 4.0, 0.8),
-    ("SignOPTAttack", "max_iter=2, num_trial=10, k=5", "L2", 4.0, 0.8),
+    ("SignOPTAttack", "max_iter=5, num_trial=30, k=10", "L2", 4.0, 0.8),
     ("ZooAttack", "max_iter=15, learning_rate=0.1, initial_const=10.0", "L2", 3.0, 0.5),
     ("SimBA", "max_iter=100, epsilon=0.4", "L2", 3.0, 0.8),
     ("SimBA", "max_iter=100, epsilon=0.4, attack='px'", "Linf", 0.5, 0.8),
