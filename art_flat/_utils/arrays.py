@@ -71,10 +71,10 @@ def n_samples(value: Any) -> int:
     return int(value.shape[0]) if hasattr(value, "shape") else len(value)
 
 
-def like(result: torch.Tensor, source: Any) -> Array:
+def like(result: Array, source: Any) -> Array:
     """`result` in the kind of array that `source` is: a tensor on its device, or NumPy."""
     if isinstance(source, torch.Tensor):
-        return result.to(source.device)
+        return to_tensor(result, device=source.device)
     return to_numpy(result)
 
 

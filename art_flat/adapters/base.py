@@ -208,6 +208,18 @@ class Adapter(ABC):
         Raises:
             InputError: If `x` has another shape, NaN, or lies outside `clip_values`.
         """
+        return self.outputs_unchecked(self._checked(x), batch_size=batch_size)
+
+    def outputs_unchecked(self, x: Tensor, *, batch_size: int | None = None) -> Outputs:
+        """`outputs` of samples that have been checked, or that art_flat has made.
+
+        Args:
+            x: Samples, floating, finite, in the clip range, shape (n, *input_shape), on any device.
+            batch_size: Samples per forward pass.
+
+        Returns:
+            Logits (n, k) and features (n, d) on `device`, without a graph.
+        """
         return Outputs(*self._batched(x, lambda out, rows: out, batch_size, self.device))
 
     def logits(self, x: Array, *, batch_size: int | None = None) -> Array:
@@ -497,17 +509,17 @@ class Adapter(ABC):
         self, x: Array, function: Callable[[Outputs, slice], Sequence[Tensor]], batch_size: int | None
     ) -> list[Array]:
         home = x.device if isinstance(x, Tensor) else torch.device("cpu")
-        return [like(column, x) for column in self._batched(x, function, batch_size, home)]
+        columns = self._batched(self._checked(x), function, batch_size, home)
+        return [like(column, x) for column in columns]
 
     def _batched(
         self,
-        x: Array,
+        inputs: Tensor,
         function: Callable[[Outputs, slice], Sequence[Tensor]],
         batch_size: int | None,
         home: torch.device,
     ) -> list[Tensor]:
         # Each batch is reduced at once: memory holds one batch and the results.
-        inputs = self._checked(x)
         results = Results(home, inputs.shape[0])
         size = self._batch_size if batch_size is None else check_batch_size(batch_size)
         # A model may write into what it is given, so it is given a copy.

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import io
 import json
-import time
-import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
-import numpy as np
 import torch
 
-from .._utils.arrays import like, synchronize, to_numpy
-from .._utils.random import rng_was_used, seeded_rng
-from .._utils.timeouts import interruptible
 from .._utils.validation import (
     check_count,
     check_delta,
@@ -29,11 +21,17 @@ from .._utils.validation import (
     reject_eps_argument,
 )
 from ..adapters.base import Adapter, Outputs, Passes
-from ..errors import AttackNotUsableError, BudgetError, InputError, ModelChangedError, ParameterError, closest
-from ..functional import cross_entropy, snap_into_balls
+from ..errors import AttackNotUsableError, InputError, ModelChangedError, ParameterError, closest
 from ..typing import Norm
+from ._guarded_run import run_guarded
+from ._measured_result import measured_result
 from ._parameters import read_parameter
+from .info import Access as Access
+from .info import AttackInfo as AttackInfo
+from .info import Budget as Budget
+from .info import Usability as Usability
 from .problem import AttackResult as AttackResult
+from .problem import CheckedArguments as CheckedArguments
 from .problem import Problem as Problem
 from .problem import Steps as Steps
 
@@ -174,87 +172,67 @@ class Attack(ABC):
             BudgetError: If the attack returned points of another shape.
             ModelChangedError: If the attack changed the model's weights, which are restored.
         """
+        if not isinstance(net, Adapter):
+            raise InputError(
+                f"{self.info.name} was given {type(net).__name__}; pass an adapted classifier: art_flat.adapt(...)"
+            )
         norm = self.info.norms[0] if norm is None else check_norm(norm)
-        self._check_call(net, norm, delta, target)
+        self._require_usable(net, norm, delta, target)
         inputs = check_inputs(
             x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
         )
-        dtype = torch.promote_types(
-            net.dtype, torch.float32
-        )  # in half precision points would round out of the ball
-        inputs = inputs.detach().to(net.device, dtype)
         n = inputs.shape[0]
-        labels = check_labels(y, n, net.nb_classes).to(net.device)
-        targets = None if target is None else check_labels(target, n, net.nb_classes, "target").to(net.device)
-        low, high = (torch.as_tensor(np.asarray(v), dtype=dtype, device=net.device) for v in _clip(net))
-        inputs = torch.minimum(torch.maximum(inputs, low), high)
-        delta = None if delta is None else check_delta(delta)
-        if clean is None:
-            clean = net.outputs(inputs)
+        checked = CheckedArguments(
+            x=inputs,
+            y=check_labels(y, n, net.nb_classes),
+            norm=norm,
+            delta=None if delta is None else check_delta(delta),
+            target=None if target is None else check_labels(target, n, net.nb_classes, "target"),
+            seed=int(seed),
+            clean=clean,
+            estimate_gradients=estimate_gradients,
+            radii=radii or {},
+        )
+        return self._solve(net, checked).in_kind_of(x)
 
-        module = net.as_module(estimate_gradients=estimate_gradients or self.info.access != "white-box")
-        problem = Problem(net, module, inputs, labels, targets, delta, norm, low, high, int(seed))
-        with (
-            net.guard() as changed,
-            seeded_rng(problem.seed, net.device),
-            net.counting() as passes,
-            _quiet() as said,
-        ):
-            synchronize(net.device)
-            started = time.perf_counter()
-            with interruptible():
-                points = self.run(problem)
-            synchronize(net.device)
-            seconds = time.perf_counter() - started
-            random = rng_was_used(problem.seed)
-        if "weights" in changed:
+    def solve(self, net: Adapter, checked: CheckedArguments) -> AttackResult:
+        """`__call__` with arguments that have been checked.
+
+        Args:
+            net: The adapted classifier.
+            checked: The arguments.
+
+        Returns:
+            The points and what was measured of them, tensors on the classifier's device.
+        """
+        self._require_usable(net, checked.norm, checked.delta, checked.target)
+        return self._solve(net, checked)
+
+    def _solve(self, net: Adapter, checked: CheckedArguments) -> AttackResult:
+        estimate = checked.estimate_gradients or self.info.access != "white-box"
+        problem = Problem.from_checked(net, checked, net.as_module(estimate_gradients=estimate))
+        clean = net.outputs_unchecked(problem.x) if checked.clean is None else checked.clean
+        run = run_guarded(self.run, problem)
+        if "weights" in run.changed:
             raise ModelChangedError(
                 f"{self.name} changed the model's weights while it ran, so its points are not those of this model; "
                 "the weights were restored"
             )
-        points, finite = _repair(points, problem)
-        points, measured = snap_into_balls(inputs, points, self._balls(problem, radii))
-        inside = torch.ones_like(finite) if delta is None else measured[norm] <= delta
-        outputs = net.outputs(points)
-        success = _fooled(outputs.logits, problem) & inside & finite
-        status = _status(points, success, finite, outputs, clean, problem)
-        return AttackResult(
-            x=like(points, x),
-            success=like(success, x),
-            distance=like(measured[norm], x),
-            within_budget=like(inside, x),
-            status=status,
-            distances={m: to_numpy(d) for m, d in measured.items()},
-            outputs=outputs,
-            forwards=passes.forwards / n,
-            backwards=passes.backwards / n,
-            seconds=seconds,
-            warnings=(*said, *_side_effects(changed, random, int((~inside & finite).sum()))),
-            attack=self.name,
-            norm=norm,
-            delta=delta,
-            seed=problem.seed,
-        )
+        return measured_result(self.name, run, problem, clean, self._balls(problem, checked.radii))
 
     def own_radius(self, problem: Problem) -> float | None:
         """The radius, in clip units, that the attack keeps to regardless of `delta`; None if it has none."""
         return None
 
-    def _balls(
-        self, problem: Problem, radii: Mapping[Norm, Sequence[float]] | None
-    ) -> Iterator[tuple[Norm, float]]:
+    def _balls(self, problem: Problem, radii: Mapping[Norm, Sequence[float]]) -> Iterator[tuple[Norm, float]]:
         """Every ball in which the points may count."""
         for delta in (problem.delta, self.own_radius(problem)):
             if delta is not None:
                 yield problem.norm, delta
-        for norm, deltas in (radii or {}).items():
+        for norm, deltas in radii.items():
             yield from ((norm, delta) for delta in deltas)
 
-    def _check_call(self, net: Adapter, norm: Norm, delta: float | None, target: Array | None) -> None:
-        if not isinstance(net, Adapter):
-            raise InputError(
-                f"{self.info.name} was given {type(net).__name__}; pass an adapted classifier: art_flat.adapt(...)"
-            )
+    def _require_usable(self, net: Adapter, norm: Norm, delta: float | None, target: Array | None) -> None:
         if self.info.usability == "refused":
             raise AttackNotUsableError(f"{self.info.name} cannot be used: {self.info.reason}")
         if norm not in self.info.norms:
@@ -270,127 +248,15 @@ class Attack(ABC):
         self.check(net, norm)
 
 
-def _clip(net: Adapter) -> tuple[Any, Any]:
-    if net.clip_values is None:
-        raise InputError(
-            "the classifier has no clip_values, so no attack knows the admissible range; "
-            "build it with clip_values=(low, high)"
-        )
-    return net.clip_values
-
-
-def _side_effects(changed: Sequence[str], random: bool, outside: int) -> Iterator[str]:
-    """What an attack did beside finding points."""
-    if changed:
-        yield f"changed the model's {', '.join(changed)} (restored)"
-    if random:
-        yield "drew from the global random generators (seeded, restored)"
-    if outside:
-        yield f"left the ball at {outside} points"
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[list[str]]:
-    """Keep warnings and prints of a library from the user's terminal; the list gets their texts."""
-    said: list[str] = []
-    out, err = io.StringIO(), io.StringIO()
-    with warnings.catch_warnings(record=True) as caught, torch.enable_grad():
-        warnings.simplefilter("always")
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                yield said
-            finally:
-                texts = [f"{w.category.__name__}: {w.message}" for w in caught]
-                texts += [line for stream in (out, err) for line in stream.getvalue().splitlines()]
-                said += dict.fromkeys(t.strip() for t in texts if t.strip())
-
-
-def _repair(points: torch.Tensor, problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    """Points clipped to the range, and which of them were finite."""
-    x = problem.x
-    if not isinstance(points, torch.Tensor) or points.shape != x.shape:
-        got = tuple(points.shape) if hasattr(points, "shape") else type(points).__name__
-        raise BudgetError(f"the attack returned {got} where points of shape {tuple(x.shape)} were expected")
-    points = points.detach().to(x.device, x.dtype)
-    finite = torch.isfinite(points).flatten(1).all(dim=1)
-    points = torch.where(finite.view(-1, *[1] * (x.ndim - 1)), points, x)
-    return torch.minimum(torch.maximum(points, problem.low), problem.high), finite
-
-
-def _fooled(logits: torch.Tensor, problem: Problem) -> torch.Tensor:
-    label = logits.argmax(dim=1)
-    known = ~torch.isnan(logits).any(dim=1)
-    return known & ((label == problem.target) if problem.target is not None else (label != problem.y))
-
-
-def _status(
-    points: torch.Tensor,
-    success: torch.Tensor,
-    finite: torch.Tensor,
-    outputs: Outputs,
-    clean: Outputs,
-    problem: Problem,
-) -> np.ndarray:
-    fallback = (points == problem.x).flatten(1).all(dim=1)
-    if problem.target is None:
-        worse = cross_entropy(outputs.logits, problem.y) < cross_entropy(clean.logits, problem.y)
-        fallback |= worse & ~success
-    status = np.where(to_numpy(fallback), "fallback", "ok")
-    return np.where(to_numpy(finite), status, "failed")
-
-
 __all__ = [
     "Access",
     "Attack",
     "AttackInfo",
     "AttackResult",
     "Budget",
+    "CheckedArguments",
     "Passes",
     "Problem",
     "Steps",
     "Usability",
 ]
-
-
-Access = Literal["white-box", "black-box", "none"]
-
-
-Budget = Literal["fixed", "minimum-norm", "none"]
-
-
-Usability = Literal["usable", "degraded", "refused"]
-
-
-@dataclass(frozen=True)
-class AttackInfo:
-    """What is known of an attack before it is built; `art-flat attacks` lists it.
-
-    Attributes:
-        name: `"library:Name"`, as `load_attack` takes it.
-        build: Called with the attack's parameters, gives the attack.
-        norms: Norms of the ball it can be confined to, or the norm it minimises.
-        access: What it needs of the model: gradients, outputs only, or nothing.
-        budget: `"fixed"`: it takes δ; `"minimum-norm"`: it runs once and seeks the nearest point;
-            `"none"`: neither (its points are measured and read at every δ).
-        maximises_loss: Whether it maximises the cross-entropy in the ball; if not, a loss change found
-            by it says little about (δ, ε)-robustness.
-        targeted: Whether it takes a target class.
-        usability: `"usable"`, `"degraded"` or `"refused"`, with the `reason`.
-        reason: Why it is not simply usable.
-        notes: Facts about its behaviour that a reader of its results should know.
-        version: Version of the library it comes from.
-        defaults: Its parameters with their default values.
-    """
-
-    name: str
-    build: Callable[..., Attack]
-    norms: tuple[Norm, ...]
-    access: Access = "white-box"
-    budget: Budget = "fixed"
-    maximises_loss: bool = False
-    targeted: bool = False
-    usability: Usability = "usable"
-    reason: str = ""
-    notes: tuple[str, ...] = ()
-    version: str = ""
-    defaults: Mapping[str, Any] = field(default_factory=dict)

@@ -118,7 +118,8 @@ def as_attack(
         version=identity(obj) if version is None else version,
         defaults={} if library is None else library.settings,
     )
-    return info.build(**info.defaults)
+    attack: Attack = info.build(**info.defaults)
+    return attack
 
 
 class Source(NamedTuple):

@@ -1,16 +1,18 @@
-"""The input of an attack (`Problem`) and its result."""
+"""The arguments of an attack once checked, what its `run` is given (`Problem`), and its result."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
 from torch import nn
 
+from .._utils.arrays import like
 from ..adapters.base import Adapter, Outputs
+from ..errors import InputError
 from ..typing import Norm
 
 if TYPE_CHECKING:
@@ -23,6 +25,33 @@ class Steps(NamedTuple):
     size: float
     """Clip units."""
     number: int
+
+
+@dataclass(frozen=True)
+class CheckedArguments:
+    """Arguments of `Attack.__call__` that have been checked, n samples.
+
+    Attributes:
+        x: Clean inputs, floating, finite, of the classifier's shape and range, shape (n, ...), on any device.
+        y: True labels, int64, shape (n,), on any device.
+        norm: Norm of the ball.
+        delta: Radius in clip units, or None.
+        target: Target labels, int64, shape (n,), or None.
+        seed: Seed for all random number generators.
+        clean: Logits and features at `x`, where they are known already.
+        estimate_gradients: Whether to use the estimated gradients of preprocessing defences.
+        radii: Norm → further radii at which the points will be read.
+    """
+
+    x: torch.Tensor
+    y: torch.Tensor
+    norm: Norm
+    delta: float | None
+    target: torch.Tensor | None
+    seed: int
+    clean: Outputs | None
+    estimate_gradients: bool
+    radii: Mapping[Norm, Sequence[float]]
 
 
 @dataclass(frozen=True)
@@ -52,6 +81,34 @@ class Problem:
     low: torch.Tensor
     high: torch.Tensor
     seed: int
+
+    @classmethod
+    def from_checked(cls, net: Adapter, checked: CheckedArguments, module: nn.Module) -> Problem:
+        """The problem on the classifier's device.
+
+        Args:
+            net: The adapted classifier.
+            checked: The arguments.
+            module: The classifier as a module.
+
+        Returns:
+            The problem; x in the classifier's type, but not in half precision, in which points would round out of
+            the ball.
+
+        Raises:
+            InputError: If the classifier has no clip range.
+        """
+        if net.clip_values is None:
+            raise InputError(
+                "the classifier has no clip_values, so no attack knows the admissible range; "
+                "build it with clip_values=(low, high)"
+            )
+        device, dtype = net.device, torch.promote_types(net.dtype, torch.float32)
+        low, high = (torch.as_tensor(np.asarray(v), dtype=dtype, device=device) for v in net.clip_values)
+        x = torch.minimum(torch.maximum(checked.x.detach().to(device, dtype), low), high)
+        target = None if checked.target is None else checked.target.to(device)
+        y = checked.y.to(device)
+        return cls(net, module, x, y, target, checked.delta, checked.norm, low, high, checked.seed)
 
 
 @dataclass(frozen=True)
@@ -92,3 +149,20 @@ class AttackResult:
     norm: Norm
     delta: float | None
     seed: int
+
+    def in_kind_of(self, source: Array) -> AttackResult:
+        """The same result with its arrays as `source` is: NumPy, or tensors on its device.
+
+        Args:
+            source: An array.
+
+        Returns:
+            The result.
+        """
+        return replace(
+            self,
+            x=like(self.x, source),
+            success=like(self.success, source),
+            distance=like(self.distance, source),
+            within_budget=like(self.within_budget, source),
+        )

@@ -103,7 +103,8 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
             known = matches or [*everything, *(n.split(":", 1)[-1] for n in everything)]
             raise UnknownNameError("attack", name, known, "`art-flat attacks` lists every one.")
         name = matches[0]
-    return infos[name].build(**{**inline, **params})
+    attack: Attack = infos[name].build(**{**inline, **params})
+    return attack
 
 
 def same_attack(attack: Attack) -> bool:

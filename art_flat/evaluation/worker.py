@@ -21,6 +21,7 @@ from .._utils.timeouts import TimeUpError, time_limit
 from ..adapters import Adapter
 from ..adapters._batches import ran_out_of_memory
 from ..adapters.base import Outputs
+from ..attacks.problem import CheckedArguments
 from ..certification import CertificateKind
 from ..errors import ArtFlatError, AttackNotUsableError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, cross_entropy
@@ -194,15 +195,16 @@ class Worker:
         target = self._targets(unit)
         keys = self._keys(unit, left, target)
         before = {m: Outputs(*(t[left] for t in self._outputs(m, unit.rows))) for m in keys}
+        checked = CheckedArguments(
+            x=x, y=labels, norm=unit.norm, delta=unit.delta,
+            target=None if target is None else torch.from_numpy(target[left]),
+            seed=unit.unit_seed, clean=before[unit.model],
+            estimate_gradients=self.context.settings.estimate_gradients, radii=self.context.deltas,
+        )  # fmt: skip
         started = time.perf_counter()
         try:
             with time_limit(self.context.settings.time_limit):
-                result = unit.attack(
-                    nets[unit.model], x, labels, delta=unit.delta, norm=unit.norm,
-                    seed=unit.unit_seed, clean=before[unit.model],
-                    estimate_gradients=self.context.settings.estimate_gradients, radii=self.context.deltas,
-                    target=None if target is None else torch.from_numpy(target[left]),
-                )  # fmt: skip
+                result = unit.attack.solve(nets[unit.model], checked)
             after = {m: result.outputs if m == unit.model else nets[m].outputs(result.x) for m in keys}
             frames = [adversarial_rows(nets[m], labels, before[m], result, after[m], keys[m]) for m in keys]
         except (Exception, TimeUpError) as error:
@@ -254,7 +256,7 @@ class Worker:
         """Clean logits and features of a shard, as one forward pass over that shard alone gives them."""
         place = (model, rows.start, rows.stop)
         if place not in self._clean:
-            self._clean[place] = self.nets[model].outputs(self._inputs(rows))
+            self._clean[place] = self.nets[model].outputs_unchecked(self._inputs(rows))
             while len(self._clean) > 1 and sum(map(_bytes, self._clean.values())) > _CACHED_BYTES:
                 self._clean.popitem(last=False)
         self._clean.move_to_end(place)

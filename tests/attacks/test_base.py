@@ -8,7 +8,9 @@ import torch
 
 import art_flat as af
 from art_flat.attacks import Attack, AttackInfo
+from art_flat.attacks.base import CheckedArguments
 from art_flat.errors import AttackNotUsableError, BudgetError, InputError, ParameterError
+from art_flat.models import as_classifier
 
 
 def make(run, *, norms=("Linf", "L2", "L1", "L0"), defaults=None, **facts):
@@ -44,6 +46,23 @@ def test_rounding_errors_are_projected_away(digits):
         assert adv.within_budget.all()
         assert (adv.distance <= 0.1).all()
         assert (adv.distance > 0.0999).all()
+
+
+def test_checked_arguments_give_the_points_of_a_call(digits):
+    net, x, y = digits
+    checked = CheckedArguments(
+        x=torch.from_numpy(x), y=torch.from_numpy(y), norm="L2", delta=1.0, target=None, seed=3,
+        clean=None, estimate_gradients=False, radii={"L2": [0.5]},
+    )  # fmt: skip
+    attack = make(noise)
+    solved, called = (
+        attack.solve(net, checked),
+        attack(net, x, y, norm="L2", delta=1.0, seed=3, radii={"L2": [0.5]}),
+    )
+    np.testing.assert_array_equal(solved.x.numpy(), called.x)
+    np.testing.assert_array_equal(solved.status, called.status)
+    with pytest.raises(AttackNotUsableError, match="needs a moon rocket"):
+        make(noise, usability="refused", reason="needs a moon rocket").solve(net, checked)
 
 
 def test_points_are_clipped(digits):
@@ -213,7 +232,7 @@ def test_hash_depends_on_parameters_and_version():
     assert len(plain.hash) == 12
 
 
-def test_seconds_wait_for_the_device(linear, monkeypatch):
+def test_only_accelerators_are_waited_for(monkeypatch):
     from art_flat._utils.arrays import synchronize
 
     order = []
@@ -223,8 +242,20 @@ def test_seconds_wait_for_the_device(linear, monkeypatch):
     synchronize(torch.device("cuda"))
     assert order == ["cuda"]
 
-    order.clear()
-    monkeypatch.setattr("art_flat.attacks.base.synchronize", lambda device: order.append("wait"))
-    adv = make(lambda p: (order.append("run"), p.x)[1])(linear(np.eye(2)), np.zeros((1, 2)), [0], delta=0.1)
-    assert order == ["wait", "run", "wait"]
-    assert adv.seconds >= 0
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_seconds_include_what_the_device_still_computes():
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(4, 2))
+    net = af.adapt(as_classifier(model, input_shape=(4,), nb_classes=2, device="cuda"))
+    queued = torch.ones(4096, 4096, device="cuda", dtype=torch.float64)
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+
+    def asynchronous(problem):
+        start.record()
+        for _ in range(5):
+            queued @ queued
+        end.record()
+        return problem.x
+
+    adv = make(asynchronous)(net, np.zeros((1, 4), np.float32), [0], delta=0.1)
+    assert adv.seconds >= start.elapsed_time(end) / 1000

@@ -1,0 +1,105 @@
+"""Measures the points of an attack: clipped, moved back where rounding put them outside the ball, and scored."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .._utils.arrays import to_numpy
+from ..adapters.base import Outputs
+from ..errors import BudgetError
+from ..functional import cross_entropy, snap_into_balls
+from ..typing import Norm
+from ._guarded_run import GuardedRun
+from .problem import AttackResult, Problem
+
+
+def measured_result(
+    name: str, run: GuardedRun, problem: Problem, clean: Outputs, balls: Iterable[tuple[Norm, float]]
+) -> AttackResult:
+    """Clip and measure the points that an attack returned.
+
+    Args:
+        name: The attack with its parameters.
+        run: What it returned and did.
+        problem: What it was given.
+        clean: Logits and features at the clean points.
+        balls: Norms and radii of the balls that rounding errors do not put a point outside of.
+
+    Returns:
+        The points and their measurements, tensors on the model's device.
+
+    Raises:
+        BudgetError: If the points are not a tensor of the shape of the clean ones.
+    """
+    points, finite = _repair(run.points, problem)
+    points, distances = snap_into_balls(problem.x, points, balls)
+    distance, n = distances[problem.norm], len(points)
+    inside = torch.ones_like(finite) if problem.delta is None else distance <= problem.delta
+    outputs = problem.net.outputs_unchecked(points)
+    success = _fooled(outputs.logits, problem) & inside & finite
+    return AttackResult(
+        x=points,
+        success=success,
+        distance=distance,
+        within_budget=inside,
+        status=_status(points, success, finite, outputs, clean, problem),
+        distances={norm: to_numpy(d) for norm, d in distances.items()},
+        outputs=outputs,
+        forwards=run.forwards / n,
+        backwards=run.backwards / n,
+        seconds=run.seconds,
+        warnings=(*run.messages, *_side_effects(run, int((~inside & finite).sum()))),
+        attack=name,
+        norm=problem.norm,
+        delta=problem.delta,
+        seed=problem.seed,
+    )
+
+
+def _side_effects(run: GuardedRun, outside: int) -> Iterator[str]:
+    """What an attack did beside finding points."""
+    if run.changed:
+        yield f"changed the model's {', '.join(run.changed)} (restored)"
+    if run.used_global_rng:
+        yield "drew from the global random generators (seeded, restored)"
+    if outside:
+        yield f"left the ball at {outside} points"
+
+
+def _repair(points: Any, problem: Problem) -> tuple[Tensor, Tensor]:
+    """Points clipped to the range, and which of them were finite."""
+    x = problem.x
+    if not isinstance(points, Tensor) or points.shape != x.shape:
+        got = tuple(points.shape) if hasattr(points, "shape") else type(points).__name__
+        raise BudgetError(f"the attack returned {got} where points of shape {tuple(x.shape)} were expected")
+    points = points.detach().to(x.device, x.dtype)
+    finite = torch.isfinite(points).flatten(1).all(dim=1)
+    points = torch.where(finite.view(-1, *[1] * (x.ndim - 1)), points, x)
+    return torch.minimum(torch.maximum(points, problem.low), problem.high), finite
+
+
+def _fooled(logits: Tensor, problem: Problem) -> Tensor:
+    label = logits.argmax(dim=1)
+    known = ~torch.isnan(logits).any(dim=1)
+    return known & ((label == problem.target) if problem.target is not None else (label != problem.y))
+
+
+def _status(
+    points: Tensor,
+    success: Tensor,
+    finite: Tensor,
+    outputs: Outputs,
+    clean: Outputs,
+    problem: Problem,
+) -> np.ndarray:
+    fallback = (points == problem.x).flatten(1).all(dim=1)
+    if problem.target is None:
+        worse = cross_entropy(outputs.logits, problem.y) < cross_entropy(clean.logits, problem.y)
+        fallback |= worse & ~success
+    status = np.where(to_numpy(fallback), "fallback", "ok")
+    return np.where(to_numpy(finite), status, "failed")
