@@ -10,13 +10,17 @@ from ._graph import Graph as Graph
 from ._kinds import CERTIFICATE_KINDS as CERTIFICATE_KINDS
 from ._kinds import CertificateKind as CertificateKind
 from ._tracing import trace as trace
+from ._training import TrainableGraph as TrainableGraph
+from ._training import worst_case_loss as worst_case_loss
 
 __all__ = [
     "CERTIFICATE_KINDS",
     "BallBounds",
     "CertificateKind",
     "Graph",
+    "TrainableGraph",
     "bounds_in_ball",
     "loss_increase_in_ball",
     "trace",
+    "worst_case_loss",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -34,6 +34,7 @@ class Concatenate:
 
 CPU = torch.device("cpu")
 Step = Input | Affine | Add | Concatenate | Activation
+S = TypeVar("S", bound=Step)
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class Graph:
         """The graph with its constants in another dtype or on another device."""
         if (dtype, device) == (self.dtype, self.device):
             return self
-        nodes = [Node(_moved(n.step, dtype, device), n.inputs, n.shape, n.name) for n in self.nodes]
+        nodes = [Node(moved(n.step, dtype, device), n.inputs, n.shape, n.name) for n in self.nodes]
         return Graph(tuple(nodes), dtype, device)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -112,15 +113,25 @@ def step_value(node: Node, arguments: list[torch.Tensor]) -> torch.Tensor:
     return as_shape(step.forward(laid_out(arguments[0])), node.shape)
 
 
-def _moved(step: Step, dtype: torch.dtype, device: torch.device) -> Step:
+def moved(step: S, dtype: torch.dtype, device: torch.device) -> S:
+    """A step with its constants in another dtype or on another device.
+
+    Args:
+        step: The step; unchanged.
+        dtype: Of the constants.
+        device: Where they are.
+
+    Returns:
+        A new step, or the same one if it has no constants.
+    """
     if not isinstance(step, Affine):
         return step
-    moved = copy.copy(step)
+    result = copy.copy(step)
     for name, value in vars(step).items():
         new: Any = value
         if isinstance(value, torch.Tensor):
             new = value.to(device=device, dtype=dtype)
         elif isinstance(value, dict):
             new = {}
-        setattr(moved, name, new)
-    return moved
+        setattr(result, name, new)
+    return result

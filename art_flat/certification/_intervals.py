@@ -36,7 +36,7 @@ class Bounds:
     def append(self, node: Node) -> None:
         """Add the next node's bounds, from those of its arguments."""
         arguments = [(self.lower[i], self.upper[i]) for i in node.inputs]
-        lower, upper, size = _step_bounds(node, arguments)
+        lower, upper, size = step_bounds(node, arguments)
         self.add(lower, upper, size)
 
     def add(self, lower: torch.Tensor, upper: torch.Tensor, error: torch.Tensor) -> None:
@@ -58,7 +58,7 @@ class Bounds:
         self.lines[index] = node.step.relax(lower, upper, self.error[node.inputs[0]])
 
 
-def _step_bounds(
+def step_bounds(
     node: Node, arguments: list[tuple[torch.Tensor, torch.Tensor]]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Lower and upper bounds, and the error per unit of a coefficient."""

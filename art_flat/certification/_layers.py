@@ -65,12 +65,12 @@ def finite(t: torch.Tensor) -> torch.Tensor:
         t: The constant.
 
     Returns:
-        It, detached, in float64.
+        It, in float64 unless it has real numbers of another precision.
 
     Raises:
         Unsupported: If it has NaN or infinite values.
     """
-    t = t.detach().to(torch.float64)
+    t = t if t.is_floating_point() else t.to(torch.float64)
     if not bool(torch.isfinite(t).all()):
         raise Unsupported("it has NaN or infinite weights; load weights that are finite")
     return t

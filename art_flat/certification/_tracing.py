@@ -13,7 +13,7 @@ from ..errors import InputError, UnsupportedLayerError
 from ._activation import Activation
 from ._affine import Affine, Scale, Shape
 from ._calls import ADD, JOIN, SHAPE_ATTRIBUTES, SHAPES, SUBTRACT, call_chain
-from ._graph import Add, Concatenate, Graph, Input, Node, Step, step_value
+from ._graph import Add, Concatenate, Graph, Input, Node, Step, moved, step_value
 from ._layers import Chain, Unsupported, layer_chain
 from ._simplify import simplified
 
@@ -52,7 +52,8 @@ def trace(module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, st
     _check(module)
     first = next(iter((*module.parameters(), *module.buffers())), torch.zeros(()))
     wide = _wide_copy(module)
-    builder = _Builder(_traced(wide), tuple(input_shape), _preprocessing(mean, std, tuple(input_shape)))
+    chain = _preprocessing(mean, std, tuple(input_shape))
+    builder = GraphBuilder(symbolic(wide), _two_samples(input_shape), chain)
     graph = Graph(simplified(*builder.build()))
     _compare(wide, graph, builder)
     return graph.to(torch.float64, first.device)
@@ -72,14 +73,26 @@ def _check(module: nn.Module) -> None:
 
 def _wide_copy(module: nn.Module) -> nn.Module:
     try:
-        return copy.deepcopy(module).cpu().double()
+        return copy.deepcopy(module).cpu().double().requires_grad_(False)
     except Exception as error:  # copying a user's module may raise anything
         raise UnsupportedLayerError(
             f"{type(module).__name__} cannot be copied in float64: {error}. {_INSTEAD}"
         ) from error
 
 
-def _traced(module: nn.Module) -> fx.GraphModule:
+def _two_samples(shape: Sequence[int]) -> torch.Tensor:
+    return torch.rand(2, *shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+
+
+def symbolic(module: nn.Module) -> fx.GraphModule:
+    """A net as `torch.fx` records it, with the layers of the net itself.
+
+    Returns:
+        The recorded net.
+
+    Raises:
+        UnsupportedLayerError: If `torch.fx` cannot follow the net.
+    """
     tracer = fx.Tracer()
     root = nn.Sequential(module) if tracer.is_leaf_module(module, "") else module
     try:
@@ -108,7 +121,7 @@ def _preprocessing(mean: Any, std: Any, shape: Shape) -> Chain:
     return [Scale(1 / std, -mean / std, shape, (mean / std).abs())]
 
 
-def _compare(module: nn.Module, graph: Graph, builder: _Builder) -> None:
+def _compare(module: nn.Module, graph: Graph, builder: GraphBuilder) -> None:
     x = builder.samples
     seen = x
     for step in builder.preprocessing:
@@ -127,16 +140,21 @@ def _agree(expected: torch.Tensor, found: torch.Tensor) -> bool:
     return expected.shape == found.shape and torch.allclose(expected, found, _AGREEMENT, _AGREEMENT)
 
 
-class _Builder(fx.Interpreter):
-    """A pass of two samples through a net, in which every call becomes steps of a graph."""
+class GraphBuilder(fx.Interpreter):
+    """A pass of two samples through a net, in which every call becomes steps of a graph.
 
-    def __init__(self, net: fx.GraphModule, shape: Shape, preprocessing: Chain) -> None:
+    Args:
+        net: The recorded net.
+        samples: Shape (2, *shape), in the dtype and on the device of the net.
+        preprocessing: Steps before it.
+    """
+
+    def __init__(self, net: fx.GraphModule, samples: torch.Tensor, preprocessing: Chain) -> None:
         super().__init__(net, garbage_collect_values=False)
         self.extra_traceback = False  # it would rewrite our errors
-        generator = torch.Generator().manual_seed(0)
-        self.samples = torch.rand(2, *shape, generator=generator, dtype=torch.float64)
+        self.samples = samples
         self.preprocessing = preprocessing
-        self.nodes: list[Node] = [Node(Input(), (), shape, "input")]
+        self.nodes: list[Node] = [Node(Input(), (), tuple(samples.shape[1:]), "input")]
         self._index: dict[fx.Node, int] = {}  # of those that depend on the input
 
     def build(self) -> tuple[list[Node], int]:
@@ -146,8 +164,7 @@ class _Builder(fx.Interpreter):
             last = self._append(step, (last,), tuple(x.shape[1:]), "preprocessing")
             x = step_value(self.nodes[last], [x])
         self._start = last
-        with torch.no_grad():
-            self.run(x)
+        self.run(x)
         output = self.graph.output_node()
         if output not in self._index:
             raise UnsupportedLayerError("the net's output does not depend on its input")
@@ -256,13 +273,26 @@ class _Builder(fx.Interpreter):
             args, kwargs = fx.map_arg((n.args, n.kwargs), lambda a: x if a is source else self.env[a])
             chain = call_chain(n.target, x, args, kwargs, result)
         index, value = self._index[source], x
-        for step in chain:
-            shape = after if step is chain[-1] else _shape_after(step, value)
+        steps = [moved(step, x.dtype, x.device) for step in chain]
+        for step in steps:
+            shape = after if step is steps[-1] else _shape_after(step, value)
             index = self._append(step, (index,), shape, self._name(n))
             value = step_value(self.nodes[index], [value])
-        if not _agree(result, value):
-            raise Unsupported("a hook or a subclass changes what it computes")
+        self.compare(result, value)
         return index
+
+    def compare(self, expected: torch.Tensor, found: torch.Tensor) -> None:
+        """Refuse steps whose result differs from that of their layer.
+
+        Args:
+            expected: What the layer computes.
+            found: What the steps compute.
+
+        Raises:
+            Unsupported: If the two differ.
+        """
+        if not _agree(expected, found):
+            raise Unsupported("a hook or a subclass changes what it computes")
 
     def _append(self, step: Step, inputs: tuple[int, ...], shape: Shape, name: str) -> int:
         self.nodes.append(Node(step, inputs, shape, name))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from ..errors import ConfigError
-from ..training import Adversary, TrainingSettings
+from ..training import Adversary, CertifiedLoss, TrainingSettings
 from .config import DataConfig, Delta, ModelConfig, Section, read_toml, validated
 from .run import load_data, load_model
 
@@ -37,6 +37,15 @@ class AdversaryConfig(Section):
     trainer: Literal["pgd", "art"] = Adversary.trainer
 
 
+class CertifiedConfig(Section):
+    """`[training.certified]`: certified training; see `art_flat.training.CertifiedLoss`."""
+
+    delta: Delta = CertifiedLoss.delta
+    clean_weight: float = Field(default=CertifiedLoss.clean_weight, ge=0, le=1)
+    warmup: float = Field(default=CertifiedLoss.warmup, ge=0, lt=1)
+    ramp: float = Field(default=CertifiedLoss.ramp, ge=0, le=1)
+
+
 class TrainingConfig(Section):
     """`[training]`: see `art_flat.training.TrainingSettings`, whose defaults hold."""
 
@@ -51,6 +60,7 @@ class TrainingConfig(Section):
     flip: bool = _DEFAULTS.flip
     channels_last: bool = _DEFAULTS.channels_last
     adversary: AdversaryConfig | None = None
+    certified: CertifiedConfig | None = None
 
 
 class TrainConfig(Section):
@@ -125,11 +135,7 @@ def train_from_config(
     test = None if config.test is None else load_data(config.test, folder)
     say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
     classifier = load_model(config.model, data, folder, seed=config.seed, device=config.device)
-    settings = config.training.model_dump(exclude={"adversary"})
-    if config.training.adversary is not None:
-        settings["adversary"] = Adversary(
-            clip_values=data.clip_values, **config.training.adversary.model_dump()
-        )
+    settings = _settings(config.training, data.clip_values)
 
     def on_epoch(history: list[dict[str, Any]]) -> None:
         write_history(history, out / HISTORY)
@@ -141,6 +147,15 @@ def train_from_config(
         test=None if test is None else (test.x, test.y), checkpoint=out / CHECKPOINT,
     )  # fmt: skip
     return _finish(config, classifier, data, test, out, command)
+
+
+def _settings(training: TrainingConfig, clip_values: tuple[float, float]) -> dict[str, Any]:
+    settings = training.model_dump(exclude={"adversary", "certified"})
+    if training.adversary is not None:
+        settings["adversary"] = Adversary(clip_values=clip_values, **training.adversary.model_dump())
+    if training.certified is not None:
+        settings["certified"] = CertifiedLoss(clip_values=clip_values, **training.certified.model_dump())
+    return settings
 
 
 def write_history(history: list[dict[str, Any]], path: Path) -> None:

@@ -1,10 +1,11 @@
-"""Training of networks: stochastic gradient descent, also against an adversary, in runs that can be interrupted.
+"""Training of networks: gradient descent, also against an adversary or on certified bounds, in runs that resume.
 
 `train` is the loop; `art-flat train config.toml` runs it from a file.
 """
 
 from ._adversary import Adversary as Adversary
+from ._certified import CertifiedLoss as CertifiedLoss
 from ._train import train as train
 from .settings import TrainingSettings as TrainingSettings
 
-__all__ = ["Adversary", "TrainingSettings", "train"]
+__all__ = ["Adversary", "CertifiedLoss", "TrainingSettings", "train"]

@@ -14,6 +14,7 @@ from .._utils.random import derive_seed, seeded_rng
 from ..errors import InputError
 from ._art import ArtTrainer
 from ._augment import augment
+from ._certified import CertifiedObjective
 from ._checkpoint import Checkpoint
 from .settings import TrainingSettings
 
@@ -68,9 +69,11 @@ class Loop:
         self.is_in_step = False
         self.sums = {"loss": 0.0, "right": 0.0, "seconds": 0.0}  # of the epoch under way
         self.art: ArtTrainer | None = None
-        adversary = settings.adversary
+        self.certified: CertifiedObjective | None = None
+        adversary, shape = settings.adversary, tuple(samples.x.shape[1:])
+        if settings.certified is not None:
+            self.certified = CertifiedObjective(model, settings.certified, shape)
         if adversary is not None and adversary.trainer == "art":
-            shape = tuple(samples.x.shape[1:])
             self.art = ArtTrainer(model, self.optimizer, adversary, shape, samples.nb_classes)
 
     def run(self, checkpoint: Checkpoint | None, test: tuple[Tensor, Tensor] | None) -> None:
@@ -142,6 +145,8 @@ class Loop:
                 x = settings.adversary(self.model, x, y)
             logits = self.model(x)
             loss = nn.functional.cross_entropy(logits, y)
+            if self.certified is not None:
+                loss = self.certified(loss, x, y, self.step / self.n_steps)
             self.optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()

@@ -31,7 +31,7 @@ def train(
     checkpoint: str | Path | None = None,
     **settings: Any,
 ) -> M:
-    """Minimise cross-entropy by SGD with momentum.
+    """Minimise cross-entropy, or a certified bound of it, by SGD with momentum.
 
     Two calls with the same model, data and settings give the same weights on the same machine, also when one of them
     was interrupted and resumed from its checkpoint: the randomness of a step depends on the seed and the number of
@@ -50,7 +50,8 @@ def train(
         checkpoint: A .safetensors file for the state, written at least once an epoch and once a minute, and when the
             training is interrupted; a training found there is resumed. The file stays after the last epoch.
         **settings: Fields of `TrainingSettings`: `epochs`, `lr`, `batch_size`, `weight_decay`, `momentum`,
-            `nesterov`, `warmup`, `crop`, `flip`, `adversary`, `channels_last`, `seed`.
+            `nesterov`, `warmup`, `crop`, `flip`, `adversary`, `certified`, `channels_last`,
+            `seed`.
 
     Returns:
         `model` itself, in eval mode and without gradients.
@@ -59,6 +60,7 @@ def train(
         InputError: If data or settings cannot be used, nothing can be trained, the loss becomes infinite, or the
             checkpoint belongs to a different training.
         ParameterError: If there is no such setting.
+        UnsupportedLayerError: If `certified` is given and the network has a layer without bounds.
 
     >>> import numpy as np
     >>> x, y = np.array([[0.0, 1.0], [1.0, 0.0]], np.float32), [0, 1]

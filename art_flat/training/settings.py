@@ -8,6 +8,7 @@ from typing import Any
 from .._utils.validation import check_count, check_number
 from ..errors import InputError, ParameterError, closest
 from ._adversary import Adversary
+from ._certified import CertifiedLoss
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,12 +28,13 @@ class TrainingSettings:
         crop: Images are shifted by up to this many pixels in both directions, padded with zeros; 0 for none.
         flip: Whether images are mirrored horizontally at random.
         adversary: Perturbs the samples of every batch before the network learns from them; None for clean training.
+        certified: An upper bound of the loss over balls around the samples to learn from; None for the loss itself.
         channels_last: Whether convolutions use the channels-last memory format, often faster on CPUs; the model's
             format is restored afterwards.
         seed: Seed for the order of samples, augmentation, adversary and dropout.
 
     Raises:
-        InputError: If a value is out of range.
+        InputError: If a value is out of range, or both `adversary` and `certified` are given.
 
     >>> TrainingSettings(epochs=3).momentum
     0.9
@@ -48,10 +50,13 @@ class TrainingSettings:
     crop: int = 0
     flip: bool = False
     adversary: Adversary | None = None
+    certified: CertifiedLoss | None = None
     channels_last: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if self.adversary is not None and self.certified is not None:
+            raise InputError("`adversary` and `certified` are two ways of training; choose one")
         checked: dict[str, Any] = {
             "epochs": check_count(self.epochs, "epochs"),
             "batch_size": check_count(self.batch_size, "batch_size"),
@@ -92,6 +97,7 @@ class TrainingSettings:
         """Everything in it that determines the weights, as JSON can hold it."""
         values = asdict(self) | {
             "adversary": repr(self.adversary),
+            "certified": None if self.certified is None else repr(self.certified),
             "nesterov": self.nesterov and self.momentum > 0,
         }
         return {k: v for k, v in values.items() if k != "channels_last"}

@@ -20,7 +20,7 @@ from art_flat.cli.app import app
 from art_flat.cli.train import read_train_config
 from art_flat.datasets import load_dataset
 from art_flat.models import digits_cnn, load_weights
-from art_flat.training import Adversary, TrainingSettings
+from art_flat.training import Adversary, CertifiedLoss, TrainingSettings
 
 CONFIG = """
 seed = 1
@@ -77,11 +77,12 @@ def test_writes_weights_card_and_history(tmp_path: Path, half: bool) -> None:
 
 
 def test_defaults_are_those_of_train(tmp_path: Path) -> None:
-    text = CONFIG[: CONFIG.index("epochs")] + "\n[training.adversary]\n"
+    text = CONFIG[: CONFIG.index("epochs")] + "\n[training.adversary]\n[training.certified]\n"
     training = read_train_config(write(tmp_path, text))[0].training
-    settings = training.model_dump(exclude={"adversary"})
+    settings = training.model_dump(exclude={"adversary", "certified"})
     assert TrainingSettings(**settings) == TrainingSettings()
     assert Adversary(**training.adversary.model_dump()) == Adversary()
+    assert CertifiedLoss(**training.certified.model_dump()) == CertifiedLoss()
 
 
 @pytest.mark.parametrize(
@@ -90,11 +91,15 @@ def test_defaults_are_those_of_train(tmp_path: Path) -> None:
         (("lr = 0.1", "learning_rate = 1"), r"training.learning_rate: unknown key"),
         (("lr = 0.1", "epsilon = 1"), r"training.epsilon: unknown key; .*epochs"),
         (("batch_size = 64", "[training.adversary]\neps = 1"), r"training.adversary.eps: unknown key"),
+        (("batch_size = 64", "[training.certified]\neps = 1"), r"training.certified.eps: unknown key"),
+        (("batch_size = 64", "[training.certified]\nclean_weight = 2"), r"training.certified.clean_weight: "),
+        (("batch_size = 64", "[training.certified]\nwarmup = 0.9"), r"`warmup` and `ramp`"),
         (("[model]", "[modle]"), r"modle: unknown key; did you mean 'model'\?"),
         (('name = "digits"\n\n[test]', "n = 0\n[test]"), r"data.name: missing"),
         (("epochs = 8", "epochs = 0"), r"training.epochs: .*greater than or equal to 1"),
         (("digits_cnn", "digits_cn"), r"did you mean .*digits_cnn"),
         (("lr = 0.1", "flip = true"), None),
+        (("batch_size = 64", "[training.certified]\ndelta = '8/255'"), None),
     ],
 )
 def test_faults_of_a_configuration(tmp_path: Path, change: tuple[str, str], words: str | None) -> None:
