@@ -21,7 +21,7 @@ from .._utils.validation import check_inputs
 from ..errors import InputError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, LipschitzCost, LipschitzKind, lipschitz_constant, lipschitz_cost
 from ..typing import Norm
-from ._ball_bounds import BoundableNet
+from ._graph import BoundableNet
 from ._preprocessing import Preprocessing
 from ._state import preserved, preserved_attributes
 from .base import Adapter, Recipe

@@ -1,119 +1,131 @@
-"""Certificates of adapted models over balls of inputs: the model as a graph of steps, and bounds from it."""
+"""Bounds over balls of inputs of an adapted estimator."""
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
-import torch
-from torch import Tensor, fx, nn
+from torch import Tensor
 
 from .. import certification
-from ..certification import Graph
-from ..errors import UnsupportedLayerError
-from ._head import FoundHead
+from .._utils.arrays import like
+from .._utils.validation import check_labels
+from ..errors import UnsupportedEstimatorError
+from ._forward_passes import ForwardPasses
+from ._graph import BoundableNet, same_logits, trace_net
+from .outputs import InputBallBounds
 
 if TYPE_CHECKING:
-    from ..typing import Array
+    from ..certification import CertificateKind, Graph
+    from ..typing import Array, Norm
 
 
-@dataclass(frozen=True)
-class BoundableNet:
-    """What bounds are found for: x ↦ module((x − mean) / std)."""
+class BallBounds(ForwardPasses):
+    """The part of `Adapter` that certifies; see there."""
 
-    module: nn.Module
-    mean: np.ndarray | None = None
-    """Units of `clip_values`; broadcasts over one sample."""
-    std: np.ndarray | None = None
+    _traced: tuple[tuple[str, ...], Graph] | None = None
+    """The state in which the model was traced, and the graph."""
 
+    def bounds_in_ball(
+        self,
+        x: Array,
+        y: Array,
+        *,
+        delta: float,
+        norm: Norm = "Linf",
+        kind: CertificateKind = "crown",
+        seconds: float | None = None,
+        batch_size: int | None = None,
+    ) -> InputBallBounds:
+        """What is certain of the loss and of the label over the ball ‖ξ − x‖ ≤ δ within the clip range.
 
-@dataclass(frozen=True)
-class InputBallBounds:
-    """What is certain of every sample over its ball, in the kind of array that the samples came in."""
+        The bounds hold for the model in real arithmetic and in eval mode, head and mean/std preprocessing
+        included; what rounding does to the bounds themselves is added to them.
 
-    loss_increase: Array
-    """Upper bounds on the largest loss increase, ≥ 0, nats, float64, shape (n,); NaN or +inf where there is none."""
-    worst_margin: Array
-    """Upper bounds on the largest max_{j≠y} z_j − z_y, logits, float64, shape (n,)."""
+        Args:
+            x: Samples, shape (n, *input_shape).
+            y: Labels, class indices (n,) or one-hot rows (n, k).
+            delta: Radius δ > 0, units of `clip_values`.
+            norm: `"Linf"`, `"L2"` or `"L1"`.
+            kind: `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, each the minimum of itself and the
+                cheaper ones before it; see `art_flat.certification.bounds_in_ball`.
+            seconds: For `"branch"`, and needed there: time for each sample.
+            batch_size: Samples at a time; None for as many as memory allows.
 
-    @property
-    def label_kept(self) -> Array:
-        """Where the label y is certainly predicted throughout the ball, bool, shape (n,)."""
-        kept: Array = self.worst_margin < 0
-        return kept
+        Returns:
+            Bounds per sample on the loss increase (nats) and on the worst margin (logits), and where the label is
+            kept; float64, in the kind of array that `x` is.
 
+        Raises:
+            InputError: If an argument cannot be used, or the norm is L0.
+            UnknownNameError: If there is no such kind or norm.
+            UnsupportedEstimatorError: If a preprocessing defence cannot be bounded.
+            UnsupportedLayerError: If a layer cannot be bounded; the error names it.
+        """
+        inputs = self._checked(x)
+        labels, graph = check_labels(y, len(inputs), self.nb_classes), self._graph(inputs[:2])
+        found = certification.bounds_in_ball(
+            graph, inputs.to(graph.device), labels.to(graph.device), delta=delta, norm=norm, kind=kind,
+            clip_values=self.clip_values, seconds=seconds, batch_size=batch_size,
+        )  # fmt: skip
+        return InputBallBounds(like(found.loss_increase, x), like(found.worst_margin, x))
 
-def trace_net(found: BoundableNet, input_shape: tuple[int, ...]) -> Graph:
-    """The graph of a net with its preprocessing."""
-    return certification.trace(found.module, input_shape, mean=found.mean, std=found.std)
+    def loss_increase_in_ball(
+        self,
+        x: Array,
+        y: Array,
+        *,
+        delta: float,
+        norm: Norm = "Linf",
+        kind: CertificateKind = "crown",
+        seconds: float | None = None,
+        batch_size: int | None = None,
+    ) -> Array:
+        """Upper bounds on the largest increase of the loss, max ℓ(ξ, y) − ℓ(x, y) over ‖ξ − x‖ ≤ δ.
 
+        Args:
+            x: Samples, shape (n, *input_shape).
+            y: Labels, class indices (n,) or one-hot rows (n, k).
+            delta: Radius δ > 0, units of `clip_values`.
+            norm: `"Linf"`, `"L2"` or `"L1"`.
+            kind: How to find the bounds; see `bounds_in_ball`.
+            seconds: For `"branch"`: time for each sample.
+            batch_size: Samples at a time.
 
-def up_to_head(model: nn.Module, head: FoundHead) -> nn.Module:
-    """A model that returns its logits: without the softmax or sigmoid after its head, if there is one.
+        Returns:
+            Bounds ≥ 0, nats, float64, shape (n,); NaN or +inf where there is none.
 
-    Args:
-        model: The model, in eval mode.
-        head: Its head.
+        Raises:
+            InputError: As for `bounds_in_ball`, like the other errors.
+        """
+        return self.bounds_in_ball(
+            x, y, delta=delta, norm=norm, kind=kind, seconds=seconds, batch_size=batch_size
+        ).loss_increase
 
-    Returns:
-        The model itself where it returns its logits, else a copy that ends after the head and its scale.
+    def _graph(self, samples: Tensor) -> Graph:
+        """The graph of the model as it is now, traced again only if the model has changed.
 
-    Raises:
-        UnsupportedLayerError: If torch.fx cannot follow the model.
-    """
-    if head.form == "logits" and head.layer.out_features > 1:
-        return model
-    if model is head.layer:
-        return _scaled(copy.deepcopy(head.layer), head.scale)
-    try:
-        traced = fx.symbolic_trace(copy.deepcopy(model))
-    except Exception as error:  # a forward method may raise anything on symbolic values
-        raise UnsupportedLayerError(
-            f"torch.fx cannot follow {type(model).__name__}: {error}. Write its forward without branches on the "
-            "values of tensors, or certify with a Lipschitz constant that you know"
-        ) from error
-    calls = [n for n in traced.graph.nodes if n.op == "call_module" and n.target == head.name]
-    output = traced.graph.output_node()
-    output.args = (calls[-1],)
-    traced.graph.eliminate_dead_code()
-    traced.recompile()
-    return _scaled(traced, head.scale).eval()
+        Args:
+            samples: A few inputs on which the graph must give the model's logits.
 
+        Returns:
+            The graph, float64, on the model's device.
 
-def _scaled(module: nn.Module, scale: float) -> nn.Module:
-    return module if scale == 1 else nn.Sequential(module, _Multiply(scale)).eval()
+        Raises:
+            UnsupportedEstimatorError: If there are no bounds for the estimator.
+        """
+        state, logits = tuple(self.identity().values()), self.outputs(samples).logits
+        known = self._traced
+        if known is None or known[0] != state or not same_logits(known[1], samples, logits):
+            known = (state, self._trace())
+            if not same_logits(known[1], samples, logits):
+                raise UnsupportedEstimatorError(
+                    f"no bounds over a ball for {self!r}: its layers give other logits than the estimator; a hook, "
+                    "or arithmetic in a type with few digits, changes them. Certify with a Lipschitz constant that "
+                    "you know"
+                )
+            self._traced = known
+        return known[1]
 
-
-class _Multiply(nn.Module):
-    """A factor after the head."""
-
-    def __init__(self, factor: float) -> None:
-        super().__init__()
-        self.factor = factor
-
-    def forward(self, z: Tensor) -> Tensor:
-        return z * self.factor
-
-
-def same_logits(graph: Graph, samples: Tensor, expected: Tensor) -> bool:
-    """Whether a graph gives a model's logits, as far as the model's type and device let one see.
-
-    Args:
-        graph: The graph.
-        samples: A few inputs, shape (n, *input_shape).
-        expected: The model's logits there, shape (n, k).
-
-    Returns:
-        True if it does, or if the model's logits are not finite.
-    """
-    with torch.no_grad():
-        found = graph.forward(samples.to(graph.device, torch.float64))
-    if found.shape[1] == 1:
-        found = torch.cat([-found / 2, found / 2], dim=1)
-    coarse = 1e-3 if graph.device.type == "cpu" else 1e-2  # devices may compute in TF32
-    tolerance = max(coarse, 8 * torch.finfo(expected.dtype).eps)
-    wide = expected.to(found)
-    size = wide.abs().amax(dim=1, keepdim=True).clamp(min=1)
-    return bool(((found - wide).abs() <= tolerance * size).all()) or not bool(wide.isfinite().all())
+    def _trace(self) -> Graph:
+        """The graph of the model as it is now; from the module unless a subclass knows better."""
+        return trace_net(BoundableNet(self.as_module()), self.input_shape)

@@ -14,8 +14,6 @@ from ..errors import InputError
 
 T = TypeVar("T")
 
-_CARRIED = 1 << 26
-"""Bytes of results that are carried from one device to another at once."""
 
 _LARGEST, _SMALLEST = 512, 16
 _NUMBERS = 512 * 3 * 64 * 64
@@ -120,10 +118,11 @@ class Results:
     Args:
         home: Where they are wanted.
         n: How many rows there will be.
+        carried_bytes: How many bytes of results wait on another device before they are carried over.
     """
 
-    def __init__(self, home: torch.device, n: int) -> None:
-        self._home, self._n, self._rows = home, n, 0
+    def __init__(self, home: torch.device, n: int, carried_bytes: int = 1 << 26) -> None:
+        self._home, self._n, self._rows, self._carried_bytes = home, n, 0, carried_bytes
         self._columns: list[Tensor] = []
         self._waiting: list[Sequence[Tensor]] = []
         self._size = 0
@@ -136,7 +135,7 @@ class Results:
         """
         self._waiting.append(columns)
         self._size += sum(t.numel() * t.element_size() for t in columns)
-        if self._size > _CARRIED or columns[0].device == self._home:
+        if self._size > self._carried_bytes or columns[0].device == self._home:
             self._carry()
 
     def columns(self) -> list[Tensor]:

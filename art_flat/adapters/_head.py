@@ -10,7 +10,9 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import HeadNotFoundError, UnsupportedEstimatorError, closest
+from ..errors import HeadNotFoundError, UnsupportedEstimatorError
+from ._head_candidates import flaw_as_head, listed, named_layer, why_not_called
+from ._layer_calls import Call, watching
 from ._relation import Form, find_relation
 
 _SPREADS = (0.1, 3.0, 100.0)
@@ -43,60 +45,6 @@ class FoundHead(NamedTuple):
     is_last: bool = False
 
 
-class Call(NamedTuple):
-    """One call of a layer in a forward pass."""
-
-    name: str
-    layer: nn.Module
-    features: Any
-    output: Any
-    version: int = 0
-    """How often the output had been written to when the layer returned it."""
-
-    def is_returned(self, output: Any) -> bool:
-        """Whether a model's output is this call's, unchanged: the same tensor, or a view of all of it."""
-        z: Tensor = self.output
-        if not isinstance(output, Tensor) or _n_writes(z) != self.version:
-            return False
-        is_whole = output._base is z and output.numel() == z.numel() and output.is_contiguous()
-        return output is z or is_whole
-
-
-def _n_writes(tensor: Any) -> int:
-    # How often a tensor was written to in place; tensors of inference mode do not count it
-    return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else 0
-
-
-@contextlib.contextmanager
-def watching(*layers: tuple[str, nn.Module], copied: bool = False) -> Iterator[list[Call]]:
-    """A list to which every call of the layers in the block is added, in order.
-
-    Args:
-        *layers: Name and module.
-        copied: Keep a copy of each output, which the model may change afterwards.
-
-    Yields:
-        The list.
-    """
-    calls: list[Call] = []
-    with contextlib.ExitStack() as stack:
-        for name, layer in layers:
-
-            def see(
-                module: nn.Module,
-                args: tuple[Any, ...],
-                kwargs: dict[str, Any],
-                output: Any,
-                name: str = name,
-            ) -> None:
-                kept = output.clone() if copied and isinstance(output, Tensor) else output
-                features = args[0] if args else kwargs.get("input")
-                calls.append(Call(name, module, features, kept, _n_writes(kept)))
-
-            stack.callback(layer.register_forward_hook(see, with_kwargs=True).remove)
-        yield calls
-
-
 def find_head(
     model: nn.Module, run: Callable[[Tensor], Any], probe: Tensor, nb_classes: int, name: str | None = None
 ) -> FoundHead:
@@ -119,15 +67,15 @@ def find_head(
         HeadNotFoundError: If there is no such layer.
     """
     title, n = type(model).__name__, probe.shape[0]
-    named = None if name is None else _named(model, name)
+    named = None if name is None else named_layer(model, name)
     with torch.no_grad(), watching(*_layers(model), copied=True) as calls:
         output = check_output(run(probe), n, title)
     linear = [call for call in calls if isinstance(call.layer, nn.Linear)]
     chosen = linear if named is None else [call for call in linear if call.layer is named]
     if not chosen:
-        raise HeadNotFoundError(_not_called(title, name, calls, _quantised(model)))
+        raise HeadNotFoundError(why_not_called(model, name, calls))
     call = chosen[-1]
-    flaw = _flaw(call, calls, output, nb_classes)
+    flaw = flaw_as_head(call, calls, output, nb_classes)
     if flaw is None:
         features = _other_features(call)
         with _injecting(call.layer, features), torch.no_grad(), watching(call[:2], copied=True) as again:
@@ -146,7 +94,7 @@ def find_head(
     raise HeadNotFoundError(
         f"no linear head in {title}: {flaw}. "
         + (
-            f'If another layer is the head, pass head="name" to adapt(): {_listed(others)}.'
+            f'If another layer is the head, pass head="name" to adapt(): {listed(others)}.'
             if others
             else "Let the model end in one nn.Linear that is called once and gives the logits."
         )
@@ -250,60 +198,6 @@ def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
     ]
 
 
-def _named(model: nn.Module, name: str) -> nn.Linear:
-    modules = dict(model.named_modules())
-    if name not in modules:
-        linear = [n for n, m in modules.items() if isinstance(m, nn.Linear)]
-        near = closest(name, linear) or linear
-        raise HeadNotFoundError(
-            f"{type(model).__name__} has no submodule {name!r}; "
-            + (f"its linear layers: {_listed(near)}" if near else "it has no nn.Linear at all")
-        )
-    layer = modules[name]
-    if not isinstance(layer, nn.Linear):
-        raise HeadNotFoundError(f"head={name!r} is a {type(layer).__name__}, expected an nn.Linear")
-    return layer
-
-
-def _flaw(call: Call, calls: list[Call], output: Tensor, nb_classes: int) -> str | None:
-    # Why a layer that was called cannot be the head; None if it may be
-    n, features, z = output.shape[0], call.features, call.output
-    times = sum(c.layer is call.layer for c in calls)
-    if times != 1:
-        return f"the layer {call.name!r} is called {times} times in one forward pass, expected once"
-    if features.ndim != 2 or features.shape[0] != n:
-        return (
-            f"the input of {call.name!r} has shape {tuple(features.shape)} for {n} samples, expected "
-            f"({n}, d), one vector of features per sample"
-        )
-    if z.shape != output.shape:
-        return f"the layer {call.name!r} gives {z.shape[1]} numbers per sample, the model {output.shape[1]}"
-    if z.shape[1] != nb_classes and (z.shape[1], nb_classes) != (1, 2):
-        return (
-            f"the layer {call.name!r} has {z.shape[1]} outputs, the classifier says nb_classes={nb_classes}"
-        )
-    return None if _is_linear(call) else _why_not_linear(call)
-
-
-def _why_not_linear(call: Call) -> str:
-    layer = call.layer
-    hooked = bool(len(layer._forward_hooks) or len(layer._forward_pre_hooks))
-    own = type(layer).forward is not nn.Linear.forward or "forward" in vars(layer)
-    if own and not hooked:
-        return f"the layer {call.name!r} is a {type(layer).__name__}, an nn.Linear whose own forward is not W φ + b"
-    return f"the output of {call.name!r} is not W φ + b, because a hook on it changes it"
-
-
-def _is_linear(call: Call) -> bool:
-    # Whether z is W φ + b, as far as the device's arithmetic (half precision, TF32) lets one see
-    layer = cast("nn.Linear", call.layer)
-    features, z = call.features.double(), call.output.double()
-    weight = layer.weight.detach().double()
-    offset = torch.zeros_like(z[:1]) if layer.bias is None else layer.bias.detach().double()
-    size = features.abs() @ weight.abs().T + offset.abs()
-    return bool(((z - features @ weight.T - offset).abs() <= 0.02 * size + 1e-30).all())
-
-
 def _other_features(call: Call) -> Tensor:
     return _spread_features(cast("nn.Linear", call.layer), call.features.shape, call.features)
 
@@ -327,33 +221,3 @@ def _injecting(layer: nn.Module, features: Tensor) -> Iterator[None]:
         yield
     finally:
         handle.remove()
-
-
-def _not_called(title: str, name: str | None, calls: list[Call], quantised: list[str]) -> str:
-    if name is not None:
-        linear = [call.name for call in calls if isinstance(call.layer, nn.Linear)]
-        called = f"it calls {_listed(linear)}" if linear else "it calls no nn.Linear"
-        return f"{title} does not call the layer {name!r} in a forward pass; {called}"
-    if quantised and not calls:
-        return f"no linear head in {title}: the weights of {_listed(quantised)} are quantised; give the float model"
-    if not calls:
-        return (
-            f"no linear head in {title}: no layer with weights was seen to be called; a scripted model (or, "
-            "before torch 2.6, a compiled one) hides its layers, so give the classifier the plain module"
-        )
-    last, layer = calls[-1][:2]
-    packed = callable(getattr(layer, "weight", None)) or "quantized" in type(layer).__module__
-    return f"no linear head in {title}: the last layer called is {last!r} ({type(layer).__name__}). " + (
-        "Its weights are quantised; give the classifier the float model."
-        if packed
-        else 'Pass head="name" to adapt().'
-    )
-
-
-def _quantised(model: nn.Module) -> list[str]:
-    linear = [(n, type(m)) for n, m in model.named_modules() if hasattr(m, "out_features")]
-    return [name for name, cls in linear if ".quantized." in cls.__module__]
-
-
-def _listed(names: list[str], n: int = 5) -> str:
-    return ", ".join(map(repr, list(dict.fromkeys(names))[-n:]))

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from .._utils.random import seeded_rng
 from ..functional._logits import two_classes
-from ._head import Call, FoundHead, check_output, read_again, require_called, watching
+from ._head import FoundHead, check_output, read_again, require_called
+from ._layer_calls import Call, watching
 from ._preprocessing import Preprocessing
 from ._state import module_attributes_kept
 

@@ -1,13 +1,16 @@
-"""Return types of an adapter: the head, the outputs of a forward pass, and counts of passes."""
+"""Return types of an adapter: the head, the outputs of a forward pass, bounds over balls, and counts of passes."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from ..typing import Array
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,22 @@ class Outputs(NamedTuple):
     """z, shape (n, k)."""
     features: Tensor
     """φ, shape (n, d)."""
+
+
+@dataclass(frozen=True)
+class InputBallBounds:
+    """What is certain of every sample over its ball, in the kind of array that the samples came in."""
+
+    loss_increase: Array
+    """Upper bounds on the largest loss increase, ≥ 0, nats, float64, shape (n,); NaN or +inf where there is none."""
+    worst_margin: Array
+    """Upper bounds on the largest max_{j≠y} z_j − z_y, logits, float64, shape (n,)."""
+
+    @property
+    def label_kept(self) -> Array:
+        """Where the label y is certainly predicted throughout the ball, bool, shape (n,)."""
+        kept: Array = self.worst_margin < 0
+        return kept
 
 
 @dataclass

@@ -15,7 +15,7 @@ from .._utils.random import seeded_rng
 from ..certification import Graph
 from ..errors import ArtFlatError, UnsupportedEstimatorError
 from ._art import ArtAdapter
-from ._ball_bounds import trace_net, up_to_head
+from ._graph import trace_net, up_to_head
 from ._head import FoundHead, find_head, is_probing
 from ._network import Network, prepare
 from ._state import module_attributes_kept, uncompiled

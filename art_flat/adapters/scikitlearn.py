@@ -16,7 +16,7 @@ from .._utils.arrays import to_tensor
 from ..certification import Graph
 from ..errors import InputError, UnsupportedEstimatorError
 from ._art import ArtAdapter
-from ._ball_bounds import trace_net
+from ._graph import trace_net
 from ._perceptron import Layers, Perceptron, flat
 from .base import Head, Outputs
 

@@ -9,8 +9,9 @@ from torch import nn
 from torch._subclasses import FakeTensorMode
 
 import art_flat as af
-from art_flat.adapters import _batches, base
-from art_flat.adapters.base import Adapter, Head, Outputs
+from art_flat._utils.arrays import to_tensor
+from art_flat.adapters import Adapter, Head, Outputs
+from art_flat.adapters._batches import Results
 from art_flat.errors import InputError
 
 rng = np.random.default_rng(0)
@@ -67,8 +68,8 @@ def batches(n=50, size=10):
     return [[torch.arange(start, start + size), torch.rand(size, 3)] for start in range(0, n, size)]
 
 
-def collected(home, parts, n=50):
-    results = _batches.Results(torch.device(home), n)
+def collected(home, parts, n=50, **options):
+    results = Results(torch.device(home), n, **options)
     for part in parts:
         results.add(part)
     return results.columns()
@@ -87,15 +88,15 @@ def test_results_are_written_where_they_stay(monkeypatch):
 def test_results_of_another_device_are_carried_together(monkeypatch, carried, copies):
     parts, seen, cat = batches(), [], torch.cat
     monkeypatch.setattr(torch, "cat", lambda tensors: (seen.append(len(tensors)), cat(tensors))[1])
-    monkeypatch.setattr(_batches, "_CARRIED", carried)
-    assert [(c.device.type, len(c)) for c in collected("meta", parts)] == [("meta", 50)] * 2
+    found = collected("meta", parts, carried_bytes=carried)
+    assert [(c.device.type, len(c)) for c in found] == [("meta", 50)] * 2
     assert seen == copies
 
 
 def test_a_file_mapped_into_memory_is_read_in_place(net, tmp_path):
     X.tofile(tmp_path / "x.bin")
     mapped = np.memmap(tmp_path / "x.bin", dtype=np.float32, mode="r", shape=X.shape)
-    assert net._checked(mapped).data_ptr() == mapped.ctypes.data
+    assert np.shares_memory(to_tensor(mapped, read_only=True).numpy(), mapped)
     np.testing.assert_array_equal(net.logits(mapped), net.logits(X))
 
 
@@ -136,13 +137,15 @@ class OnDevice(Adapter):
     def identity(self):
         return {"sha256": "0"}
 
+    def measure_unchecked(self, x, y, batch_size):
+        names, values = self._measurements(y, ["paper", "neuronwise", "unsquared"])
+        return dict(zip(names, self._batched(x, values, batch_size, x.device), strict=True))
+
 
 @pytest.mark.parametrize("k", [2, 100])
-def test_batches_stay_on_the_device_and_do_not_wait(k, monkeypatch):
+def test_batches_stay_on_the_device_and_do_not_wait(k):
     """Inputs and labels are looked at once, before the first batch; what is done with batches looks at nothing."""
-    monkeypatch.setattr(base, "check_inputs", lambda x, **options: x)
-    monkeypatch.setattr(base, "check_labels", lambda y, n, k: y)
     with FakeTensorMode():
         x, y = torch.empty(7, 5, device="cuda"), torch.empty(7, dtype=torch.int64, device="cuda")
-        seen = OnDevice(k, 5).measure(x, y, batch_size=3)
+        seen = OnDevice(k, 5).measure_unchecked(x, y, batch_size=3)
     assert {(len(column), column.device.type) for column in seen.values()} == {(7, "cuda")}
