@@ -14,6 +14,11 @@ from .bounds import loss_increase_bound as loss_increase_bound
 from .distance import distance as distance
 from .distance import distances as distances
 from .distance import project as project
+from .hessian import gini_impurity as gini_impurity
+from .hessian import hessian_max_eigenvalue as hessian_max_eigenvalue
+from .hessian import hessian_trace as hessian_trace
+from .hessian import log_gini_impurity as log_gini_impurity
+from .hessian import log_hessian_trace as log_hessian_trace
 from .lipschitz import LIPSCHITZ_KINDS as LIPSCHITZ_KINDS
 from .lipschitz import LipschitzBound as LipschitzBound
 from .lipschitz import LipschitzKind as LipschitzKind
@@ -26,11 +31,6 @@ from .loss_change import loss_change as loss_change
 from .loss_change import margin as margin
 from .loss_change import minimum_loss_increase_lower_bound as minimum_loss_increase_lower_bound
 from .rounding import snap_into_balls as snap_into_balls
-from .sharpness import gini_impurity as gini_impurity
-from .sharpness import hessian_max_eigenvalue as hessian_max_eigenvalue
-from .sharpness import hessian_trace as hessian_trace
-from .sharpness import log_gini_impurity as log_gini_impurity
-from .sharpness import log_hessian_trace as log_hessian_trace
 from .sharpness import log_relative_sharpness as log_relative_sharpness
 from .sharpness import relative_sharpness as relative_sharpness
 

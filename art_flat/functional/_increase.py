@@ -25,8 +25,9 @@ import torch
 
 from ._logits import squared_row_distances, two_classes, two_rows
 from ._psi import log_psi
+from .hessian import log_gini_impurity
 from .paper_bound import paper_factors
-from .sharpness import log_gini_impurity, log_relative_sharpness
+from .sharpness import log_relative_sharpness
 
 EPS = torch.finfo(torch.float64).eps
 TINY = torch.finfo(torch.float64).tiny

@@ -1,7 +1,7 @@
-"""Flatness of the loss in the weights of the last linear layer, per sample.
+"""The relative sharpness κ of the last linear layer, per sample.
 
-The cross-entropy of logits z = Wφ + b has the Hessian (diag p − p pᵀ) ⊗ φφᵀ in W, for every label.
-Its trace, its largest eigenvalue and the relative sharpness κ follow from p, ‖φ‖ and W in closed form.
+κ is the trace of the loss's Hessian in the weights (see `hessian`), scaled by the weights, from p, ‖φ‖ and W in closed
+form.
 Confident predictions make p(1 − p) and 1 − Σp² lose every digit in float32, so all functions here
 compute from differences of logits instead (`_logits.spread`), and the logarithms never underflow.
 
@@ -18,7 +18,7 @@ import torch
 
 from .._utils.validation import check_definition
 from ..typing import Definition
-from . import _fused
+from ._impurity import log_gini, row_norms, trace
 from ._logits import (
     TopTwoSpread,
     accumulation_dtype,
@@ -29,117 +29,9 @@ from ._logits import (
     squared_row_distances,
     two_classes,
 )
-from ._secular import largest_eigenvalue
 
 HEAD_POWER: Mapping[Definition, int] = {"paper": 2, "unsquared": 1}
 """By definition, the power p in κ = ‖W‖_F^p · Tr H; "neuronwise" is not such a product."""
-
-
-def gini_impurity(logits: torch.Tensor) -> torch.Tensor:
-    """G = Σ_j p_j (1 − p_j), how far from certain a prediction is.
-
-    Args:
-        logits: Shape (n, k).
-
-    Returns:
-        G, shape (n,), no unit, from 0 (certain) to 1 − 1/k (undecided).
-
-    Raises:
-        InputError: If `logits` is not a floating tensor of shape (n, k).
-
-    Source: the factor of tr(diag p − p pᵀ) in arXiv 2510.14231.
-
-    >>> gini_impurity(torch.tensor([[0.0, 0.0], [30.0, 0.0]]))
-    tensor([5.0000e-01, 1.8715e-13])
-    """
-    check_logits(logits)
-    return _gini(logits).to(at_least_float32(logits))
-
-
-def log_gini_impurity(logits: torch.Tensor) -> torch.Tensor:
-    """The logarithm of G, finite where G itself underflows.
-
-    Args:
-        logits: Shape (n, k).
-
-    Returns:
-        log G, shape (n,), from −inf (one finite logit) to log(1 − 1/k).
-
-    Raises:
-        InputError: If `logits` is not a floating tensor of shape (n, k).
-
-    >>> log_gini_impurity(torch.tensor([[1000.0, 0.0]]))
-    tensor([-999.3068])
-    """
-    check_logits(logits)
-    return _log_gini(logits).to(at_least_float32(logits))
-
-
-def hessian_trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """Tr H = ‖φ‖² G, the trace of the loss's Hessian in the weights of the last layer.
-
-    Args:
-        logits: Shape (n, k).
-        features: Input φ of the last layer, shape (n, d).
-
-    Returns:
-        Tr H, shape (n,), nats per squared weight, ≥ 0. For a logistic head this is the trace over the
-        two rows ±w/2, twice the trace p(1 − p)‖φ‖² over w itself.
-
-    Raises:
-        InputError: If shapes, dtypes or devices do not fit.
-
-    >>> hessian_trace(torch.zeros(1, 2), torch.tensor([[3.0, 4.0]]))
-    tensor([12.5000])
-    """
-    check_logits(logits, features)
-    return _trace(logits, features).to(at_least_float32(logits, features))
-
-
-def log_hessian_trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """The logarithm of Tr H, 2 log‖φ‖ + log G, finite where Tr H underflows.
-
-    Args:
-        logits: Shape (n, k).
-        features: Input φ of the last layer, shape (n, d).
-
-    Returns:
-        log Tr H, shape (n,); −inf where Tr H is exactly 0.
-
-    Raises:
-        InputError: If shapes, dtypes or devices do not fit.
-
-    >>> log_hessian_trace(torch.tensor([[1000.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
-    tensor([-996.0880])
-    """
-    check_logits(logits, features)
-    return (2 * _norm(features).log() + _log_gini(logits)).to(at_least_float32(logits, features))
-
-
-def hessian_max_eigenvalue(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    """λ_max(H) = ‖φ‖² λ_max(diag p − p pᵀ), the sharpness of the last layer in its sharpest direction.
-
-    It lies between p_a(1 − p_a)‖φ‖² and 2 p_a(1 − p_a)‖φ‖² for the top class a. Only the first derivative
-    is right; where the eigenvalue is multiple (three logits tied at the top) it is that of one eigenvector.
-
-    Args:
-        logits: Shape (n, k).
-        features: Input φ of the last layer, shape (n, d).
-
-    Returns:
-        λ_max(H), shape (n,), nats per squared weight, ≥ 0. For a logistic head that of the two rows
-        ±w/2, twice that of w itself.
-
-    Raises:
-        InputError: If shapes, dtypes or devices do not fit.
-
-    >>> hessian_max_eigenvalue(torch.zeros(1, 3), torch.tensor([[3.0, 4.0]]))
-    tensor([8.3333])
-    """
-    check_logits(logits, features)
-    z = two_classes(logits)
-    value = _norm(features).square() * largest_eigenvalue(spread(z.to(accumulation_dtype(z))))
-    return value.to(at_least_float32(logits, features))
 
 
 def relative_sharpness(
@@ -189,10 +81,10 @@ def relative_sharpness(
     """
     check_logits(logits, features, weight)
     if check_definition(definition) == "neuronwise":
-        kappa = _norm(features).square() * _pairs(logits, weight, row_distances)
+        kappa = row_norms(features).square() * _pairs(logits, weight, row_distances)
     else:
         norm = frobenius_norm(weight) if weight_norm is None else weight_norm
-        kappa = _trace(logits, features) * norm ** HEAD_POWER[definition]
+        kappa = trace(logits, features) * norm ** HEAD_POWER[definition]
     return kappa.to(at_least_float32(logits, features, weight))
 
 
@@ -229,45 +121,8 @@ def log_relative_sharpness(
         log_factor = _log_pairs(logits, weight, row_distances)
     else:
         log_norm = (frobenius_norm(weight) if weight_norm is None else weight_norm).log()
-        log_factor = _log_gini(logits) + HEAD_POWER[definition] * log_norm
-    return (2 * _norm(features).log() + log_factor).to(at_least_float32(logits, features, weight))
-
-
-def _norm(rows: torch.Tensor) -> torch.Tensor:
-    norm: torch.Tensor = torch.linalg.vector_norm(rows, dim=1, dtype=accumulation_dtype(rows))
-    return norm
-
-
-def _trace(logits: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
-    # ‖φ‖² G in the wide dtype
-    if not _fused.fits(logits, features):
-        return _norm(features).square() * _gini(logits)
-    gini, length, hard = _fused.impurity_and_length(logits, features)
-    trace = length.to(accumulation_dtype(features)).square() * gini
-    if hard is not None:
-        trace[hard] = _norm(features[hard]).square() * _gini(logits[hard])
-    return trace
-
-
-def _gini(logits: torch.Tensor) -> torch.Tensor:
-    gap, total, inner = _gini_parts(logits)
-    f = gap.exp()
-    return f * inner / (1 + f * total).square()
-
-
-def _log_gini(logits: torch.Tensor) -> torch.Tensor:
-    gap, total, inner = _gini_parts(logits)
-    return gap + inner.log() - 2 * (gap.exp() * total).log1p()
-
-
-def _gini_parts(logits: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    # The gap, S and S(2 + fS) − fQ of G = f (S(2 + fS) − fQ) / (1 + fS)², with f = exp(gap), and S = Σe_j and
-    # Q = Σe_j² over the classes below the top one. Q ≤ S and f ≤ 1: at most half cancels.
-    s = spread(two_classes(logits))
-    e = s.others.exp()
-    total, squares = e.sum(dim=1).to(s.gap), (e * e).sum(dim=1).to(s.gap)
-    f = s.gap.exp()
-    return s.gap, total, total * (2 + f * total) - f * squares
+        log_factor = log_gini(logits) + HEAD_POWER[definition] * log_norm
+    return (2 * row_norms(features).log() + log_factor).to(at_least_float32(logits, features, weight))
 
 
 def _pairs(logits: torch.Tensor, weight: torch.Tensor, row_distances: torch.Tensor | None) -> torch.Tensor:

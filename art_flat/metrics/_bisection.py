@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 if TYPE_CHECKING:
-    from ..scores.reduce import Bools, Floats
+    from ..scores.weighted import Bools, Floats
 
 _FIRST = 2.0**-6
 """Radius tried first, as a share of the largest one that makes sense."""

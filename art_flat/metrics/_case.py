@@ -17,7 +17,8 @@ from ..attacks import Attack, load_attacks
 from ..errors import BudgetError, InputError
 from ..functional import snap_into_balls
 from ..scores._points import Points, ScoredCase, check_points
-from ..scores.reduce import Bools, any_adversarial, difference
+from ..scores.reduce import any_adversarial, difference
+from ..scores.weighted import Bools
 from ..typing import Norm
 
 if TYPE_CHECKING:

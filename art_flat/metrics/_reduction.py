@@ -10,7 +10,7 @@ import torch
 from .._utils.arrays import like
 from ..errors import UnknownNameError
 from ..scores._points import check_share, require_not_nan
-from ..scores.reduce import Floats, weighted_quantile
+from ..scores.weighted import Floats, weighted_quantile
 
 if TYPE_CHECKING:
     from ..typing import Array

@@ -25,7 +25,7 @@ from ..certification import CERTIFICATE_KINDS, CertificateKind
 from ..errors import InputError, UnknownNameError
 from ..functional import SOUND_BOUND_KINDS, BoundKind, LipschitzBound, LipschitzKind
 from ..scores._points import require_not_nan
-from ..scores.reduce import weighted_share
+from ..scores.weighted import weighted_share
 from ._bisection import largest_radii
 from ._reduction import Reduction, check_reduction, reduced
 from .robustness import loss_change_robustness

@@ -14,15 +14,8 @@ from .._utils.arrays import to_numpy, to_tensor
 from .._utils.validation import check_labels, check_number
 from ..errors import InputError
 from ..functional import cross_entropy
-from .reduce import (
-    Bools,
-    Floats,
-    any_adversarial,
-    difference,
-    evaluated_samples,
-    masked_min,
-    smallest_increase,
-)
+from .reduce import any_adversarial, difference, evaluated_samples, masked_min, smallest_increase
+from .weighted import Bools, Floats
 
 
 @dataclass(frozen=True)

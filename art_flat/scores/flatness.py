@@ -23,15 +23,8 @@ from ._points import (
     check_weight,
     require_not_nan,
 )
-from .reduce import (
-    any_adversarial,
-    difference,
-    exp_quantile,
-    flatter_share,
-    median_by_key,
-    weighted_quantile,
-    weighted_share,
-)
+from .reduce import any_adversarial, difference, flatter_share
+from .weighted import exp_quantile, median_by_key, weighted_quantile, weighted_share
 
 _NO_PAIR = "every pair has a NaN, κ = 0 at both points, or an adversarial point that is not admissible"
 

@@ -22,7 +22,8 @@ from ._points import (
     check_weight,
     require_not_nan,
 )
-from .reduce import any_adversarial, masked_min, weighted_quantile
+from .reduce import any_adversarial, masked_min
+from .weighted import weighted_quantile
 
 
 def minimum_loss_increase(

@@ -13,7 +13,7 @@ import numpy as np
 from .._utils.validation import check_number
 from ..errors import InputError
 from ._points import check_column, check_weight, require_not_nan
-from .reduce import area_ratio, mean_ratio
+from .weighted import area_ratio, mean_ratio
 
 
 def distance_optimality_score(

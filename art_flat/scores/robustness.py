@@ -16,7 +16,8 @@ from typing import Any
 
 from .._utils.validation import check_epsilon, reject_eps_argument
 from ._points import check_case, require_not_nan
-from .reduce import any_adversarial, robust_share, weighted_share, worst_case_loss_change
+from .reduce import any_adversarial, worst_case_loss_change
+from .weighted import robust_share, weighted_share
 
 
 @reject_eps_argument

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..records import ALL_ATTACKS, ModelRecords, Records
-from ..scores import reduce
+from ..scores import weighted
 from ..typing import Norm
 from .cells import by_radius
 
@@ -80,8 +80,8 @@ def _compare(points: ModelRecords, own: _Found, best: _Found, j: int) -> dict[st
     weight = np.where(own.evaluated[j], points.weight, 0.0)
     return {
         "n_evaluated": int(own.evaluated[j].sum()),
-        "distance_optimality": reduce.area_ratio(
+        "distance_optimality": weighted.area_ratio(
             own.gain[j], best.gain[j], np.where(points.right, weight, 0.0)
         ),
-        "loss_optimality": reduce.mean_ratio(own.rise[j], best.rise[j], weight),
+        "loss_optimality": weighted.mean_ratio(own.rise[j], best.rise[j], weight),
     }

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..functional.loss_change import flip_cost
 from ..records.model_records import CONFIDENT, ModelRecords, order_of
-from ..scores import reduce
+from ..scores import reduce, weighted
 from ..typing import Norm
 
 
@@ -104,9 +104,9 @@ def _cell(
     w = rows.weight
 
     def share(hit: np.ndarray, among: np.ndarray = evaluated) -> float:
-        return reduce.weighted_share(hit, among, w)
+        return weighted.weighted_share(hit, among, w)
 
-    robust = reduce.robust_share(worst, list(epsilons), w)
+    robust = weighted.robust_share(worst, list(epsilons), w)
     return {
         "n_evaluated": int(evaluated.sum()),
         "n_failed": int(failed.sum()),
@@ -120,8 +120,8 @@ def _cell(
         "target_success": share(reached) if np.isfinite(rows.target[own]).any() else np.nan,
         **{f"loss_change_robustness@{e:g}": float(r) for e, r in zip(epsilons, robust, strict=True)},
         **_certified(rows, norm, delta, epsilons, evaluated),
-        "minimum_loss_increase": reduce.weighted_quantile(least, 0.5, w),
-        "minimum_loss_increase_bound": reduce.weighted_quantile(lower, 0.5, w),
+        "minimum_loss_increase": weighted.weighted_quantile(least, 0.5, w),
+        "minimum_loss_increase_bound": weighted.weighted_quantile(lower, 0.5, w),
         "wrong_found": share(fooled),
         **_flatness(rows, measured[rows.length[norm][measured] <= delta], evaluated),
         **_bounds(rows, measured),
@@ -145,10 +145,10 @@ def _certified(
     if found is None:
         nothing = {**{f"certified@{e:g}": np.nan for e in epsilons}, "certified_accuracy": np.nan}
         return {**nothing, "bound_kind": None, "lipschitz_kind": None}
-    share = reduce.robust_share(np.where(evaluated, found.bound, np.nan), list(epsilons), rows.weight)
+    share = weighted.robust_share(np.where(evaluated, found.bound, np.nan), list(epsilons), rows.weight)
     return {
         **{f"certified@{e:g}": float(s) for e, s in zip(epsilons, share, strict=True)},
-        "certified_accuracy": reduce.weighted_share(found.label_kept, evaluated, rows.weight),
+        "certified_accuracy": weighted.weighted_share(found.label_kept, evaluated, rows.weight),
         "bound_kind": found.kind,
         "lipschitz_kind": found.lipschitz,
     }
@@ -161,7 +161,7 @@ def _bounds(rows: ModelRecords, measured: np.ndarray) -> dict[str, float]:
     tight = (change > rounding) & (bound > 0)
     return {
         "bound_violations": int((change > bound + rounding).sum()),
-        "bound_tightness": reduce.weighted_quantile(change[tight] / bound[tight], 0.5),
+        "bound_tightness": weighted.weighted_quantile(change[tight] / bound[tight], 0.5),
         "paper_bound_exceeded": _mean((change > paper + rounding)[moved]),
     }
 
@@ -177,7 +177,7 @@ def _flatness(rows: ModelRecords, candidates: np.ndarray, evaluated: np.ndarray)
     before, after, w = rows.clean_log_kappa[at], rows.log_kappa[row], rows.weight[at]
 
     def median(values: np.ndarray) -> float:
-        return reduce.exp_quantile(values, 0.5, w)
+        return weighted.exp_quantile(values, 0.5, w)
 
     return {
         "n_adversarial": int(at.size),
@@ -186,7 +186,7 @@ def _flatness(rows: ModelRecords, candidates: np.ndarray, evaluated: np.ndarray)
         "flatness_ratio": median(reduce.difference(after, before)),
         "flat_fraction": reduce.flatter_share(after, before, w),
         **_theory(rows, at, row, w),
-        "confidently_wrong_fraction": reduce.weighted_share(confident, evaluated, rows.weight),
+        "confidently_wrong_fraction": weighted.weighted_share(confident, evaluated, rows.weight),
     }
 
 
@@ -194,7 +194,7 @@ def _theory(rows: ModelRecords, at: np.ndarray, row: np.ndarray, weight: np.ndar
     """What κ = ‖W‖² ‖φ‖² G and the bounds are made of, as medians over the points where flatness is read."""
 
     def median(values: np.ndarray) -> float:
-        return reduce.weighted_quantile(values, 0.5, weight)
+        return weighted.weighted_quantile(values, 0.5, weight)
 
     return {
         "weight_norm": rows.weight_norm,

@@ -11,13 +11,10 @@ from art_flat.scores.reduce import (
     evaluated_samples,
     loss_change_at,
     masked_min,
-    median_by_key,
-    robust_share,
     smallest_increase,
-    weighted_quantile,
-    weighted_share,
     worst_case_loss_change,
 )
+from art_flat.scores.weighted import median_by_key, robust_share, weighted_quantile, weighted_share
 
 NAN, INF = math.nan, math.inf
 
