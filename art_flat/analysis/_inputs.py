@@ -1,4 +1,4 @@
-"""Inputs as attacks prepare them."""
+"""Preparation of inputs, as in attacks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def prepared(net: Adapter, x: Array) -> torch.Tensor:
-    """Inputs on the device, in the model's type, what rounding put outside the range clipped away.
+    """Inputs on the model's device and in its dtype, clipped where rounding left the range.
 
     Args:
         net: The adapted classifier.

@@ -12,7 +12,7 @@ from ..typing import Norm
 
 _ORDER: dict[Norm, float] = {"Linf": math.inf, "L2": 2.0, "L1": 1.0, "L0": 0.0}
 _CHUNK = 1 << 26
-"""Numbers that a table of distances may touch at once."""
+"""Maximum number of elements in one block of the distance table."""
 _UNCHANGED = 1e-6
 """Share of the range below which an element counts as unchanged in L0: rescaling rounds."""
 
@@ -23,29 +23,29 @@ class Match(NamedTuple):
     samples: torch.Tensor
     """Position of each row's sample, int64 (m,)."""
     distance: torch.Tensor
-    """How far the row lies from it, float64 (m,)."""
+    """Distance of each row to its sample, float64 (m,)."""
     sure: torch.Tensor
     """Whether no other clean sample can be as near, bool (m,)."""
 
 
 class Matcher:
-    """Finds the nearest clean sample of each row, with as little work as the order of the rows allows.
+    """Finds the nearest clean sample of each row, and uses the order of the rows to save work.
 
     A row that lies nearer to a clean sample than half of that sample's distance to any other belongs to it. Attacks
-    keep the order nearly always, so this is tried first on the whole batch in order, then on the rows that the
-    batch before had, then on the nearest samples in L2; only what is left needs all distances in the norm itself.
+    almost always keep the order, so this is tested first on the whole batch in order, then on the rows of the
+    previous batch, then on the nearest samples in L2; only the remaining rows need all distances in the norm itself.
 
     Args:
         x: Clean samples, shape (n, ...).
-        norm: The norm in which nearness is meant.
+        norm: Norm of the distances.
         span: Size of the input range.
     """
 
     def __init__(self, x: torch.Tensor, norm: Norm, span: float) -> None:
         self.x, self.norm, self.tolerance = x, norm, _UNCHANGED * span
         self._rows = self._wide(x)
-        apart = self._nearest(self._rows, torch.arange(len(x), device=x.device))[0]
-        self.half = apart.double() / 2
+        distances = self._nearest(self._rows, torch.arange(len(x), device=x.device))[0]
+        self.half = distances.double() / 2
         self._all = torch.arange(len(x), device=x.device)
         self._before = self._all
 
@@ -61,7 +61,7 @@ class Matcher:
             points: Shape (m, ...), in the units of the clean samples.
 
         Returns:
-            Samples, distances, and which of the matches are beyond doubt.
+            Samples, distances, and which of the matches are certain.
         """
         guess = self._all if len(points) == len(self._all) else self._before
         if len(guess) == len(points):
@@ -96,19 +96,19 @@ class Matcher:
         return Match(samples, length, length < self.half[samples])
 
     def _nearest(
-        self, rows: torch.Tensor, own: torch.Tensor | None = None, order: float | None = None
+        self, rows: torch.Tensor, excluded: torch.Tensor | None = None, order: float | None = None
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        # Distance to and position of the nearest clean sample, leaving out those in `own`
+        # Distance to and position of the nearest clean sample, without those in `excluded`
         order = _ORDER[self.norm] if order is None else order
         size = max(1, _CHUNK // self._rows.numel())
-        found = []
+        minima = []
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             table = torch.cdist(part, self._rows, p=order)
-            if own is not None:
-                table[torch.arange(len(part), device=part.device), own[start : start + size]] = torch.inf
-            found.append(table.min(dim=1))
-        return torch.cat([f.values for f in found]), torch.cat([f.indices for f in found])
+            if excluded is not None:
+                table[torch.arange(len(part), device=part.device), excluded[start : start + size]] = torch.inf
+            minima.append(table.min(dim=1))
+        return torch.cat([f.values for f in minima]), torch.cat([f.indices for f in minima])
 
     @staticmethod
     def _wide(x: torch.Tensor) -> torch.Tensor:

@@ -14,7 +14,7 @@ from ..functional.ascent import log_odds_against
 
 
 class Origins(NamedTuple):
-    """Where rays start, flattened and in float64 where it is arithmetic."""
+    """Starting points of rays, flattened and in float64 for arithmetic."""
 
     net: Adapter
     x: Tensor
@@ -22,33 +22,33 @@ class Origins(NamedTuple):
     y: Tensor
     rows: Tensor
     """The samples flattened, float64 (n, d)."""
-    apart: Tensor
+    distances: Tensor
     """L2 distances between them, float64 (n, n), infinite on the diagonal."""
     neighbours: int
     generator: torch.Generator
     towards: Tensor | None
-    """Points to walk towards in the adversarial direction, float64 (n, d), or None."""
+    """Targets of the adversarial direction, float64 (n, d), or None."""
 
     @classmethod
     def from_samples(
         cls, net: Adapter, x: Tensor, y: Tensor, neighbours: int, seed: int, towards: Tensor | None
     ) -> Origins:
-        """The place of some samples."""
+        """Starting points from samples and their labels."""
         rows = x.flatten(1).double()
-        apart = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
-        apart.fill_diagonal_(torch.inf)
+        distances = torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist")
+        distances.fill_diagonal_(torch.inf)
         generator = torch.Generator().manual_seed(seed)
-        return cls(net, x, y, rows, apart, neighbours, generator, towards)
+        return cls(net, x, y, rows, distances, neighbours, generator, towards)
 
     def basis(self) -> Tensor:
         """Orthonormal rows that span the differences to each sample's nearest neighbours, (n, m, d); 0 where fewer."""
         m = min(self.neighbours, len(self.rows) - 1)
         if m < 1:
             raise InputError("the manifold is estimated from nearest neighbours; pass at least two samples")
-        nearest = self.apart.topk(m, dim=1, largest=False).indices
+        nearest = self.distances.topk(m, dim=1, largest=False).indices
         _, size, rows = torch.linalg.svd(self.rows[nearest] - self.rows[:, None], full_matrices=False)
-        known = size > 1e-9 * size[:, :1].clamp_min(1e-300)
-        basis: Tensor = rows * known[:, :, None]
+        is_independent = size > 1e-9 * size[:, :1].clamp_min(1e-300)
+        basis: Tensor = rows * is_independent[:, :, None]
         return basis
 
     def normal(self, *shape: int) -> Tensor:
@@ -74,14 +74,14 @@ def _adversarial(origins: Origins) -> Tensor:
 
 
 def _random(origins: Origins) -> Tensor:
-    # Normal, with what lies in the span of the nearest neighbours taken away
+    # Normal, projected onto the complement of the span of the nearest neighbours
     draw = origins.normal(*origins.rows.shape)
     basis = origins.basis()
     return draw - torch.einsum("nm,nmd->nd", torch.einsum("nmd,nd->nm", basis, draw), basis)
 
 
 def _class(origins: Origins) -> Tensor:
-    other = torch.where(origins.y[:, None] == origins.y[None], torch.inf, origins.apart)
+    other = torch.where(origins.y[:, None] == origins.y[None], torch.inf, origins.distances)
     if not bool(torch.isfinite(other).any(dim=1).all()):
         raise InputError(
             'the direction "class" leads to a sample of another class; pass samples of two classes'
@@ -100,4 +100,4 @@ DIRECTIONS: Mapping[str, Callable[[Origins], Tensor]] = {
     "class": _class,
     "manifold": _manifold,
 }
-"""How each direction is found; not yet of length one."""
+"""Name of each direction → its function; results are not normalised."""

@@ -21,7 +21,7 @@ from ._view import View
 
 _COLUMNS = ("sample", "loss", "log_kappa", "confidence", "label", "distance")
 _FOREIGN = 2.0
-"""Rows further than so many δ from every sample are not iterates: some attacks send probe images."""
+"""Rows further than this many δ from every sample are not iterates: some attacks query other images."""
 _ROUNDING = 2.0**-22
 """Change of an element, relative to the range or the value, that rescaling in float32 can cause."""
 
@@ -32,14 +32,14 @@ class Ridge(NamedTuple):
     height: torch.Tensor
     """κ of the paper there, nats, float64 (n,)."""
     bound: torch.Tensor
-    """‖W‖_F² ‖φ‖²/2 there, the least that κ can be on a decision boundary, float64 (n,)."""
+    """‖W‖_F² ‖φ‖²/2 there, the lower bound of κ on a decision boundary, float64 (n,)."""
 
 
 class Recorder:
-    """What has been seen of each sample so far.
+    """The measurements recorded for each sample so far.
 
-    Memory grows by six numbers per row seen; beside that it holds the logits and features seen last of each sample,
-    between which the crossing of the boundary is found.
+    Memory grows by six numbers per row; in addition it holds the last logits and features of each sample,
+    to find where the path crosses the boundary.
 
     Args:
         net: The adapted classifier.
@@ -47,8 +47,8 @@ class Recorder:
         y: True labels, int64 (n,).
         clean: Outputs at `x`.
         norm: The norm in which distances are measured.
-        reach: Largest distance that an iterate can have, or None.
-        definition: Which κ.
+        reach: Largest possible distance of an iterate, or None.
+        definition: Definition of the relative sharpness κ.
     """
 
     def __init__(
@@ -85,26 +85,29 @@ class Recorder:
         self._record(outputs, Match(samples, distance, torch.ones_like(samples, dtype=torch.bool)))
 
     @torch.no_grad()
-    def see(self, points: torch.Tensor, outputs: Outputs) -> None:
-        """Record the rows of one forward pass; a batch of clean points that no pass has changed yet is step 0 again.
+    def record_batch(self, points: torch.Tensor, outputs: Outputs) -> None:
+        """Record the rows of one forward pass; a batch of unchanged clean points before the first step is step 0.
 
         Args:
-            points: What was given to the model, in clip units, shape (m, ...).
-            outputs: What the model made of it.
+            points: Inputs of the model, in clip units, shape (m, ...).
+            outputs: Outputs of the model.
         """
         match = self.matcher(points)
         if self.reach is not None:
-            own = match.distance <= self.reach
-            if not bool(own.all()):
-                self.foreign += int((~own).sum())
-                match, outputs = Match(*(t[own] for t in match)), Outputs(*(t[own] for t in outputs))
-                points = points[own]
+            is_iterate = match.distance <= self.reach
+            if not bool(is_iterate.all()):
+                self.foreign += int((~is_iterate).sum())
+                match, outputs = (
+                    Match(*(t[is_iterate] for t in match)),
+                    Outputs(*(t[is_iterate] for t in outputs)),
+                )
+                points = points[is_iterate]
         self.sure &= match.sure.all()
         if len(match.samples) and not self._repeats_step_0(points, match.samples):
             self._record(outputs, match)
 
     def _repeats_step_0(self, points: torch.Tensor, samples: torch.Tensor) -> bool:
-        # of the batch as a whole: a sample with zero gradient stays at its clean point while others move
+        # for the whole batch: a sample with zero gradient stays at its clean point while others move
         clean = self.matcher.x[samples]
         scale = clean.abs().clamp_min(float(self.range[1].max() - self.range[0].min()))
         unchanged = ((points - clean).abs() <= _ROUNDING * scale).flatten(1).all(dim=1)
@@ -139,7 +142,7 @@ class Recorder:
     def _follow(
         self, logits: torch.Tensor, features: torch.Tensor, samples: torch.Tensor, wrong: torch.Tensor
     ) -> None:
-        # Of a sample that comes several times, the first row is followed.
+        # If a sample occurs several times, its first row is followed.
         m, n = len(samples), len(self.y)
         first = torch.full((n,), m, device=samples.device).scatter_reduce(
             0, samples, torch.arange(m, device=samples.device), "amin"
@@ -184,8 +187,8 @@ class RecordingAdapter(View):
     """An adapter whose modules pass every forward pass to a recorder.
 
     Args:
-        net: The adapter that is watched.
-        recorder: The recorder that is notified.
+        net: The adapter to record.
+        recorder: The recorder to notify.
     """
 
     def __init__(self, net: Adapter, recorder: Recorder) -> None:
@@ -193,12 +196,12 @@ class RecordingAdapter(View):
         self.recorder = recorder
 
     def as_module(self, *, unit_range: bool = False, estimate_gradients: bool = False) -> nn.Module:
-        """The module of the adapter, watched; see `Adapter.as_module`."""
+        """The adapter's module with recording; see `Adapter.as_module`."""
         module = self.net.as_module(unit_range=unit_range, estimate_gradients=estimate_gradients)
-        return _WatchedModule(module, self.net, self.recorder, unit_range)
+        return _RecordingModule(module, self.net, self.recorder, unit_range)
 
 
-class _WatchedModule(nn.Module):
+class _RecordingModule(nn.Module):
     """The same logits; every pass is recorded."""
 
     def __init__(self, module: nn.Module, net: Adapter, recorder: Recorder, unit_range: bool) -> None:
@@ -216,13 +219,13 @@ class _WatchedModule(nn.Module):
             logits, features, _ = self.module.run(x)
         else:  # an adapter whose module does not show its features
             logits, features = self.module(x), net.forward(points).features
-        recorder.see(points, Outputs(logits.detach(), features.detach()))
+        recorder.record_batch(points, Outputs(logits.detach(), features.detach()))
         return logits
 
-    def train(self, mode: bool = True) -> _WatchedModule:
+    def train(self, mode: bool = True) -> _RecordingModule:
         """Nothing: the module computes in eval mode."""
         return self
 
-    def __deepcopy__(self, memo: dict[int, Any]) -> _WatchedModule:
+    def __deepcopy__(self, memo: dict[int, Any]) -> _RecordingModule:
         net, recorder, span = self._outside
-        return _WatchedModule(copy.deepcopy(self.module, memo), net, recorder, span is not None)
+        return _RecordingModule(copy.deepcopy(self.module, memo), net, recorder, span is not None)

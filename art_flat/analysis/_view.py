@@ -11,10 +11,10 @@ from ..adapters.base import Adapter, Head, Outputs, Passes
 
 
 class View(Adapter):
-    """An adapter that passes everything on to another one; subclasses change what they must.
+    """An adapter that delegates to another adapter; subclasses override single methods.
 
     Args:
-        net: The adapter that is looked at.
+        net: The wrapped adapter.
     """
 
     def __init__(self, net: Adapter) -> None:

@@ -37,24 +37,24 @@ def write_analyses(
     sweeps: Sequence[str] = (),
     profile: bool = False,
     samples: np.ndarray | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Path]:
     """Trajectories, scale sweeps, profiles and findings of every model, as tables in a folder.
 
     An attack that takes δ is run at every radius of the run in each of its norms, another one once per norm, read at
-    the largest. What is there already and was made from the same things is not made again.
+    the largest. Existing tables that were made from the same inputs and settings are not computed again.
 
     Args:
         results: The run.
-        models: Estimators or adapted ones by the names of the run.
+        models: Model name → estimator or adapted classifier.
         x: Clean inputs to analyse, shape (n, ...).
         y: Their labels.
-        folder: Where the tables go.
+        folder: Destination of the tables.
         trajectories: Attacks to trace: `trajectories.parquet`, `valley.parquet`, `trajectories.csv` (quantiles).
         sweeps: Attacks of the scale sweep: `scale_sweep.parquet` (per sample), `scale_sweep.csv`.
         profile: Also `radial_profile.parquet`, `radial_profile.csv` (conditions per sample).
         samples: Ids of the samples, shape (n,); 0…n−1 if None.
-        say: Called with a message before each step.
+        notify: Called with a message before each step.
 
     Returns:
         Name of each table → its path; `findings.csv` is always among them.
@@ -64,7 +64,7 @@ def write_analyses(
     """
     nets = {name: adapt(model) for name, model in models.items()}
     ids = np.arange(len(x)) if samples is None else np.asarray(samples)
-    work = _Work(results, nets, x, y, ids, say)
+    work = _RunAnalyses(results, nets, x, y, ids, notify)
     folder.mkdir(parents=True, exist_ok=True)
     traced, swept = (load_attacks(list(names)) if names else [] for names in (trajectories, sweeps))
     _check_norms([*traced, *swept], work.deltas)
@@ -74,13 +74,13 @@ def write_analyses(
         _Job("radial_profile", [], work.profiles, profile),
     ]
     names = [table for job in jobs if job.is_wanted for table in _write_job(work, job, folder)]
-    found = pd.read_csv(folder / "scale_sweep.csv") if swept else None
-    _write(folder / "findings.csv", work.findings(found))
+    result = pd.read_csv(folder / "scale_sweep.csv") if swept else None
+    _write(folder / "findings.csv", work.findings(result))
     return {name: folder / name for name in [*names, "findings.csv"]}
 
 
 class _Job(NamedTuple):
-    """One analysis: what decides its tables beside models and data, and the function that makes them."""
+    """One analysis: the settings that determine its tables, and the function that computes them."""
 
     name: str
     settings: list[Any]
@@ -88,8 +88,8 @@ class _Job(NamedTuple):
     is_wanted: bool
 
 
-def _write_job(work: _Work, job: _Job, folder: Path) -> list[str]:
-    """Write the tables of an analysis unless they were made from the same things before; return their names."""
+def _write_job(work: _RunAnalyses, job: _Job, folder: Path) -> list[str]:
+    """Write the tables of an analysis unless they are up to date; return their names."""
     done, key = _read_keys(folder), work.key(job.name, job.settings)
     before = done.get(job.name, {})
     if before.get("key") == key and all((folder / table).exists() for table in before["tables"]):
@@ -102,8 +102,8 @@ def _write_job(work: _Work, job: _Job, folder: Path) -> list[str]:
     return list(tables)
 
 
-class _Work:
-    """What the analyses of one run share."""
+class _RunAnalyses:
+    """Inputs and settings shared by the analyses of one run."""
 
     def __init__(
         self,
@@ -112,9 +112,9 @@ class _Work:
         x: np.ndarray,
         y: np.ndarray,
         ids: np.ndarray,
-        say: Callable[[str], None],
+        notify: Callable[[str], None],
     ) -> None:
-        self.results, self.nets, self.x, self.y, self.ids, self.say = results, nets, x, y, ids, say
+        self.results, self.nets, self.x, self.y, self.ids, self.notify = results, nets, x, y, ids, notify
         self.seed = int(results.facts["seed"])
         self.deltas: dict[Norm, list[float]] = results.facts["deltas"]
 
@@ -129,13 +129,13 @@ class _Work:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:24]
 
     def cells(self, attacks: Iterable[Attack], what: str) -> Iterator[tuple[str, Attack, str, float]]:
-        """Model, attack, norm and δ of everything to be run."""
+        """Model, attack, norm and δ of every analysis to run."""
         for model in self.nets:
             for attack in attacks:
                 for norm in (n for n in self.deltas if n in attack.info.norms):
                     deltas = self.deltas[norm]
                     for delta in deltas if attack.info.budget == "fixed" else [max(deltas)]:
-                        self.say(f"{what}: {model}, {attack.name}, {norm}, δ = {delta:.4g}")
+                        self.notify(f"{what}: {model}, {attack.name}, {norm}, δ = {delta:.4g}")
                         yield model, attack, norm, delta
 
     def trajectories(self, attacks: Sequence[Attack]) -> dict[str, pd.DataFrame]:
@@ -161,31 +161,31 @@ class _Work:
         """Scale sweeps, per scale and per sample."""
         tables, rows = [], []
         for model, attack, norm, delta in self.cells(attacks, "scale sweep"):
-            found = scale_sweep(
+            result = scale_sweep(
                 self.nets[model], attack, self.x, self.y, delta=delta, norm=norm, seed=self.seed
             )
             key = {"model": model, "attack": attack.name, "norm": norm, "delta": delta}
-            tables.append(found.frame().assign(model=model))
-            rows.append(self._named(found.samples, key))
+            tables.append(result.frame().assign(model=model))
+            rows.append(self._named(result.samples, key))
         return {"scale_sweep.csv": _stacked(tables), "scale_sweep.parquet": _stacked(rows)}
 
     def profiles(self) -> dict[str, pd.DataFrame]:
         """Rays, and conditions per sample."""
         rays, conditions = [], []
         for model, net in self.nets.items():
-            self.say(f"radial profile: {model}")
-            found = radial_profile(net, self.x, self.y, seed=self.seed)
-            rays.append(self._named(found.frame(), {"model": model}))
-            conditions.append(self._named(found.conditions(), {"model": model}))
+            self.notify(f"radial profile: {model}")
+            result = radial_profile(net, self.x, self.y, seed=self.seed)
+            rays.append(self._named(result.frame(), {"model": model}))
+            conditions.append(self._named(result.conditions(), {"model": model}))
         return {"radial_profile.parquet": _stacked(rays), "radial_profile.csv": _stacked(conditions)}
 
     def findings(self, sweeps: pd.DataFrame | None) -> pd.DataFrame:
-        """What `diagnose` says of records, models and sweeps."""
+        """Findings of `diagnose` from records, models and sweeps."""
         tables = {}
         if sweeps is not None:
             for keys, part in sweeps.groupby(["model", "attack", "norm", "delta"], sort=False):
                 tables[f"{keys[0]}, {keys[2]}, δ = {keys[3]:.4g}"] = part
-        found = diagnose(self.results, self.nets, self.x, self.y, sweeps=tables)
+        result = diagnose(self.results, self.nets, self.x, self.y, sweeps=tables)
         rows = [
             {
                 "id": f.id,
@@ -194,14 +194,14 @@ class _Work:
                 "advice": f.advice,
                 "samples": list(f.samples),
             }
-            for f in found
+            for f in result
         ]
         return pd.DataFrame(rows, columns=["id", "severity", "what", "advice", "samples"])
 
     def _named(self, frame: pd.DataFrame, key: Mapping[str, Any]) -> pd.DataFrame:
         frame = frame.assign(sample=self.ids[frame["sample"]])
-        for place, (name, value) in enumerate(key.items()):
-            frame.insert(place, name, value)
+        for position, (name, value) in enumerate(key.items()):
+            frame.insert(position, name, value)
         return frame
 
 
@@ -209,7 +209,7 @@ def _check_norms(attacks: Iterable[Attack], deltas: Mapping[Norm, Any]) -> None:
     for attack in attacks:
         if not set(attack.info.norms) & set(deltas):
             raise AttackNotUsableError(
-                f"{attack.name} supports {', '.join(attack.info.norms)}, the run has radii in {', '.join(deltas)}; "
+                f"{attack.name} supports {', '.join(attack.info.norms)}, but the run has radii in {', '.join(deltas)}; "
                 "leave it out of the analyses, or add a radius in one of its norms"
             )
 

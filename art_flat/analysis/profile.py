@@ -31,11 +31,11 @@ _BATCH = 512
 
 @dataclass(frozen=True, repr=False)
 class RadialProfile:
-    """What `radial_profile` found.
+    """The result of `radial_profile`.
 
     Attributes:
         rays: One row per sample, direction and radius; see `frame`.
-        definition: Which relative sharpness κ is.
+        definition: Definition of the relative sharpness κ.
     """
 
     rays: pd.DataFrame
@@ -59,10 +59,10 @@ class RadialProfile:
     def conditions(self) -> pd.DataFrame:
         """Whether the loss bends more away from the data manifold than along it, one row per sample.
 
-        The paper's sentence, and no more: to stay robust beyond a local neighbourhood, the loss must curve sharply
-        away from the data manifold. It is a necessary condition. Where it holds nothing follows; where it fails,
-        robustness beyond the neighbourhood is not to be expected. The manifold is known only through the nearest
-        neighbours given, so this is a measurement and no proof.
+        The paper states a necessary condition: to stay robust beyond a local neighbourhood, the loss must curve sharply
+        away from the data manifold. Where the condition holds, nothing follows; where it fails,
+        robustness beyond the neighbourhood is not expected. The manifold is estimated from the nearest
+        neighbours among the samples, so this is a measurement, not a proof.
 
         Returns:
             Columns `sample, curvature_<direction>` (mean of |second derivative| over the radii), `curvature_off`
@@ -77,14 +77,16 @@ class RadialProfile:
             table.reindex(columns=[d for d in names if d in table]).mean(axis=1)
             for names in (OFF_MANIFOLD, ON_MANIFOLD)
         )
-        away = self.rays[self.rays["direction"].isin(OFF_MANIFOLD)]
-        kept = (away["label"] == away["true_label"]).groupby(away["sample"]).all()
+        off_manifold = self.rays[self.rays["direction"].isin(OFF_MANIFOLD)]
+        label_kept = (
+            (off_manifold["label"] == off_manifold["true_label"]).groupby(off_manifold["sample"]).all()
+        )
         table = table.add_prefix("curvature_").rename_axis(columns=None)
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = pd.Series(off.to_numpy() / on.to_numpy(), index=table.index)
         table["curvature_off"], table["curvature_on"], table["off_over_on"] = off, on, ratio
         table["holds"] = (ratio > 1).astype("boolean").mask(ratio.isna())
-        table["label_kept"] = kept.reindex(table.index).astype("boolean")
+        table["label_kept"] = label_kept.reindex(table.index).astype("boolean")
         return table.reset_index()
 
     def plot(self, quantity: str = "loss") -> Any:
@@ -119,7 +121,7 @@ def radial_profile(
     """Loss, κ, confidence and the curvature of the loss along straight rays from each sample.
 
     ============= ===============================================================================================
-    direction     where it leads
+    direction     meaning
     ============= ===============================================================================================
     `adversarial` up the gradient of the loss (of log Σ_{j≠y} exp z_j − z_y, which points the same way and does not
                   underflow), or towards the points given as `adversarial`; off the manifold
@@ -133,23 +135,23 @@ def radial_profile(
     ReLUs are piecewise linear, so it is the mean curvature between neighbouring radii, kinks included.
 
     Args:
-        net: An adapted classifier, or an estimator that `adapt` takes.
+        net: An adapted classifier, or an estimator that `adapt` accepts.
         x: Samples, shape (n, ...); they are also the neighbours of each other.
         y: True labels, indices (n,) or one-hot (n, k).
-        directions: Which directions.
+        directions: Names of the directions.
         radii: Increasing lengths ≥ 0 in L2, clip units, at least two; 0 is added. If None, 20 equal steps up to the
             median distance between a sample and the nearest other.
-        neighbours: How many nearest neighbours span the manifold.
+        neighbours: Number of nearest neighbours that span the manifold.
         adversarial: Points that the adversarial rays lead to, shape of `x`.
         seed: Seed of the random directions.
-        definition: Which relative sharpness.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         The profile.
 
     Raises:
-        InputError: If an argument cannot be used.
-        UnknownNameError: If there is no such direction.
+        InputError: If an argument is invalid.
+        UnknownNameError: If a direction is unknown.
 
     Source: arXiv 2510.14231, on curvature away from the data manifold.
 
@@ -170,7 +172,7 @@ def radial_profile(
         raise UnknownNameError("direction", unknown[0] if unknown else directions, DIRECTIONS)
     count = int(check_number(neighbours, "neighbours", "samples", at_least=1))
     origins = Origins.from_samples(net, inputs, labels, count, seed, towards)
-    lengths = _radii(radii, origins.apart)
+    lengths = _radii(radii, origins.distances)
     weight = net.head.weight.double()
     parts = []
     for name in dict.fromkeys(directions):
@@ -191,9 +193,9 @@ def radial_profile(
     return RadialProfile(frame[["sample", "true_label", "direction", "radius", *order]], definition)
 
 
-def _radii(radii: Sequence[float] | None, apart: torch.Tensor) -> list[float]:
+def _radii(radii: Sequence[float] | None, distances: torch.Tensor) -> list[float]:
     if radii is None:
-        end = float(apart.amin(dim=1).median())
+        end = float(distances.amin(dim=1).median())
         if not 0 < end < np.inf:
             raise InputError("`radii` follow from the distances between samples; pass them, or other samples")
         return [end * i / _STEPS for i in range(_STEPS + 1)]
@@ -202,7 +204,9 @@ def _radii(radii: Sequence[float] | None, apart: torch.Tensor) -> list[float]:
         raise InputError("`radii` must increase; sort them and leave out repetitions")
     lengths = lengths if lengths and lengths[0] == 0 else [0.0, *lengths]
     if len(lengths) < 3:
-        raise InputError("`radii` needs at least two radii above 0, or there is no curvature to see")
+        raise InputError(
+            "`radii` needs at least two radii above 0, because the curvature is a second difference"
+        )
     return lengths
 
 

@@ -57,7 +57,7 @@ class ScaledHead(View):
         return self.scaled(self.net.forward(x))
 
     def scaled(self, outputs: Outputs) -> Outputs:
-        """What this net makes of a point, from what the unscaled one makes of it."""
+        """The outputs of the scaled net from those of the unscaled one."""
         return Outputs(outputs.logits * self.scale, outputs.features)
 
     def as_module(self, *, unit_range: bool = False, estimate_gradients: bool = False) -> nn.Module:
@@ -66,7 +66,7 @@ class ScaledHead(View):
         return _Scaled(module, self.scale)
 
     def identity(self) -> dict[str, str]:
-        """Which model this is; see `Adapter.identity`."""
+        """The identity of the scaled model; see `Adapter.identity`."""
         identity = self.net.identity()
         return {**identity, "sha256": f"{identity['sha256']}*{self.scale!r}"}
 
@@ -87,13 +87,13 @@ class _Scaled(nn.Module):
 
 @dataclass(frozen=True, repr=False)
 class ScaleSweep:
-    """What `scale_sweep` found.
+    """The result of `scale_sweep`.
 
     Attributes:
         table: One row per scale; see `frame`.
         samples: One row per scale and sample: `scale, sample, right_clean, success, transfer, log_kappa_clean,
-            log_kappa_adv, loss_increase, loss_increase_transfer` (nats)`, zero_gradient, zero_gradient_float64`.
-        definition: Which relative sharpness κ is.
+            log_kappa_adv`, `loss_increase, loss_increase_transfer` (nats), `zero_gradient, zero_gradient_float64`.
+        definition: Definition of the relative sharpness κ.
     """
 
     table: pd.DataFrame
@@ -151,22 +151,22 @@ def scale_sweep(
     """Multiply the last layer, weights and bias, by s and attack the classifier again at every s.
 
     Args:
-        net: An adapted classifier, or an estimator that `adapt` takes; it is never changed.
-        attack: An attack, or its name as `load_attack` takes it. `art_flat:PGD` walks along a direction that does
-            not underflow and is not fooled by scaling; attacks of the libraries are.
+        net: An adapted classifier, or an estimator that `adapt` accepts; it is never changed.
+        attack: An attack, or its name as accepted by `load_attack`. `art_flat:PGD` follows a direction that does
+            not underflow and is not affected by scaling; attacks of the libraries are.
         x: Clean inputs, shape (n, ...), inside the clip range.
         y: True labels, indices (n,) or one-hot (n, k).
         delta: Radius of the ball in clip units.
         norm: Norm of the ball; by default the attack's first one.
         scales: The factors s > 0.
-        seed: Seed of everything random, the same at every scale.
-        definition: Which relative sharpness.
+        seed: Seed for all random number generators, the same at every scale.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         The sweep.
 
     Raises:
-        InputError: If an argument cannot be used.
+        InputError: If an argument is invalid.
         AttackNotUsableError: If the attack cannot run on this classifier or norm.
 
     Source: arXiv 2510.14231, scaling the last layer.
@@ -174,7 +174,7 @@ def scale_sweep(
     >>> from art_flat.testing import example_classifier
     >>> net, x, y = example_classifier()
     >>> sweep = scale_sweep(net, "art_flat:PGD(steps=2)", x, y, delta=0.3, scales=[1, 10])
-    >>> sweep.frame()["robust_accuracy"].tolist()  # this attack is not fooled by the scale
+    >>> sweep.frame()["robust_accuracy"].tolist()  # this attack is not affected by the scale
     [0.5, 0.5]
     """
     net, definition = adapt(net), check_definition(definition)
@@ -189,12 +189,12 @@ def scale_sweep(
     def attacked(view: ScaledHead) -> AttackResult:
         return attack(view, inputs, labels, delta=delta, norm=norm, seed=seed, clean=view.scaled(clean))
 
-    found = attacked(ScaledHead(net, 1.0))
+    unscaled_result = attacked(ScaledHead(net, 1.0))
     rows, samples = [], []
     for factor in factors:
         view = ScaledHead(net, factor)
-        result = found if factor == 1 else attacked(view)
-        part = _seen(view, inputs, labels, clean, result, found, definition)
+        result = unscaled_result if factor == 1 else attacked(view)
+        part = _sample_rows(view, inputs, labels, clean, result, unscaled_result, definition)
         head = {"attack": attack.name, "norm": result.norm, "delta": result.delta, "scale": factor}
         rows.append({**head, **_reduced(part)})
         part.insert(0, "scale", factor)
@@ -202,13 +202,13 @@ def scale_sweep(
     return ScaleSweep(pd.DataFrame(rows), pd.concat(samples, ignore_index=True), definition)
 
 
-def _seen(
+def _sample_rows(
     view: ScaledHead,
     x: Tensor,
     y: Tensor,
     clean: Outputs,
     result: AttackResult,
-    found: AttackResult,
+    unscaled_result: AttackResult,
     definition: Definition,
 ) -> pd.DataFrame:
     weight = view.head.weight.double()
@@ -217,18 +217,18 @@ def _seen(
         z, phi = outputs.logits.double(), outputs.features.double()
         return F.log_relative_sharpness(z, phi, weight, definition=definition)
 
-    clean, moved = view.scaled(clean), view.scaled(found.outputs)
+    clean, transferred = view.scaled(clean), view.scaled(unscaled_result.outputs)
     zero = zero_gradients(view, x, y)
-    inside = torch.as_tensor(found.within_budget).to(y.device)
+    inside = torch.as_tensor(unscaled_result.within_budget).to(y.device)
     columns = {
         "sample": torch.arange(len(y)),
         "right_clean": clean.logits.argmax(dim=1) == y,
         "success": torch.as_tensor(result.success),
-        "transfer": (moved.logits.argmax(dim=1) != y) & inside,
+        "transfer": (transferred.logits.argmax(dim=1) != y) & inside,
         "log_kappa_clean": log_kappa(clean),
         "log_kappa_adv": log_kappa(result.outputs),
         "loss_increase": F.loss_change(clean.logits, result.outputs.logits, y),
-        "loss_increase_transfer": F.loss_change(clean.logits, moved.logits, y),
+        "loss_increase_transfer": F.loss_change(clean.logits, transferred.logits, y),
         "zero_gradient": zero.own,
         "zero_gradient_float64": zero.float64,
     }

@@ -43,15 +43,15 @@ _SUMMARISED = (
 
 @dataclass(frozen=True, repr=False)
 class Trajectories:
-    """What `trace_attack` saw; n samples.
+    """The result of `trace_attack`, for n samples.
 
     Attributes:
-        result: What the attack found, as without a probe.
+        result: The result of the attack, the same as without recording.
         steps: One row per sample and step; see `frame`.
         samples: One row per sample; see `valley`.
-        definition: Which relative sharpness κ is.
+        definition: Definition of the relative sharpness κ.
         flat_epsilon: Rise of the loss that ends a flat region, nats.
-        matching_exact: Whether every row is known to belong to the sample it was given to: each lies nearer to its
+        matching_exact: Whether every row is certain to belong to its sample: each lies nearer to its
             clean sample than half of that sample's distance to any other, and δ is below half the smallest
             distance between two samples. If False, some rows may belong to a neighbour.
         n_foreign: Rows further than 2 δ from every sample, which were left out: probe images, not iterates.
@@ -73,23 +73,23 @@ class Trajectories:
 
     @property
     def success(self) -> float:
-        """Share of samples that the attack made wrong within δ, among those that were right."""
+        """Share of clean-correct samples that are misclassified within δ."""
         return _share(self.samples["success"], self.samples["right_clean"])
 
     @property
     def uncanny_valley_fraction(self) -> float:
         """Share of successful adversarial points that are flatter than their clean point and confidently wrong.
 
-        Among clean-correct samples; nan if the attack had no success. Confidently means a probability
+        Among clean-correct samples; NaN if no point is successful. Confidently means a probability
         of at least 0.9.
         """
         hit = self.samples["success"] & self.samples["right_clean"]
         return _share(self.samples["uncanny"], hit)
 
     def frame(self) -> pd.DataFrame:
-        """Everything seen, one row per sample and step.
+        """The recorded measurements, one row per sample and step.
 
-        Step 0 is the clean point and the last step the point that the attack returned. Between them is every pass of
+        Step 0 is the clean point, the last step the point that the attack returned. Between them is every pass of
         the sample through the model, candidates that the attack rejected included, from the first one that changed
         a sample of its batch: under gradient ascent from the clean point, step t is the point after t updates.
         Under ascent from a random start, step 1 is that start.
@@ -103,10 +103,10 @@ class Trajectories:
     def valley(self) -> pd.DataFrame:
         """The uncanny valley measured, one row per sample.
 
-        The papers give no definition that could be computed; these are ours. A point lies *in the valley* if its
-        prediction is wrong, its confidence at least 0.9, and its κ below that of the clean point. The *flip* is the
+        The papers give no computable definition; these are art_flat's. A point is *in the valley* if its
+        prediction is wrong, its confidence at least 0.9 and its κ below that of the clean point. The *flip* is the
         first step with a wrong prediction. The *ridge* is where the straight line in feature space between the last
-        right and the first wrong point crosses the boundary of the class; on it the top class has p ≤ ½, hence
+        correct and the first wrong point crosses the boundary of the class; on it the top class has p ≤ ½, hence
         κ ≥ ‖W‖_F²‖φ‖²/2 there for every model, and `ridge_height` is never below `ridge_bound` (both with the
         paper's κ). The *flat region* at a point is the ball of features in which the loss of the label predicted
         there is certain to rise by at most `flat_epsilon`.
@@ -123,11 +123,11 @@ class Trajectories:
     def summary(self, quantiles: Sequence[float] = (0.1, 0.5, 0.9)) -> pd.DataFrame:
         """Quantiles of the measures of `valley`, never means: κ is heavy-tailed.
 
-        Over the clean-correct samples; δ, success and the uncanny valley fraction stand beside every
-        row, because strength decides how deep into the valley an attack gets.
+        Over the clean-correct samples; δ, success and the uncanny valley fraction are repeated in every
+        row, because the strength of an attack decides how deep into the valley it gets.
 
         Args:
-            quantiles: Which, in [0, 1].
+            quantiles: Quantiles in [0, 1].
 
         Returns:
             One row per measure: `attack, norm, delta, n, success, uncanny_valley_fraction, measure, n_known` and
@@ -146,8 +146,8 @@ class Trajectories:
         for measure in _SUMMARISED:
             values = chosen[measure].to_numpy(dtype=np.float64, na_value=np.nan)
             values = values[~np.isnan(values)]
-            found = _quantiles(values, quantiles)
-            rows.append({**head, "measure": measure, "n_known": len(values), **found})
+            measured = _quantiles(values, quantiles)
+            rows.append({**head, "measure": measure, "n_known": len(values), **measured})
         return pd.DataFrame(rows)
 
     def plot(self, quantity: str = "log_kappa", quantiles: tuple[float, float] = (0.1, 0.9)) -> Any:
@@ -188,33 +188,33 @@ def trace_attack(
     definition: Definition = "paper",
     flat_epsilon: float = FLAT_EPSILON,
 ) -> Trajectories:
-    """Run any attack and record where it takes each sample, from its own forward passes.
+    """Run any attack and record the trajectory of each sample from the attack's own forward passes.
 
-    The attack finds the same points as without the probe. No further pass is made and no image kept: memory grows by
+    The attack finds the same points as without recording. No pass is added and no image stored: memory grows by
     six numbers per sample and step. Rows of the attack's batches are matched to the nearest clean sample,
-    so an attack may drop, reorder or repeat samples; `matching_exact` says whether this is beyond doubt. An attack
-    object that carries its own classifier (`as_attack`) is not seen at work: only its start and end are recorded.
+    so an attack may drop, reorder or repeat samples; `matching_exact` is true if all matches are certain. An attack
+    object with its own classifier (`as_attack`) cannot be recorded: only its start and end are.
 
     Args:
-        net: An adapted classifier, or an estimator that `adapt` takes.
-        attack: An attack, or its name as `load_attack` takes it.
+        net: An adapted classifier, or an estimator that `adapt` accepts.
+        attack: An attack, or its name as accepted by `load_attack`.
         x: Clean inputs, shape (n, ...), inside the clip range; different from each other.
         y: True labels, indices (n,) or one-hot (n, k).
-        delta: Radius of the ball in clip units; may be left out for attacks without a fixed budget.
+        delta: Radius of the ball in clip units; optional for attacks without a fixed budget.
         norm: Norm of the ball; by default the attack's first one.
         target: Target labels for a targeted attack.
-        seed: Seed of everything random.
-        definition: Which relative sharpness is recorded.
+        seed: Seed for all random number generators.
+        definition: Definition of the recorded relative sharpness κ.
         flat_epsilon: Rise of the loss that ends a flat region, nats.
 
     Returns:
         The trajectories.
 
     Raises:
-        InputError: If an argument cannot be used.
+        InputError: If an argument is invalid.
         AttackNotUsableError: If the attack cannot run on this classifier, norm or target.
 
-    Source: the uncanny valley is that of arXiv 2405.16918; relative sharpness as in arXiv 2510.14231.
+    Source: the uncanny valley as in arXiv 2405.16918; relative sharpness as in arXiv 2510.14231.
 
     >>> from art_flat.testing import example_classifier
     >>> net, x, y = example_classifier()

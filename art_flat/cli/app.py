@@ -146,9 +146,9 @@ def train(
     parsed, folder = read_train_config(config)
     console = _console()
     try:
-        with training_progress(console) as (progress, say), stopping_between_steps(progress) as update:
+        with training_progress(console) as (progress, notify), stopping_between_steps(progress) as update:
             command = f"art-flat train {config} --out {out}"
-            facts = train_from_config(parsed, folder, out, progress=update, say=say, command=command)
+            facts = train_from_config(parsed, folder, out, progress=update, notify=notify, command=command)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; the same command goes on from the last checkpoint\n")
         raise typer.Exit(130) from None
@@ -215,8 +215,8 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **o
     from .run import run_config
 
     try:
-        with run_progress(console) as (progress, say):
-            results = run_config(config, folder, out, progress, say, **options)
+        with run_progress(console) as (progress, notify):
+            results = run_config(config, folder, out, progress, notify, **options)
     except KeyboardInterrupt:
         sys.stderr.write("interrupted; what is finished is kept, and the same command goes on from there\n")
         raise typer.Exit(130) from None

@@ -10,12 +10,12 @@ from .config import RunConfig, parse_config
 EPOCHS = 30
 
 
-def demo_config(out: Path, say: Callable[[str], None]) -> tuple[RunConfig, Path]:
+def demo_config(out: Path, notify: Callable[[str], None]) -> tuple[RunConfig, Path]:
     """Train the model, keep its weights beside the results, and give the configuration of the run.
 
     Args:
         out: Results folder; the weights go into a folder beside it.
-        say: Called with a line on what was done.
+        notify: Called with a message after training.
 
     Returns:
         The configuration, and the folder its paths start from.
@@ -31,7 +31,7 @@ def demo_config(out: Path, say: Callable[[str], None]) -> tuple[RunConfig, Path]
         net = train(digits_cnn(), data.x, data.y, epochs=EPOCHS, seed=0)
         folder.mkdir(parents=True, exist_ok=True)
         save_weights(net, weights)
-        say(f"trained a small CNN on {len(data)} images of digits: {weights}")
+        notify(f"trained a small CNN on {len(data)} images of digits: {weights}")
     raw = {
         "seed": 0,
         "attacks": "fast",

@@ -22,7 +22,7 @@ def run_config(
     folder: Path,
     out: str | Path | None,
     progress: Callable[[Progress], None] | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
     *,
     n_jobs: int | None = None,
     part: str | None = None,
@@ -35,7 +35,7 @@ def run_config(
         folder: Where relative paths start and where modules of factories are looked for first.
         out: Results folder.
         progress: See `evaluate`.
-        say: Called with a message before each step.
+        notify: Called with a message before each step.
         n_jobs: Worker processes, in place of the configuration's.
         part: Which share of the units to compute, such as `"3/16"`.
         trust: Read weights from pickles that can run any code.
@@ -48,26 +48,26 @@ def run_config(
     """
     from ..evaluation import evaluate
 
-    data, models, options = prepare(config, folder, say, trust=trust)
+    data, models, options = prepare(config, folder, notify, trust=trust)
     given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
     given["data"]["classes"] = list(data.class_names)
     if n_jobs is not None:
         options["n_jobs"] = n_jobs
     results = evaluate(models, data.x, data.y, **options, out=out, part=part, progress=progress, config=given)
     if config.analyses is not None and out is not None and not results.missing_units:
-        _analyse(config.analyses, results, models, data, Path(out), say)
+        _analyse(config.analyses, results, models, data, Path(out), notify)
     return results
 
 
 def prepare(
-    config: RunConfig, folder: Path, say: Callable[[str], None] = lambda _: None, *, trust: bool = False
+    config: RunConfig, folder: Path, notify: Callable[[str], None] = lambda _: None, *, trust: bool = False
 ) -> tuple[Dataset, dict[str, Adapter], dict[str, Any]]:
     """Load data and models as configured.
 
     Args:
         config: What to do.
         folder: Where relative paths start and where modules of factories are looked for first.
-        say: Called with a line on the data.
+        notify: Called with a description of the data.
         trust: Read weights from pickles that can run any code.
 
     Returns:
@@ -80,7 +80,7 @@ def prepare(
     from ..adapters.recipe import FactoryRecipe
 
     data = load_data(config.data, folder)
-    say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    notify(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
     models = {}
     for name, model in config.models.items():
         net = adapt(load_model(model, data, folder, name, trust=trust))
@@ -101,7 +101,7 @@ def _analyse(
     models: Mapping[str, Any],
     data: Dataset,
     out: Path,
-    say: Callable[[str], None],
+    notify: Callable[[str], None],
 ) -> None:
     from ..analysis._write_analyses import DEFAULT_SWEEP, write_analyses
 
@@ -111,9 +111,9 @@ def _analyse(
     written = write_analyses(
         results, models, data.x[: config.n], data.y[: config.n], out / "analyses",
         trajectories=config.trajectories, sweeps=sweeps, profile=config.radial_profile,
-        samples=data.sample_ids[: config.n], say=say,
+        samples=data.sample_ids[: config.n], notify=notify,
     )  # fmt: skip
-    say(f"analyses: {', '.join(sorted(written))} in {out / 'analyses'}")
+    notify(f"analyses: {', '.join(sorted(written))} in {out / 'analyses'}")
 
 
 def load_data(config: DataConfig, folder: Path) -> Dataset:

@@ -103,7 +103,7 @@ def train_from_config(
     out: Path,
     *,
     progress: Callable[[int, int, float], None] | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
     command: str = "art-flat train",
 ) -> dict[str, Any]:
     """Train as configured; weights, model card, history and checkpoint go into a folder.
@@ -115,7 +115,7 @@ def train_from_config(
         folder: Where relative paths start and where modules of factories are looked for first.
         out: The folder; made if missing.
         progress: See `train`.
-        say: Called with a line on what is about to happen or has happened.
+        notify: Called with a message before and after each step.
         command: For the model card.
 
     Returns:
@@ -133,13 +133,13 @@ def train_from_config(
         )
     data = load_data(config.data, folder)
     test = None if config.test is None else load_data(config.test, folder)
-    say(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    notify(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
     classifier = load_model(config.model, data, folder, seed=config.seed, device=config.device)
     settings = _settings(config.training, data.clip_values)
 
     def on_epoch(history: list[dict[str, Any]]) -> None:
         write_history(history, out / HISTORY)
-        say(_told(history[-1], config.training.epochs))
+        notify(_told(history[-1], config.training.epochs))
 
     out.mkdir(parents=True, exist_ok=True)
     train(

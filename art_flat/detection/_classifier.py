@@ -23,10 +23,10 @@ def _has(method: str) -> Any:
 
 
 class SharpnessClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
-    """Clean or adversarial, from log κ or its factors: one threshold by default, any classifier by argument.
+    """Classifies points as clean or adversarial from log κ or its factors; one threshold by default.
 
     A threshold can only work where adversarial points are all sharper, or all flatter, than clean ones;
-    strong attacks end on both sides, for which `DecisionTreeClassifier(max_leaf_nodes=3)` has two thresholds.
+    strong attacks reach both sides, for which `DecisionTreeClassifier(max_leaf_nodes=3)` has two thresholds.
     −inf, the logarithm of a sharpness of exactly 0, counts as `FLOOR`; NaN and +inf are refused.
 
     Args:
@@ -35,7 +35,7 @@ class SharpnessClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
     Attributes:
         estimator_: The fitted classifier.
         classes_: The two labels, sorted; the second one means adversarial.
-        n_features_in_: Number of columns seen.
+        n_features_in_: Number of columns in `fit`.
 
     >>> import numpy as np
     >>> log_kappa = np.array([[-9.0], [-8.0], [-np.inf], [1.0], [2.0], [1.5]])
@@ -104,7 +104,7 @@ class SharpnessClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]
 
     @available_if(_has("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any) -> np.ndarray:
-        """How far each row lies on the adversarial side, as the classifier measures it.
+        """The decision value of each row; larger means more adversarial.
 
         Args:
             X: Features, shape (n, m).

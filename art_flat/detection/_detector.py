@@ -22,10 +22,10 @@ class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
 
     Args:
         classifier: The classifier under attack, of ART or adapted.
-        detector: What decides on the features; `SharpnessClassifier()`, one threshold on log κ, if None.
-            It is cloned, so that the same one may be given to several detectors.
-        columns: The features it sees, out of `COLUMNS`; log κ alone by default.
-        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+        detector: Classifier of the features; `SharpnessClassifier()`, one threshold on log κ, if None.
+            It is cloned, so that several detectors can share it.
+        columns: Its features, a subset of `COLUMNS`; log κ alone by default.
+        definition: Definition of κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
 
     Source: arXiv 2510.14231: a decision stump on the sharpness, five folds, on a CIFAR-10 WideResNet.
 
@@ -64,8 +64,8 @@ class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
             x: Points, shape (n, *input_shape), in units of `clip_values`.
             y: 0 for clean and 1 for adversarial points, shape (n,), or one-hot (n, 2).
             batch_size: Points per forward pass of the classifier.
-            nb_epochs: Not used: nothing is trained in epochs.
-            **kwargs: Passed to the `fit` of what decides, such as `sample_weight`.
+            nb_epochs: Ignored: there is no training in epochs.
+            **kwargs: Passed to the `fit` of the classifier of the features, such as `sample_weight`.
         """
         labels = to_numpy(check_labels(y, len(x), 2))
         detector = SharpnessClassifier() if self.detector is None else clone(self.detector)
@@ -74,12 +74,12 @@ class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
     def detect(
         self, x: Any, batch_size: int = 128, **kwargs: Any
     ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-        """Say which points are adversarial.
+        """Decide which points are adversarial.
 
         Args:
             x: Points, shape (n, *input_shape).
             batch_size: Points per forward pass of the classifier.
-            **kwargs: Not used.
+            **kwargs: Ignored.
 
         Returns:
             A report, and whether each point is adversarial, bool, shape (n,). The report has `predictions`,

@@ -33,7 +33,7 @@ from ._classifier import SharpnessClassifier
 from ._transformer import COLUMNS, factors
 
 Detectors = Mapping[str, tuple[Any, Sequence[str]]]
-"""Name → classifier, and the columns it sees."""
+"""Name → classifier and its columns."""
 
 
 def default_detectors() -> Detectors:
@@ -71,7 +71,7 @@ def detection_table(
 ) -> pd.DataFrame:
     """Cross-validated accuracy of distinguishing clean from adversarial points, against δ.
 
-    Each adversarial point is paired with the clean point it was made from: a fold holds both or neither, and
+    Each adversarial point is paired with its clean point: a fold contains both or neither, and
     there are as many clean as adversarial points, so that guessing scores 0.5.
 
     Args:
@@ -81,11 +81,11 @@ def detection_table(
         attack: One attack: a name, an `Attack`, or anything that `as_attack` accepts.
         deltas: Radii of the ball, in units of `clip_values`.
         norm: Norm of the ball; the attack's first if None.
-        definition: Which κ.
+        definition: Definition of the relative sharpness κ.
         detectors: Name → (classifier, columns); `default_detectors()` if None.
         successful: Only clean-correct points that are misclassified when attacked; otherwise all of them.
         folds: Number of folds, at least 2.
-        seed: Of the attack and of the folds.
+        seed: Seed of the attack and of the folds.
 
     Returns:
         One row per δ: `attack`, `norm`, `delta`, `n` pairs, `log_kappa_change` (median of log κ(x′) − log κ(x)
@@ -130,7 +130,7 @@ def detection_table(
 
 @dataclass(frozen=True)
 class _Pairs:
-    """Clean points, to be paired with the adversarial points made from them."""
+    """Clean points, to be paired with their adversarial points."""
 
     net: Adapter
     labels: torch.Tensor
@@ -140,12 +140,12 @@ class _Pairs:
 
     def factors(self, result: AttackResult) -> np.ndarray:
         """Factors of κ at the clean and adversarial points of the pairs, shape (2, n, 4)."""
-        kept = to_numpy(result.within_budget) & (result.status != "failed")
+        usable = to_numpy(result.within_budget) & (result.status != "failed")
         if self.successful:
             predicted = self.clean.logits.argmax(dim=1).cpu()
-            kept &= to_numpy(result.success) & to_numpy(predicted == self.labels.cpu())
+            usable &= to_numpy(result.success) & to_numpy(predicted == self.labels.cpu())
         points = (self.clean, result.outputs)
-        return np.stack([factors(self.net, outputs, self.definition)[kept] for outputs in points])
+        return np.stack([factors(self.net, outputs, self.definition)[usable] for outputs in points])
 
 
 def _median(values: np.ndarray) -> float:

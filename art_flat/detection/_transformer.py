@@ -19,21 +19,21 @@ from ..errors import InputError, UnknownNameError
 from ..typing import Definition
 
 COLUMNS = ("log_feature_norm", "log_gini", "log_weight_norm", "log_kappa")
-"""What `SharpnessTransformer` can give: log‖φ‖, log G, log‖W‖_F and log κ."""
+"""Columns of `SharpnessTransformer`: log‖φ‖, log G, log‖W‖_F and log κ."""
 FLOOR = -1e5
-"""What −inf is raised to, the logarithm of an exact 0; other logarithms of finite logits lie far above it."""
+"""Replacement of −inf, the logarithm of an exact 0; other logarithms of finite logits are far above it."""
 
 
 class SharpnessTransformer(TransformerMixin, BaseEstimator):  # type: ignore[misc]
     """Inputs to the logarithms of the factors of κ = ‖φ‖² G ‖W‖_F², and of κ itself.
 
-    It learns nothing: `fit` only checks. The classifier is shared with clones, not copied; pickling pickles it
-    in ART's way, and is refused where an adapter was given.
+    `fit` only validates. The classifier is shared with clones, not copied; pickling pickles it
+    in ART's way, and raises an error if an adapter was passed.
 
     Args:
         classifier: An ART classifier, or an adapted one.
-        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
-        columns: Which of `COLUMNS`, in this order; all if None.
+        definition: Definition of κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+        columns: A subset of `COLUMNS`, in this order; all if None.
         batch_size: Samples per forward pass; chosen from the sample's size if None.
 
     >>> import art_flat as af, numpy as np
@@ -64,7 +64,7 @@ class SharpnessTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
 
         Args:
             X: Samples, shape (n, *input_shape), or with each sample as one row.
-            y: Not used.
+            y: Ignored.
 
         Returns:
             The transformer itself.
@@ -82,10 +82,10 @@ class SharpnessTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
 
         Returns:
             Natural logarithms in the order of `columns`, float64, shape (n, len(columns)), ≥ `FLOOR`; NaN
-            where the classifier gives NaN.
+            where the outputs of the classifier are NaN.
 
         Raises:
-            InputError: If the samples do not fit the classifier, or a parameter has no such value.
+            InputError: If the samples do not fit the classifier, or a parameter is invalid.
         """
         net, columns = adapt(self.classifier), check_columns(self.columns)
         outputs = net.outputs(_samples(X, net), batch_size=self.batch_size)
@@ -95,7 +95,7 @@ class SharpnessTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
         """The names of the columns.
 
         Args:
-            input_features: Not used.
+            input_features: Ignored.
 
         Returns:
             Names, shape (len(columns),).
@@ -113,12 +113,12 @@ class SharpnessTransformer(TransformerMixin, BaseEstimator):  # type: ignore[mis
         tags.requires_fit = False
         tags.input_tags.two_d_array = True
         tags.input_tags.three_d_array = True
-        tags.no_validation = True  # the adapter knows which shapes and values are right
+        tags.no_validation = True  # the adapter validates shapes and values
         return tags
 
 
 def check_columns(columns: Sequence[str] | None) -> tuple[str, ...]:
-    """The columns asked for, if they exist.
+    """The requested columns, validated.
 
     Args:
         columns: Some of `COLUMNS`; all if None.
@@ -145,7 +145,7 @@ def factors(net: Adapter, outputs: Outputs, definition: Definition) -> np.ndarra
     Args:
         net: The adapted classifier.
         outputs: Logits (n, k) and features (n, d).
-        definition: Which κ.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         Natural logarithms, float64, shape (n, 4), ≥ `FLOOR`.
@@ -166,7 +166,7 @@ def factors(net: Adapter, outputs: Outputs, definition: Definition) -> np.ndarra
 
 
 def _samples(X: Any, net: Adapter) -> Any:
-    # Rows of a flat table, as scikit-learn has them, in the shape that the classifier takes
+    # Rows of a flat table, as in scikit-learn, in the input shape of the classifier
     x = to_tensor(X)
     if x.ndim == 2 and len(net.input_shape) != 1 and x.shape[1] == math.prod(net.input_shape):
         x = x.reshape(-1, *net.input_shape)

@@ -15,11 +15,11 @@ from .._utils.validation import check_inputs, check_labels
 from ..adapters import Adapter, adapt
 from ..errors import InputError
 from . import gradient_masking, preconditions, sanity
-from .asked import batch_dependence
 from .attack_access import no_white_box_attack
 from .finding import MANY, SEVERITIES, Run, softmaxed, unstable
 from .finding import Finding as Finding
 from .finding import Severity as Severity
+from .probes import batch_dependence
 from .zero_gradients import zero_gradients
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ _CHECKS = (
     sanity.flat_but_wrong,
 )
 _LOOKED_AT = 32
-"""Samples on which predictions are repeated."""
+"""Number of samples on which predictions are repeated."""
 
 
 def diagnose(
@@ -62,7 +62,7 @@ def diagnose(
     *,
     sweeps: Mapping[str, pd.DataFrame] | None = None,
 ) -> list[Finding]:
-    """Everything suspicious about a run, the most severe first.
+    """All findings about a run, the most severe first.
 
     ============================= ======== ========================================================================
     id                            severity fires when
@@ -72,7 +72,7 @@ def diagnose(
     `zero-gradients`              error    5 % of the input gradients are exactly zero: on some samples before the run
                                            where they are in float64 too, on all of `x` with `nets`
     `undefined-outputs`           error    outputs are NaN or infinite at clean or adversarial points
-    `batch-dependent-predictions` error    logits depend on what else is in the batch (before the run, with `nets`)
+    `batch-dependent-predictions` error    logits depend on the other samples of the batch (before the run, with `nets`)
     `wrong-labels`                error    predictions are the labels renumbered, or accuracy is far below chance
     `suspicious-range`            warning  inputs fill less than 2 % of the clip range
     `radius-beyond-data`          warning  the ball around a sample holds all the others
@@ -109,25 +109,25 @@ def diagnose(
 
     Args:
         results: The records of a run.
-        nets: Estimators or adapted ones by the names of the run, for checks that ask the model; needs `x` and `y`.
-        x: Clean inputs of the run, or the first of them, shape (n, ...).
+        nets: Model name → estimator or adapted classifier, for checks that run the model; needs `x` and `y`.
+        x: Clean inputs of the run, or only the first ones, shape (n, ...).
         y: Their labels.
         sweeps: Model name → `scale_sweep(...).frame()`.
 
     Returns:
-        The findings; an empty list if there is none.
+        The findings; an empty list if there are none.
 
     Raises:
-        InputError: If `nets` is given without `x` and `y`, or these are not of the run.
+        InputError: If `nets` is given without `x` and `y`, or these are not the inputs of the run.
 
     >>> from art_flat.testing import example_results
     >>> [finding.id for finding in diagnose(example_results())]
     ['step-above-radius', 'suspicious-tolerance', 'flat-but-wrong']
     """
-    run = Run(results, asked_now=nets or ())
-    found = [finding for check in _CHECKS for finding in check(run)]
+    run = Run(results, probed_now=nets or ())
+    findings = [finding for check in _CHECKS for finding in check(run)]
     for name, table in (sweeps or {}).items():
-        found += _masked_by_scale(name, table)
+        findings += _masked_by_scale(name, table)
     if nets is not None:
         if x is None or y is None:
             raise InputError(
@@ -135,8 +135,8 @@ def diagnose(
             )
         samples = _samples(results, len(x))
         for name, net in nets.items():
-            found += _ask(str(name), adapt(net), x, y, samples)
-    return sorted(found, key=lambda f: SEVERITIES.index(f.severity))
+            findings += _ask(str(name), adapt(net), x, y, samples)
+    return sorted(findings, key=lambda f: SEVERITIES.index(f.severity))
 
 
 def _samples(results: Records, n: int) -> np.ndarray:
@@ -147,20 +147,22 @@ def _samples(results: Records, n: int) -> np.ndarray:
 
 
 def _masked_by_scale(name: str, table: pd.DataFrame) -> Iterator[Finding]:
-    own = 1 - table["robust_accuracy"] / table["accuracy"]
-    gap = table["transfer_success"] - own
+    success = 1 - table["robust_accuracy"] / table["accuracy"]
+    gap = table["transfer_success"] - success
     if not (gap >= MANY).any():
         return
     row = table.loc[gap.idxmax()]
     yield Finding(
         "masked-by-scale",
         "error",
-        f"{name}, {row['attack']}, head scaled by {row['scale']:g}: the attack fools {100 * own[gap.idxmax()]:.1f} %, "
+        f"{name}, {row['attack']}, head scaled by {row['scale']:g}: the attack fools "
+        f"{100 * success[gap.idxmax()]:.1f} %, "
         f"the points found at scale 1 {100 * row['transfer_success']:.1f} %; {100 * row['zero_gradients']:.1f} % of "
         "the input gradients are exactly zero",
         (),
-        "The scale of the head changes no prediction, so the attack is blinded by it and its robust accuracy means "
-        "nothing at such a scale. Use an attack whose direction does not underflow, such as art_flat:PGD.",
+        "The scale of the head changes no prediction, so it only hides gradients from the attack, and robust "
+        "accuracy is meaningless at such a scale. Use an attack whose direction does not underflow, "
+        "such as art_flat:PGD.",
     )
 
 
@@ -171,22 +173,22 @@ def _ask(name: str, net: Adapter, x: Any, y: Any, samples: np.ndarray) -> Iterat
     inputs = inputs.detach().to(net.device, net.dtype)
     labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
     zero = zero_gradients(net, inputs, labels)
-    own, wide = (samples[to_numpy(mask)].tolist() for mask in zero)
-    yield from preconditions.zero_gradients(name, len(inputs), own, wide)
-    few = inputs[:_LOOKED_AT]
-    first, again = net.outputs(few).logits.double(), net.outputs(few).logits.double()
-    moved = ~torch.isclose(first, again, rtol=1e-3, atol=1e-3, equal_nan=True).all(dim=1)
-    if bool(moved.any()):
-        changed = samples[: len(few)][to_numpy(moved)].tolist()
+    model_dtype, float64 = (samples[to_numpy(mask)].tolist() for mask in zero)
+    yield from preconditions.zero_gradients(name, len(inputs), model_dtype, float64)
+    probes = inputs[:_LOOKED_AT]
+    first, again = net.outputs(probes).logits.double(), net.outputs(probes).logits.double()
+    differs = ~torch.isclose(first, again, rtol=1e-3, atol=1e-3, equal_nan=True).all(dim=1)
+    if bool(differs.any()):
+        changed = samples[: len(probes)][to_numpy(differs)].tolist()
         yield unstable(name, changed, "two passes over the same inputs gave different logits")
         return
-    batches = batch_dependence(net, few)
+    batches = batch_dependence(net, probes)
     if batches is not None:
-        others = samples[: len(batches.moved)][batches.moved]
-        yield from preconditions.batch_dependent(name, len(batches.moved), batches.n_changed, others)
+        dependent = samples[: len(batches.differs)][batches.differs]
+        yield from preconditions.batch_dependent(name, len(batches.differs), batches.n_changed, dependent)
     if _on_simplex(to_numpy(first)):
         yield softmaxed(name, "error", "the outputs of its last layer are nonnegative and sum to one")
-    elif _on_simplex(_predicted(net, few)):
+    elif _on_simplex(_predicted(net, probes)):
         yield softmaxed(name, "warning", "the estimator's predict returns rows that sum to one")
 
 

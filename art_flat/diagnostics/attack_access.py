@@ -1,4 +1,4 @@
-"""Which kinds of attacks ran at all, according to the records."""
+"""Check that white-box attacks ran, according to the records."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from .finding import Finding, Run
 
 _BLOCKED = " has no gradient"
-"""As adapters word it when a defence keeps gradients from flowing."""
+"""Part of the adapters' message for a defence without a gradient."""
 
 
 def no_white_box_attack(run: Run) -> Iterator[Finding]:

@@ -22,15 +22,15 @@ MANY = 0.1
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that a reader of results should know before believing them.
+    """A finding that a reader should know before trusting the results.
 
     Attributes:
-        id: Which kind; `diagnose` lists all.
-        severity: `"error"`: scores are wrong or meaningless as they stand; `"warning"`: they may mislead;
-            `"info"`: they are right, and something about them is worth knowing.
-        what: What was seen, with numbers.
-        samples: Ids of the samples on which it was seen; empty if it concerns none in particular.
-        advice: What to do.
+        id: Identifier of the kind of finding; `diagnose` lists all.
+        severity: `"error"`: scores are wrong or meaningless; `"warning"`: they may mislead;
+            `"info"`: they are valid, and the finding helps to interpret them.
+        what: The observation, with numbers.
+        samples: Ids of the samples concerned; empty if no particular samples are.
+        advice: Recommended action.
     """
 
     id: str
@@ -46,13 +46,13 @@ class Finding:
 class Run:
     """The records of a run, prepared for the checks."""
 
-    def __init__(self, records: Records, asked_now: Iterable[str] = ()) -> None:
+    def __init__(self, records: Records, probed_now: Iterable[str] = ()) -> None:
         self.facts = records.facts
-        now = set(asked_now)
-        self.answers: dict[str, Mapping[str, Any]] = {
-            m: answers for m, answers in self.facts.get("models_asked", {}).items() if m not in now
+        now = set(probed_now)
+        self.probes: dict[str, Mapping[str, Any]] = {
+            m: probes for m, probes in self.facts.get("models_asked", {}).items() if m not in now
         }
-        """What each model answered before the run, but for those that are asked now."""
+        """Probe results of each model before the run, except for models that are probed again now."""
         self.models = records.models.set_index("model")
         self.clean = records.clean
         rows = records.joined()
@@ -82,7 +82,7 @@ def unstable(model: str, samples: Iterable[Any], what: str) -> Finding:
     return Finding(
         "unstable-predictions",
         "error",
-        f"{model}: {what}; the model is randomised or keeps a state",
+        f"{model}: {what}; the model is randomised or stateful",
         ids(samples),
         "Scores of such a model depend on chance. Fix its randomness, or average over it (expectation over "
         "transformation) inside the model.",
@@ -94,10 +94,10 @@ def softmaxed(model: str, severity: Severity, what: str) -> Finding:
     return Finding(
         "outputs-are-probabilities",
         severity,
-        f"{model}: {what}; what is taken for logits looks like probabilities",
+        f"{model}: {what}; the logits look like probabilities",
         (),
         "Let the model return logits: a softmax of a softmax bounds every loss, hides gradients from attacks that "
-        "are given the estimator itself, and makes κ that of another function.",
+        "use the estimator itself, and makes κ that of a different function.",
     )
 
 

@@ -19,16 +19,16 @@ def vanishing_gradients(run: Run) -> Iterator[Finding]:
     for model, part in run.clean.groupby("model", sort=False):
         with np.errstate(divide="ignore", invalid="ignore"):
             log_gini = part["log_trace"].to_numpy(float) - 2 * np.log(part["feature_norm"].to_numpy(float))
-        gone = log_gini - math.log(2) < _LOG_TINY
-        if gone.mean() >= MANY:
+        underflows = log_gini - math.log(2) < _LOG_TINY
+        if underflows.mean() >= MANY:
             yield Finding(
                 "vanishing-gradients",
                 "warning",
-                f"{model}: {percent(gone.mean())} of the clean samples are predicted so confidently that the "
+                f"{model}: {percent(underflows.mean())} of the clean samples are predicted so confidently that the "
                 "gradient of their loss underflows float32",
-                ids(part["sample"][gone]),
-                "Attacks that follow this gradient see nothing. Use art_flat:PGD or art_flat:APGD, whose direction "
-                "does not underflow, and scale_sweep to see what a smaller head gives away.",
+                ids(part["sample"][underflows]),
+                "Attacks that follow this gradient do not move. Use art_flat:PGD or art_flat:APGD, whose direction "
+                "does not underflow, and scale_sweep to test a smaller head.",
             )
 
 
@@ -44,8 +44,8 @@ def stronger_without_gradients(run: Run) -> Iterator[Finding]:
             white = rows["own"] & white_box(rows)
             other = ~rows["own"] if id_.startswith("transfer") else rows["own"] & ~white_box(rows)
             right = set(rows["sample"][white & rows["run"] & rows["measured"] & rows["right"]])
-            found = set(rows["sample"][rows["hit"] & rows["run"] & other]) & right
-            missed = found - set(rows["sample"][rows["hit"] & white])
+            fooled = set(rows["sample"][rows["hit"] & rows["run"] & other]) & right
+            missed = fooled - set(rows["sample"][rows["hit"] & white])
             share = len(missed) / max(1, len(right))
             if share >= SHARE and share > worst.get(model, (0.0,))[0]:
                 what = (
@@ -58,8 +58,8 @@ def stronger_without_gradients(run: Run) -> Iterator[Finding]:
                         "error",
                         what + "are clean-correct and that no white-box attack fooled",
                         ids(missed),
-                        "This is what masked gradients look like: do not trust the white-box numbers. Add stronger "
-                        "attacks (more steps and restarts, art_flat:APGD) and look at zero gradients.",
+                        "This is a sign of masked gradients: do not trust the white-box numbers. Add stronger "
+                        "attacks (more steps and restarts, art_flat:APGD) and check for zero gradients.",
                     ),
                 )
         yield from (finding for _, finding in worst.values())
@@ -122,5 +122,5 @@ def larger_radius_weaker(run: Run) -> Iterator[Finding]:
 
 
 def white_box(rows: pd.DataFrame) -> pd.Series[bool]:
-    """Which rows are of attacks that use gradients."""
+    """Mask of the rows of attacks that use gradients."""
     return rows["access"] == "white-box"

@@ -1,4 +1,4 @@
-"""Findings about models, data and labels that make the results of every attack doubtful."""
+"""Checks of models, data and labels that affect the results of every attack."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from ..records.schema import UNDEFINED_OUTPUTS
 from .finding import SHARE, Finding, Run, ids
 
 _LITTLE = 0.02
-"""Share of the clip range from which on inputs are taken to fill it."""
+"""Smallest share of the clip range that inputs should fill."""
 _SHIFTED, _RENUMBERED = 0.5, 0.8
 """Shares of the predictions that one shift, or one renumbering, of the labels must explain."""
 _BY_CHANCE = 1e-3
-"""Probability of an accuracy as low by guessing, below which it is reported."""
+"""Probability of such a low accuracy under guessing, below which it is reported."""
 
 
 def undefined_outputs(run: Run) -> Iterator[Finding]:
@@ -45,12 +45,12 @@ def zero_gradients(name: str, n: int, own: Iterable[int], wide: Iterable[int]) -
 
     Args:
         name: The model.
-        n: Number of samples that were looked at.
-        own: Ids of those with a zero gradient in the model's dtype.
-        wide: Ids of those where it is zero in float64 too.
+        n: Number of probed samples.
+        own: Ids of samples with a zero gradient in the model's dtype.
+        wide: Ids of samples with a zero gradient in float64 too.
 
     Yields:
-        A finding, if there are many.
+        A finding, if their share is large.
     """
     own, wide = ids(own), ids(wide)
     if len(own) / n < SHARE:
@@ -68,7 +68,7 @@ def zero_gradients(name: str, n: int, own: Iterable[int], wide: Iterable[int]) -
 
 
 def batch_dependent(name: str, n: int, n_changed: int, samples: Iterable[int]) -> Iterator[Finding]:
-    """Logits that depend on what else is in the batch.
+    """Logits that depend on the other samples of the batch.
 
     Args:
         name: The model.
@@ -79,14 +79,14 @@ def batch_dependent(name: str, n: int, n_changed: int, samples: Iterable[int]) -
     Yields:
         A finding, if there are any.
     """
-    moved = ids(samples)
-    if moved:
+    dependent = ids(samples)
+    if dependent:
         yield Finding(
             "batch-dependent-predictions",
             "error",
-            f"{name}: logits depend on what else is in the batch: in another batch those of {len(moved)} of {n} "
-            f"samples differ, and {n_changed} predictions",
-            moved,
+            f"{name}: logits depend on the other samples of the batch: in another batch those of "
+            f"{len(dependent)} of {n} samples differ, and {n_changed} predictions",
+            dependent,
             "No sample has a prediction, loss or flatness of its own, so every score depends on shard_size and the "
             "order of the data. Batch norm on the statistics of the batch is the usual cause: call model.eval(), and "
             "use track_running_stats=True.",
@@ -94,24 +94,24 @@ def batch_dependent(name: str, n: int, n_changed: int, samples: Iterable[int]) -
 
 
 def models_asked(run: Run) -> Iterator[Finding]:
-    """What the models answered before the run."""
-    for name, answers in run.answers.items():
-        zero, batches = answers.get("zero_gradients"), answers.get("batch_dependent")
-        # where only the model's dtype gives zero, the records show it: see `vanishing_gradients`
-        if zero is not None and len(zero["float64"]) / answers["n"] >= SHARE:
-            yield from zero_gradients(name, answers["n"], zero["own"], zero["float64"])
+    """Findings from the probes of the models before the run."""
+    for name, probes in run.probes.items():
+        zero, batches = probes.get("zero_gradients"), probes.get("batch_dependent")
+        # zeros in the model's dtype alone are found in the records: see `vanishing_gradients`
+        if zero is not None and len(zero["float64"]) / probes["n"] >= SHARE:
+            yield from zero_gradients(name, probes["n"], zero["own"], zero["float64"])
         if batches is not None:
             yield from batch_dependent(name, batches["n"], batches["n_changed"], batches["samples"])
 
 
 def other_losses(run: Run) -> Iterator[Finding]:
     """Losses of the classifiers that are not −log p_y."""
-    for name, answers in run.answers.items():
-        if answers.get("loss_options"):
+    for name, probes in run.probes.items():
+        if probes.get("loss_options"):
             yield Finding(
                 "other-loss",
                 "info",
-                f"{name}: the classifier's loss has {', '.join(answers['loss_options'])}, which is not used here",
+                f"{name}: the classifier's loss has {', '.join(probes['loss_options'])}, which is not used here",
                 (),
                 "ℓ = −log p_y everywhere: in loss changes, flatness and certificates. ART's own attack objects follow "
                 "the classifier's loss.",
@@ -119,7 +119,7 @@ def other_losses(run: Run) -> Iterator[Finding]:
 
 
 def suspicious_range(run: Run) -> Iterator[Finding]:
-    """Inputs that fill next to nothing of the clip range."""
+    """Inputs that fill only a small part of the clip range."""
     data = run.facts.get("data_asked")
     for model, row in run.models.iterrows():
         low, high = float(row["clip_low"]), float(row["clip_high"])
@@ -141,7 +141,7 @@ def suspicious_range(run: Run) -> Iterator[Finding]:
 
 
 def radius_beyond_data(run: Run) -> Iterator[Finding]:
-    """Radii whose ball holds all of the data."""
+    """Radii whose ball contains all of the data."""
     diameters: Mapping[str, float] = (run.facts.get("data_asked") or {}).get("diameter") or {}
     for norm, deltas in run.facts["deltas"].items():
         largest = diameters.get(norm, 0.0)
@@ -150,7 +150,7 @@ def radius_beyond_data(run: Run) -> Iterator[Finding]:
             yield Finding(
                 "radius-beyond-data",
                 "warning",
-                f"{norm}: the ball of radius δ = {', '.join(f'{d:.4g}' for d in large)} around any input holds all the "
+                f"{norm}: the ball of radius δ = {', '.join(f'{d:.4g}' for d in large)} around any input contains all "
                 f"others: the largest distance between two of {run.facts['data_asked']['n']} samples is {largest:.4g}",
                 (),
                 "No classifier is robust in such a ball. δ is in units of the inputs as they are given: 8/255 for "
@@ -159,7 +159,7 @@ def radius_beyond_data(run: Run) -> Iterator[Finding]:
 
 
 def wrong_labels(run: Run) -> Iterator[Finding]:
-    """Labels that are shifted or renumbered, and accuracies that guessing beats."""
+    """Labels that are shifted or renumbered, and accuracies below guessing."""
     for model, part in run.clean.groupby("model", sort=False):
         k, part = int(run.models.loc[model, "nb_classes"]), part[part["pred"] >= 0]
         if part.empty:
@@ -176,18 +176,18 @@ def wrong_labels(run: Run) -> Iterator[Finding]:
             + (f"; {cause}" if cause else ""),
             (),
             "The labels or their order are not those that the model was trained on, or inputs are not prepared as they "
-            "were in training; robust accuracy means nothing then.",
+            "were in training; robust accuracy is meaningless then.",
         )
 
 
 def _renumbering(label: np.ndarray, pred: np.ndarray, k: int) -> str | None:
-    """In words, how predictions follow from labels by one shift, or by one renumbering of many samples."""
+    """A description of the shift or renumbering of the labels that explains the predictions, or None."""
     shifts = np.bincount((pred - label) % k, minlength=k) / len(label)
     shift = int(shifts.argmax())
     table = pd.crosstab(label, pred)
     best = table.columns[table.to_numpy().argmax(axis=1)]
-    known = len(set(best)) == len(best) and len(label) >= 5 * len(best)
-    explained = float(table.to_numpy().max(axis=1).sum()) / len(label) if known else 0.0
+    is_renumbering = len(set(best)) == len(best) and len(label) >= 5 * len(best)
+    explained = float(table.to_numpy().max(axis=1).sum()) / len(label) if is_renumbering else 0.0
     if explained >= _RENUMBERED and (explained > shifts[shift] or k == 2):
         pairs = ", ".join(f"{a} → {b}" for a, b in list(zip(table.index, best, strict=True))[:5])
         return f"{percent(explained)} of the predictions follow from the label by a renumbering ({pairs})"

@@ -14,27 +14,27 @@ from ..scores.reduce import is_flatter
 from .finding import MANY, Finding, Run, ids, softmaxed, unstable
 
 _NEARLY_ALL = 0.9
-"""Share of an attack's points outside the ball from which on it found nothing that counts."""
+"""Share of an attack's points outside the ball from which the attack has no valid result."""
 
 
 def unstable_losses(run: Run) -> Iterator[Finding]:
-    """Clean points that came back unchanged with another loss: predictions are random or depend on history."""
+    """Unchanged clean points with a different loss: predictions are random or depend on history."""
     rows = run.rows[run.rows["measured"] & (run.rows["linf"] == 0)]
     gap = (rows["loss_adv"] - rows["loss_clean"]).abs()
-    moved = rows[gap > 1e-3 * (1 + rows["loss_clean"].abs())]
-    for model, part in moved.groupby("model", sort=False):
+    changed = rows[gap > 1e-3 * (1 + rows["loss_clean"].abs())]
+    for model, part in changed.groupby("model", sort=False):
         yield unstable(str(model), part["sample"], "the same inputs had different losses at two times")
 
 
 def random_models(run: Run) -> Iterator[Finding]:
-    """Models that gave other outputs for the same probe inputs before the run."""
+    """Models whose outputs on the same probe inputs differed before the run."""
     for model, share in run.facts.get("random_models", {}).items():
         size = "not finite" if share is None else f"{share:.2g} of their size"
         yield unstable(model, (), f"two passes over the same inputs differ ({size})")
 
 
 def probabilities(run: Run) -> Iterator[Finding]:
-    """Logits that all lie within one of each other although predictions are good: a softmax comes before them."""
+    """Logits within 1 of each other although predictions are good: they are probably probabilities."""
     for model, part in run.clean.groupby("model", sort=False):
         k = int(run.models.loc[model, "nb_classes"])
         rows = run.rows[(run.rows["model"] == model) & run.rows["measured"]]
@@ -54,7 +54,7 @@ def suspicious_radii(run: Run) -> Iterator[Finding]:
         for norm in ("Linf", "L2"):
             for delta in run.facts["deltas"].get(norm, ()):
                 if norm == "Linf" and delta >= span / 2:
-                    what = "every input of the ball can be turned into one grey image, so no model is robust"
+                    what = "every input can be turned into the same grey image within the ball, so no model is robust"
                 elif delta < span / 510:
                     what = "that is less than half of one grey level in 256"
                 else:
@@ -81,20 +81,20 @@ def step_sizes(run: Run) -> Iterator[Finding]:
         )
         for id_, steps, what in cases:
             if steps:
-                said = ", ".join(
+                listed = ", ".join(
                     f"{s['number']} × {s['size']:.4g} at {s['norm']} δ = {s['delta']:.4g}" for s in steps
                 )
                 yield Finding(
                     id_,
                     "warning" if steps is short or steps[0]["number"] > 1 else "info",
-                    f"{attack['name']} walks {what}: {said} (steps × size in clip units)",
+                    f"{attack['name']} moves {what}: {listed} (steps × size in clip units)",
                     (),
                     _STEP_ADVICE[id_],
                 )
 
 
 _STEP_ADVICE = {
-    "step-above-radius": "Every step ends at the edge of the ball, so points inside are passed over; leave the step "
+    "step-above-radius": "Every step ends at the edge of the ball, so the inside is never searched; leave the step "
     "out (2.5 δ/steps) or take more steps. A single step from a random start may need it.",
     "steps-below-radius": "The edge of the ball is out of reach, so robust accuracy there is that of a smaller ball; "
     "leave the step out (2.5 δ/steps) or take more steps.",
@@ -102,7 +102,7 @@ _STEP_ADVICE = {
 
 
 def suspicious_tolerances(run: Run) -> Iterator[Finding]:
-    """Tolerances that even a guess keeps."""
+    """Tolerances that even a guess satisfies."""
     for model, row in run.models.iterrows():
         limit = math.log(int(row["nb_classes"]))
         large = [e for e in run.facts["epsilons"] if e >= limit]
@@ -119,7 +119,7 @@ def suspicious_tolerances(run: Run) -> Iterator[Finding]:
 
 
 def outside(run: Run) -> Iterator[Finding]:
-    """Points outside the ball that their attack was given, or for attacks without a budget outside every ball."""
+    """Points outside the ball of their attack, or for attacks without a budget outside every ball."""
     rows = run.rows[run.rows["measured"] & run.rows["own"] & (run.rows["budget"] != "minimum-norm")]
     for (model, attack, norm), part in rows.groupby(["model", "attack", "norm"], sort=False):
         free, largest = part["delta"].isna(), max(run.facts["deltas"].get(norm, (math.inf,)))
@@ -136,8 +136,8 @@ def outside(run: Run) -> Iterator[Finding]:
             f"{model}, {attack}, {norm}: {far.sum()} of {len(part)} points lie outside the ball, up to "
             f"{worst[norm.lower()]:.4g} at δ = {radius:.4g}",
             ids(part["sample"][far]),
-            "They do not count as found, so robust accuracy is no lower than without the attack. It does not keep δ: "
-            "check the units of its own radius, and do not read its success from its own report.",
+            "They do not count as adversarial, so robust accuracy is no lower than without the attack. It exceeds δ: "
+            "check the units of its own radius, and do not rely on the success that it reports itself.",
         )
 
 
@@ -157,7 +157,7 @@ def outside_range(run: Run) -> Iterator[Finding]:
 
 
 def bounds(run: Run) -> Iterator[Finding]:
-    """Points whose loss rose by more than a sound bound allows, or that flip for less than a flip costs."""
+    """Points whose loss rose by more than a sound bound, or that flip at less than the minimum loss of a flip."""
     rows = run.rows[run.rows["measured"]]
     weight_norm = rows["model"].map(run.models["weight_norm"]).to_numpy(float)
     rounding = loss_rounding(weight_norm, rows["feature_norm_clean"])
@@ -183,8 +183,8 @@ def not_run(run: Run) -> Iterator[Finding]:
         if status == "failed":
             yield Finding(
                 "failed-units", "error", f"{len(part)} points failed; {where}", ids(part["sample"]),
-                "They are left out of the scores, never counted as robust. Repair the cause and run again: only "
-                "what failed is computed anew.",
+                "They are left out of the scores, never counted as robust. Fix the cause and run again: only "
+                "failed units are computed again.",
             )  # fmt: skip
         elif "classes" in str(error):
             yield Finding(
@@ -194,22 +194,22 @@ def not_run(run: Run) -> Iterator[Finding]:
             )  # fmt: skip
         else:
             yield Finding(
-                "skipped-attacks", "info", f"skipped; {where}", (), "Leave the attack out, or meet what it asks for."
+                "skipped-attacks", "info", f"skipped; {where}", (), "Leave the attack out, or meet its requirements."
             )  # fmt: skip
 
 
 def certificates_skipped(run: Run) -> Iterator[Finding]:
-    """Models that a default left uncertified because of its cost."""
-    for model, said in run.facts.get("certificates", {}).items():
-        if "skipped" in said:
+    """Models that were not certified because of the default limit on cost."""
+    for model, reasons in run.facts.get("certificates", {}).items():
+        if "skipped" in reasons:
             yield Finding(
                 "certificates-skipped", "info", f"{model}: nothing is certified", (),
-                said["skipped"][0].upper() + said["skipped"][1:] + ".",
+                reasons["skipped"][0].upper() + reasons["skipped"][1:] + ".",
             )  # fmt: skip
-        if "unbounded" in said:
+        if "unbounded" in reasons:
             yield Finding(
                 "certificates-skipped", "info", f"{model}: not all bounds over balls of inputs were computed", (),
-                said["unbounded"][0].upper() + said["unbounded"][1:] + ".",
+                reasons["unbounded"][0].upper() + reasons["unbounded"][1:] + ".",
             )  # fmt: skip
 
 
@@ -220,8 +220,8 @@ def flat_but_wrong(run: Run) -> Iterator[Finding]:
         right = set(rows["sample"][rows["right"] & rows["measured"]])
         valley = rows["hit"] & (rows["confidence_adv"] >= CONFIDENT)
         valley &= is_flatter(rows["log_kappa_adv"], rows["log_kappa_clean"])
-        found = set(rows["sample"][valley])
-        share = len(found) / max(1, len(right))
+        flat_wrong = set(rows["sample"][valley])
+        share = len(flat_wrong) / max(1, len(right))
         if share >= MANY and share > worst.get(model, (0.0,))[0]:
             worst[model] = (
                 share,
@@ -230,9 +230,9 @@ def flat_but_wrong(run: Run) -> Iterator[Finding]:
                     "warning",
                     f"{model}, {norm}, δ = {delta:.4g}: {percent(share)} of the clean-correct samples have an "
                     f"adversarial point that is wrong with confidence ≥ {CONFIDENT:g} and flatter than the clean one",
-                    ids(found),
-                    "Flatness does not show robustness here, and low κ at a point does not vouch for its label; "
-                    "trace_attack shows the way into the valley.",
+                    ids(flat_wrong),
+                    "Flatness does not imply robustness here, and low κ at a point does not imply a correct label; "
+                    "trace_attack shows the trajectory into the valley.",
                 ),
             )
     yield from (finding for _, finding in worst.values())

@@ -13,21 +13,21 @@ _BATCH = 128
 
 
 class ZeroGradients(NamedTuple):
-    """Which samples have an input gradient of the loss that is zero in every element."""
+    """Masks of the samples whose input gradient of the loss is zero in every element."""
 
     own: torch.Tensor
     """In the model's dtype, as an attack computes it, bool (n,)."""
     float64: torch.Tensor
-    """With the residual p − e_y in float64, brought to size one before it is sent back, bool (n,)."""
+    """With the residual p − e_y in float64, normalised before the backward pass, bool (n,)."""
 
 
 def zero_gradients(
     net: Adapter, x: torch.Tensor, y: torch.Tensor, *, estimate_gradients: bool = False
 ) -> ZeroGradients:
-    """Whether the gradient of the cross-entropy in the input is exactly zero.
+    """Whether the gradient of the cross-entropy with respect to the input is exactly zero.
 
     The gradient is Jᵀ(p − e_y). On a confident model p − e_y underflows in the model's dtype: an attack then sees
-    nothing, although the loss is not flat in truth. In float64 it underflows only at a lead of 745 nats.
+    a zero gradient, although the loss is not flat. In float64 it underflows only at a lead of 745 nats.
 
     Args:
         net: The adapted classifier.
@@ -57,8 +57,8 @@ def _gradient(value: torch.Tensor, inputs: torch.Tensor, retain_graph: bool = Fa
     """The gradient; zeros where `value` does not depend on the inputs differentiably, as after `detach`."""
     if not value.requires_grad:
         return torch.zeros_like(inputs)
-    (found,) = torch.autograd.grad(value, inputs, retain_graph=retain_graph, allow_unused=True)
-    return torch.zeros_like(inputs) if found is None else found
+    (gradient,) = torch.autograd.grad(value, inputs, retain_graph=retain_graph, allow_unused=True)
+    return torch.zeros_like(inputs) if gradient is None else gradient
 
 
 def _is_zero(gradient: torch.Tensor) -> torch.Tensor:

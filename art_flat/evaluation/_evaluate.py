@@ -17,7 +17,7 @@ import pandas as pd
 from .._utils.validation import reject_eps_argument
 from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
-from ..diagnostics.asked import ask_data, ask_model, asked_samples
+from ..diagnostics.probes import probe_data, probe_model, probe_samples
 from ..records.fingerprint import random_models
 from ..records.manifest import environment
 from ..records.memory import MemoryStore
@@ -232,17 +232,17 @@ def _asked(run: Run, before: Mapping[str, Any], facts: Mapping[str, Any]) -> dic
     if before.get("models") == facts["models"] and before.get("models_asked"):
         return {k: before[k] for k in ("models_asked", "data_asked")}
     data = run.data
-    few = asked_samples(len(data.x), math.prod(data.x.shape[1:]), run.settings.shard_size)
+    few = probe_samples(len(data.x), math.prod(data.x.shape[1:]), run.settings.shard_size)
     x = np.concatenate([data.x[i : i + 1] for i in few.tolist()])
     gradients = any(a.info.access == "white-box" for a in run.attacks)
     answers = {
-        name: ask_model(
+        name: probe_model(
             net, x, data.y[few], data.samples[few],
             gradients=gradients, estimated=run.settings.estimate_gradients,
         )
         for name, net in run.nets.items()
     }  # fmt: skip
-    return {"models_asked": answers, "data_asked": ask_data(x)}
+    return {"models_asked": answers, "data_asked": probe_data(x)}
 
 
 def _models(

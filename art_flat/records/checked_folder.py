@@ -1,4 +1,4 @@
-"""A folder whose files are written atomically, and known to be undamaged when read.
+"""A folder whose files are written atomically and verified by checksum when read.
 
 The SHA-256 of every file is the name of an empty file in `checksums/`, made before the file itself. So a file and its
 checksum never disagree, even if processes are killed at any moment and several write the same file: an existing file
@@ -22,14 +22,14 @@ class CheckedFolder:
     """Reads and writes files of one folder.
 
     Args:
-        root: The folder; made when something is written.
+        root: The folder; created at the first write.
     """
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
     def inside(self, *names: str) -> Path:
-        """A path below the folder, checked to stay there, also through links.
+        """A path below the folder; links are resolved and checked.
 
         Args:
             *names: Parts of the path.
@@ -38,7 +38,7 @@ class CheckedFolder:
             The path.
 
         Raises:
-            StoreError: If it leads out of the folder.
+            StoreError: If it is outside the folder.
         """
         path = self.root.joinpath(*names)
         if not path.resolve().is_relative_to(self.root.resolve()):
@@ -71,7 +71,7 @@ class CheckedFolder:
         return content
 
     def read_unchecked(self, path: Path) -> bytes:
-        """The content of a file, which may be damaged; for those that `verify` it later.
+        """The content of a file, which may be damaged; the caller must `verify` it.
 
         Returns:
             The bytes.
@@ -96,10 +96,10 @@ class CheckedFolder:
             )
 
     def quarantine(self, path: Path) -> Path | None:
-        """Move a file that cannot be used into `damaged`, under a name that is free; nothing is deleted.
+        """Move an unusable file into `damaged`, under an unused name; nothing is deleted.
 
         Returns:
-            Its new path; None if it was gone already.
+            Its new path; None if the file no longer existed.
         """
         target = self.root / "damaged" / f"{path.parent.name}-{path.name}-{uuid.uuid4().hex[:8]}"
         target.parent.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""What differs between two nested mappings, such as two configurations."""
+"""Differences between two nested mappings, such as two configurations."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 _LONGEST_VALUE = 300
-"""Characters of a value in a message on what differs."""
+"""Maximum number of characters of a value in a message."""
 
 
 def differences(
     before: Any, now: Any, where: str = "", words: tuple[str, str] = ("there", "now")
 ) -> list[str]:
-    """What differs between two nested mappings, a line each."""
+    """Differences between two nested mappings, one line each; `words` name the two."""
     if isinstance(before, Mapping) and isinstance(now, Mapping):
         keys = sorted({*before, *now})
         return [

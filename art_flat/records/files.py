@@ -1,4 +1,4 @@
-"""Tables and arrays as bytes of Parquet and safetensors files that state what they are."""
+"""Tables and arrays as bytes of Parquet and safetensors files, with metadata on their content."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _FACTS = "art_flat"
 
 
 def parquet(table: pa.Table, facts: Mapping[str, Any]) -> bytes:
-    """A Parquet file with facts in its footer.
+    """A Parquet file with metadata in its footer.
 
     Args:
         table: The table.
-        facts: What the file is, JSON.
+        facts: Metadata, as JSON values.
 
     Returns:
         The file.
@@ -35,18 +35,18 @@ def parquet(table: pa.Table, facts: Mapping[str, Any]) -> bytes:
 
 
 def parse_parquet(content: bytes, path: Path, expected: Mapping[str, Any]) -> pa.Table:
-    """The table in a file that `parquet` made.
+    """The table in a file written by `parquet`.
 
     Args:
         content: The file's bytes.
         path: Its path, for messages.
-        expected: Facts that it must state.
+        expected: Metadata that it must have.
 
     Returns:
         The table.
 
     Raises:
-        StoreError: If it is not such a file, or states other facts.
+        StoreError: If the file is invalid, or its metadata differ.
     """
     try:
         table = pq.read_table(pa.BufferReader(content))
@@ -58,11 +58,11 @@ def parse_parquet(content: bytes, path: Path, expected: Mapping[str, Any]) -> pa
 
 
 def tensors(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes:
-    """A safetensors file with facts in its header.
+    """A safetensors file with metadata in its header.
 
     Args:
         arrays: Name → array.
-        facts: What the file is, JSON.
+        facts: Metadata, as JSON values.
 
     Returns:
         The file.
@@ -73,18 +73,18 @@ def tensors(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes
 
 
 def parse_tensors(content: bytes, path: Path, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """The arrays in a file that `tensors` made.
+    """The arrays in a file written by `tensors`.
 
     Args:
         content: The file's bytes.
         path: Its path, for messages.
-        expected: Facts that it must state.
+        expected: Metadata that it must have.
 
     Returns:
         Name → array.
 
     Raises:
-        StoreError: If it is not such a file, or states other facts.
+        StoreError: If the file is invalid, or its metadata differ.
     """
     try:
         length = int.from_bytes(content[:8], "little")
@@ -101,4 +101,4 @@ def _compare(path: Path, facts: Any, expected: Mapping[str, Any]) -> None:
         raise StoreError(f"{path} does not state its kind")
     for name, value in expected.items():
         if facts.get(name) != value:
-            raise StoreError(f"{path} is of another {name}: {facts.get(name)!r} instead of {value!r}")
+            raise StoreError(f"{path} has a different {name}: {facts.get(name)!r} instead of {value!r}")

@@ -1,8 +1,8 @@
 """A fingerprint of the function that a model computes, from its outputs on a few fixed inputs.
 
-Hashes of weights and code do not see an activation that was swapped, a plain attribute, a global or a buffer that is
-not saved. Outputs do, but they depend on the machine by rounding. So they are stored with a run and compared with a
-tolerance; they never enter a hash.
+Hashes of weights and code miss a replaced activation, a plain attribute, a global variable and a buffer that is
+not saved. Outputs reveal these, but their rounding depends on the machine. So they are stored with a run and
+compared with a tolerance; they never enter a hash.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 _SMALL_ROW = 1e-2
-"""Rows below this share of the largest number are compared on that scale: their rounding is that of larger sums."""
+"""Rows below this share of the largest number are compared on that scale: rounding errors of large sums reach them."""
 
 
 class Fingerprint(NamedTuple):
@@ -23,8 +23,8 @@ class Fingerprint(NamedTuple):
     Attributes:
         logits: Shape (m, k), float64.
         features: Shape (m, d), float64.
-        tolerance: By how much two machines may differ, relative to the largest number of a row: half of the digits
-            of the type in which the model computes.
+        tolerance: Accepted difference between two machines, relative to the largest number of a row: half of the digits
+            of the model's dtype.
         self_difference: Largest relative difference between two passes over the same inputs.
     """
 
@@ -35,12 +35,12 @@ class Fingerprint(NamedTuple):
 
     @property
     def is_random(self) -> bool:
-        """Whether the model gave other outputs for the same inputs, by more than rounding."""
+        """Whether two passes over the same inputs differ by more than rounding."""
         return not self.self_difference <= self.tolerance
 
 
 def difference(one: Fingerprint, other: Fingerprint) -> float | None:
-    """By how much two models differ, relative to the size of their outputs.
+    """Difference between two models, relative to the size of their outputs.
 
     Args:
         one: Outputs of the first model.
@@ -48,7 +48,7 @@ def difference(one: Fingerprint, other: Fingerprint) -> float | None:
 
     Returns:
         The largest relative difference of logits and features, inf where shapes or non-finite values differ; None if
-        it is rounding.
+        the difference is within rounding.
     """
     gap = max(_gap(one.logits, other.logits), _gap(one.features, other.features))
     return None if gap <= max(one.tolerance, other.tolerance) else gap
@@ -61,11 +61,11 @@ def different_functions(
 
     Args:
         before: Model name → its outputs when the records were made.
-        now: The same names → outputs of the models at hand.
-        words: What to call the two sets, such as `("there", "now")`.
+        now: The same names → outputs of the current models.
+        words: Names of the two sets in messages, such as `("there", "now")`.
 
     Returns:
-        A line per model that is random or another function; empty if all are the same.
+        One line per model that is random or a different function; empty if all are the same.
     """
     return [line for name in sorted({*before, *now}) if (line := _conflict(name, before, now, words))]
 
@@ -77,29 +77,29 @@ def _conflict(
         return f"model {name!r}: only {words[name not in before]}"
     one, other = before[name], now[name]
     if one.is_random or other.is_random:
-        moved = max(one.self_difference, other.self_difference)
+        change = max(one.self_difference, other.self_difference)
         return (
-            f"model {name!r} is random: two passes over the same inputs differ by {moved:.2g} of their size, so its "
+            f"model {name!r} is random: two passes over the same inputs differ by {change:.2g} of their size, so its "
             "records cannot be continued"
         )
     gap = difference(one, other)
     if gap is None:
         return None
     return (
-        f"model {name!r} is another function with the same weights and code: on fixed probe inputs, its outputs "
+        f"model {name!r} is a different function with the same weights and code: on fixed probe inputs, its outputs "
         f"{words[0]} and {words[1]} differ by {gap:.2g} of their size ({one.tolerance:.1g} is rounding). Compare "
         "activations, normalisation, attributes and globals"
     )
 
 
 def random_models(fingerprints: Mapping[str, Fingerprint]) -> dict[str, float | None]:
-    """Models that differ from themselves, as the manifest lists them.
+    """Models whose outputs differ between two passes, as the manifest lists them.
 
     Args:
         fingerprints: Model name → outputs.
 
     Returns:
-        Model name → share of the size of its outputs; None where one pass gave numbers and the other did not.
+        Model name → difference relative to the size of its outputs; None where only one pass was finite.
     """
     random = {name: f.self_difference for name, f in fingerprints.items() if f.is_random}
     return {name: gap if math.isfinite(gap) else None for name, gap in random.items()}
@@ -116,13 +116,13 @@ def to_arrays(fingerprints: Mapping[str, Fingerprint]) -> dict[str, np.ndarray]:
     """
     return {
         f"{field}/{name}": np.asarray(value, dtype=np.float64)
-        for name, found in fingerprints.items()
-        for field, value in found._asdict().items()
+        for name, fingerprint in fingerprints.items()
+        for field, value in fingerprint._asdict().items()
     }
 
 
 def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Fingerprint]:
-    """What `to_arrays` was given.
+    """The inverse of `to_arrays`.
 
     Args:
         arrays: `<field>/<model>` → array.
@@ -132,7 +132,7 @@ def from_arrays(arrays: Mapping[str, np.ndarray]) -> dict[str, Fingerprint]:
 
     Raises:
         KeyError: If a field is missing.
-        ValueError: If a field that is a number is none.
+        ValueError: If a scalar field is not a number.
     """
     names = [key.split("/", 1)[1] for key in arrays if key.startswith("logits/")]
     return {
@@ -156,5 +156,5 @@ def _gap(one: np.ndarray, other: np.ndarray) -> float:
     a, b = np.where(finite, one, 0), np.where(finite, other, 0)
     size = np.maximum(np.abs(a), np.abs(b)).max(axis=1, initial=0)
     size = np.maximum(size, _SMALL_ROW * size.max(initial=0))
-    moved = np.abs(a - b).max(axis=1, initial=0)
-    return float(np.divide(moved, size, out=np.zeros_like(moved), where=size > 0).max(initial=0))
+    change = np.abs(a - b).max(axis=1, initial=0)
+    return float(np.divide(change, size, out=np.zeros_like(change), where=size > 0).max(initial=0))

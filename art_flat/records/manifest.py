@@ -1,4 +1,4 @@
-"""`manifest.json`: what a results folder holds, how it was made and where; strict JSON, checked when read."""
+"""`manifest.json`: content of a results folder, settings and environment; strict JSON, validated when read."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PACKAGES = (
     *("numpy", "scikit-learn", "pandas", "pyarrow"),
 )
 KEY = r"[0-9A-Za-z_-]{1,64}"
-"""What a unit's key looks like; it becomes part of file names."""
+"""Pattern of a unit's key, which is part of file names."""
 
 Key = Annotated[str, Field(pattern=rf"^{KEY}$")]
 
@@ -46,36 +46,36 @@ class AttackFacts(_Part):
 
 
 class Manifest(_Part):
-    """The whole of it."""
+    """The whole manifest."""
 
     run: Key | None = None
     """Hash of all that determines the records; every file of the run states it."""
     seed: int
     target: str | None = None
-    """What samples are pushed towards, see `Targets.rule`; None for an untargeted run."""
+    """Rule for the target classes, see `Targets.rule`; None for an untargeted run."""
     threads: int = Field(ge=1)
     n_samples: int = Field(ge=1)
     class_names: list[str] = []
-    """Names of the classes in the order of the labels, where the data have some."""
+    """Names of the classes in the order of the labels, if the data set has them."""
     clean_units: list[Key] = []
     """Keys of the units of the clean table, in the order of the samples."""
     n_units: int = Field(default=0, ge=0)
-    """How many units of attacks a complete run has."""
+    """Number of attack units of a complete run."""
     epsilons: list[float]
     deltas: dict[Norm, list[float]]
     models: dict[str, dict[str, str]]
     attacks: list[AttackFacts]
     certificates: dict[str, Any] = {}
     models_asked: dict[str, dict[str, Any]] = {}
-    """Model → what `ask_model` gave."""
+    """Model → result of `diagnostics.probes.probe_model`."""
     data_asked: dict[str, Any] = {}
-    """What `ask_data` gave."""
+    """Result of `diagnostics.probes.probe_data`."""
     random_models: dict[str, float | None] = {}
-    """Models that differ from themselves on equal inputs, and by which share of the size of their outputs."""
+    """Models whose outputs differ between two passes over the same inputs → difference relative to their size."""
 
 
 def manifest_text(facts: Mapping[str, Any]) -> str:
-    """The facts as they are written.
+    """The manifest as text.
 
     Args:
         facts: See `Manifest`; the schema version is added.
@@ -97,7 +97,7 @@ def parse_manifest(content: bytes, path: Path) -> dict[str, Any]:
         The facts, without the schema version.
 
     Raises:
-        StoreError: If it is damaged, or of another version.
+        StoreError: If it is damaged, or of a different version.
     """
     try:
         raw = json.loads(content.decode(), parse_constant=_no_number)
@@ -110,11 +110,11 @@ def parse_manifest(content: bytes, path: Path) -> dict[str, Any]:
     try:
         return Manifest.model_validate(raw).model_dump()
     except (ValidationError, RecursionError) as error:
-        said = str(error)
+        reason = str(error)
         if isinstance(error, ValidationError):
             first = error.errors()[0]
-            said = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
-        raise StoreError(f"{path} is damaged: {said}; it is written again by the run's command") from None
+            reason = f"{'.'.join(map(str, first['loc']))}: {first['msg']}"
+        raise StoreError(f"{path} is damaged: {reason}; it is written again by the run's command") from None
 
 
 def _no_number(text: str) -> float:
@@ -122,7 +122,7 @@ def _no_number(text: str) -> float:
 
 
 def environment() -> dict[str, Any]:
-    """Versions of Python, of the system and of the packages that matter; None for a package that is missing."""
+    """Versions of Python, the system and the relevant packages; None for a package that is not installed."""
 
     def installed(package: str) -> str | None:
         try:

@@ -9,36 +9,36 @@ from .store import concat
 
 
 class MemoryStore:
-    """Holds what is written to it."""
+    """A store in memory with the methods of `Store` that a run needs."""
 
     def __init__(self) -> None:
         self._frames: dict[str, dict[str, pd.DataFrame]] = {}
         self._saved: dict[str, Saved] = {}
 
     def write_unit(self, table: str, key: str, frame: pd.DataFrame) -> None:
-        """The rows that one unit adds to a table."""
+        """Store the rows of one unit."""
         self._frames.setdefault(table, {})[key] = frame
 
     def read_unit(self, table: str, key: str) -> pd.DataFrame:
-        """What `write_unit` wrote."""
+        """The rows of one unit."""
         return self._frames[table][key]
 
     def finished(self, table: str, key: str) -> pd.DataFrame | None:
-        """The rows of a unit if they are there."""
+        """The rows of a unit, or None if it was not written."""
         return self._frames.get(table, {}).get(key)
 
     def write_points(self, name: str, points: Saved) -> None:
-        """The points of a unit, or the clean ones."""
+        """Store the points of a unit, or the clean points."""
         self._saved[name] = points
 
     def finished_points(self, name: str) -> bool:
-        """Whether the points of a unit are there."""
+        """Whether the points of a unit were written."""
         return name in self._saved
 
     def read_table(self, table: str, order: list[str]) -> pd.DataFrame:
-        """The rows of the units named, in that order."""
-        found = self._frames.get(table, {})
-        return concat(table, [found[key] for key in order if key in found])
+        """The rows of the given units, in their order."""
+        frames = self._frames.get(table, {})
+        return concat(table, [frames[key] for key in order if key in frames])
 
     def points(self) -> Points:
         """All points."""

@@ -16,7 +16,7 @@ from ..scores import reduce
 from ..typing import NORMS, Definition, Norm
 
 ALL_ATTACKS = "(worst of all)"
-"""Stands in the column `attack` where the worst case over every attack and every radius is meant."""
+"""Value of the column `attack` for the worst case over all attacks and radii."""
 
 CONFIDENT = 0.9
 """Probability from which a wrong prediction counts as confident."""
@@ -31,7 +31,7 @@ def log_kappa(log_trace: Any, log_kappa_neuronwise: Any, weight_norm: Any, defin
 
 
 def gini_impurity(table: pd.DataFrame) -> np.ndarray:
-    """G = Tr H / ‖φ‖² from the columns of the records; NaN at φ = 0, where the trace says nothing of G."""
+    """G = Tr H / ‖φ‖² from the columns of the records; NaN at φ = 0, where the trace does not determine G."""
     with np.errstate(divide="ignore", invalid="ignore"):
         impurity: np.ndarray = np.exp(
             table["log_trace"].to_numpy(float) - 2 * np.log(table["feature_norm"].to_numpy(float))
@@ -40,26 +40,26 @@ def gini_impurity(table: pd.DataFrame) -> np.ndarray:
 
 
 def loss_rounding(weight_norm: Any, feature_norm: Any) -> Any:
-    """How much float32 arithmetic in the model can move a loss, nats: what a bound is forgiven."""
+    """Largest rounding error of a loss in float32 arithmetic, nats: the tolerance of comparisons with a bound."""
     return 1e-6 * (1 + weight_norm * feature_norm)
 
 
 def order_of(codes: np.ndarray) -> np.ndarray:
-    """The stable order of whole numbers ≥ 0; sixteen bits are sorted digit by digit, in linear time."""
+    """A stable argsort of integers ≥ 0; 16-bit integers use radix sort, in linear time."""
     return np.argsort(codes.astype(np.uint16) if codes.max(initial=0) < 1 << 16 else codes, kind="stable")
 
 
 class Certificate(NamedTuple):
-    """What is certain of each sample in a ball."""
+    """Certified bounds and labels of each sample in a ball."""
 
     bound: np.ndarray
     """Bounds on the loss increase, nats, (n,); NaN where there is none."""
     label_kept: np.ndarray
-    """Where the label is certainly predicted, bool (n,)."""
+    """Whether the label is certified to be predicted, bool (n,)."""
     kind: str | None
-    """The kind that certifies most samples."""
+    """The kind of bound that certifies most samples."""
     lipschitz: str | None
-    """How most of the Lipschitz constants in the bounds were found; None if there is none in them."""
+    """The most common kind of Lipschitz constant in the bounds; None if they use none."""
 
 
 def _commonest(names: pd.Series) -> str | None:
@@ -70,22 +70,22 @@ def _commonest(names: pd.Series) -> str | None:
 class ModelRecords:
     """Clean and adversarial rows of one model as arrays; adversarial rows know the position of their sample.
 
-    Text columns are held as codes: `attack` are places in `attack_names`, and so on. `change` is the loss change in
-    nats: +inf where an attack finished and an output is `undefined`, NaN where there is no point. A point is
+    Text columns are stored as codes: `attack` holds indices into `attack_names`, and so on. `change` is the loss
+    change in nats: +inf where an attack finished and an output is `undefined`, NaN where there is no point. A point is
     `adversarial` if it is misclassified and its clean point is not.
 
     Args:
         tables: The four tables.
         model: The model's name.
-        definition: Which relative sharpness.
+        definition: Definition of the relative sharpness κ.
     """
 
     def __init__(self, tables: Mapping[str, pd.DataFrame], model: str, definition: Definition) -> None:
         clean = tables["clean"][lambda t: t["model"] == model].sort_values("sample")
         adv = tables["adversarial"]
-        mine = pd.factorize(adv["model"])
+        models = pd.factorize(adv["model"])
         self.index = np.flatnonzero((adv["model"] == model).to_numpy(bool))
-        adv = adv if list(mine[1]) == [model] else adv.iloc[self.index]
+        adv = adv if list(models[1]) == [model] else adv.iloc[self.index]
         sizes = tables["models"].set_index("model").loc[model]
         self.model, self.weight_norm = model, float(sizes["weight_norm"])
         self.head_size = int(sizes["nb_classes"] * sizes["nb_features"])
@@ -131,33 +131,33 @@ class ModelRecords:
             self.on_target = (self.pred == self.target) & ~np.isnan(self.loss)
 
     def certificate(self, norm: str, delta: float) -> Certificate | None:
-        """What certifies each sample in a ball: the smallest bound over kinds, and over all balls around it.
+        """The certificate of each sample in a ball: the smallest bound over all kinds and all balls that contain it.
 
         Args:
             norm: Norm of the ball.
             delta: Its radius, clip units.
 
         Returns:
-            The smallest bounds; None if there is none.
+            The smallest bounds; None without certificates.
         """
         table = self._certified[lambda t: (t["norm"] == norm) & (t["delta"] >= delta)]
         if table.empty:
             return None
         smallest = table.sort_values("loss_increase_bound", kind="stable").drop_duplicates("sample")
         smallest = smallest.set_index("sample").reindex(self.sample)
-        kept = table["sample"][table["label_kept"].fillna(False).to_numpy(bool)]
+        certain = table["sample"][table["label_kept"].fillna(False).to_numpy(bool)]
         bound = smallest["loss_increase_bound"].to_numpy(float)
         by_loss = self.right & (bound < flip_cost(self.clean_loss))
         return Certificate(
             bound,
-            by_loss | np.isin(self.sample, kept),
+            by_loss | np.isin(self.sample, certain),
             _commonest(smallest["kind"]),
             _commonest(smallest["lipschitz"]),
         )
 
     def _log_kappa(self, table: pd.DataFrame, definition: Definition) -> Any:
-        trace, own = (table[c].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise"))
-        return log_kappa(trace, own, self.weight_norm, definition)
+        trace, neuronwise = (table[c].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise"))
+        return log_kappa(trace, neuronwise, self.weight_norm, definition)
 
     def groups(self, norm: Norm, order: Sequence[str]) -> Iterator[tuple[np.ndarray, dict[str, Any]]]:
         """Row numbers of each attack and source model that ran in `norm`, then of all rows, for any norm."""
@@ -176,19 +176,19 @@ class ModelRecords:
             yield np.arange(runs.size), {"attack": ALL_ATTACKS, "source_model": self.model}
 
     def attacks_of(self, rows: np.ndarray) -> list[str]:
-        """Names of the attacks that made some rows."""
+        """Names of the attacks of the given rows."""
         return [str(name) for name in self.attack_names[np.flatnonzero(np.bincount(self.attack[rows]))]]
 
     def code_of(self, column: str, name: str) -> int:
-        """The code that stands for `name` in a text column; −1 where no row has it."""
+        """The code of `name` in a text column; −1 if no row has it."""
         names = list(getattr(self, f"{column}_names"))
         return names.index(name) if name in names else -1
 
     @cached_property
     def bounds(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Of every row, what the bound is forgiven, whether the paper's bound says something, and that bound."""
+        """Per row, the tolerance of the bound, whether the paper's bound is informative, and that bound."""
         feature_norm = self.feature_norm[self.position]
-        moved = (self.shift > 0) & (feature_norm > 0)
+        is_informative = (self.shift > 0) & (feature_norm > 0)
         with np.errstate(divide="ignore", invalid="ignore"):
             log_shift, log_norm = np.log(self.shift), np.log(self.feature_norm)
             paper_kappa = log_kappa(self.clean_log_trace, None, self.weight_norm, "paper")
@@ -196,4 +196,4 @@ class ModelRecords:
             paper = np.exp(2 * log_shift + square[self.position]) + np.exp(
                 3 * log_shift + cube[self.position]
             )
-        return loss_rounding(self.weight_norm, feature_norm), moved, paper
+        return loss_rounding(self.weight_norm, feature_norm), is_informative, paper

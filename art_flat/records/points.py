@@ -1,4 +1,4 @@
-"""Storage of the points on request: the clean ones once, the adversarial ones per unit."""
+"""Optional storage of points: the clean points once, the adversarial points per unit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from ..errors import StoreError
 
 CLEAN_POINTS = "clean"
-"""Name under which the clean points are kept; the others have their unit's key."""
+"""Name of the clean points; adversarial points are stored under their unit's key."""
 
 RERUN_HINT = "run again with save_adversarial=True; units whose points are missing are computed again"
 
@@ -20,7 +20,7 @@ Saved = tuple[np.ndarray, np.ndarray]
 
 
 class Points:
-    """Saved points, found by unit and sample id.
+    """Saved points, indexed by unit and sample id.
 
     Args:
         read: Called with `"clean"` or a unit's key; raises `StoreError` where there are none.
@@ -31,11 +31,11 @@ class Points:
 
     @classmethod
     def in_memory(cls, saved: Mapping[str, Saved]) -> Points:
-        """Points that are held in a mapping."""
+        """Points stored in a mapping."""
 
         def read(name: str) -> Saved:
             if name not in saved:
-                raise StoreError(f"no points were kept of {_named(name)}; {RERUN_HINT}")
+                raise StoreError(f"no points were saved for {_named(name)}; {RERUN_HINT}")
             return saved[name]
 
         return cls(read)
@@ -47,7 +47,7 @@ class Points:
             samples: Sample ids, shape (m,).
 
         Returns:
-            Shape (m, ...), in the order asked for.
+            Shape (m, ...), in the order of `samples`.
 
         Raises:
             StoreError: If a sample has none.
@@ -78,7 +78,7 @@ class Points:
         return points
 
     def copy(self, units: Iterable[str], write: Callable[[str, Saved], None]) -> None:
-        """Hand the clean points and those of every unit that has some to `write`."""
+        """Pass the clean points and those of every unit that has points to `write`."""
         for name in (CLEAN_POINTS, *units):
             try:
                 saved = self._read(name)
@@ -92,7 +92,7 @@ class Points:
         at = order[np.minimum(np.searchsorted(samples, wanted, sorter=order), len(samples) - 1)]
         absent = wanted[samples[at] != wanted]
         if len(absent):
-            raise StoreError(f"no points were kept of {_named(name)} for sample {absent[0]}; {RERUN_HINT}")
+            raise StoreError(f"no points were saved for {_named(name)} for sample {absent[0]}; {RERUN_HINT}")
         picked: np.ndarray = x[at]
         return picked
 

@@ -21,7 +21,7 @@ from .schema import ADVERSARIAL, CLEAN, TABLES
 from .store import Store
 
 _SAVED = "records"
-"""Key of the one unit that `save` writes."""
+"""Key of the single unit written by `save`."""
 
 _KEYS = ("model", "source_model", "attack", "norm", "delta", "seed", "target", "sample")
 
@@ -37,8 +37,8 @@ class Records:
         certified: One row per model, sample, norm, δ and kind of bound.
         facts: Versions, seeds, attacks and radii of the run; kept as `manifest.json`.
         folder: The results folder; None for a run in memory.
-        points: The points themselves, where they were kept.
-        missing_units: How many units of attacks the folder still lacks, because the run goes on, was interrupted, or
+        points: The saved points; None if they were not saved.
+        missing_units: Number of attack units missing from the folder, because the run is going on, was interrupted, or
             is one of several parts.
     """
 
@@ -74,13 +74,13 @@ class Records:
 
     @property
     def total_units(self) -> int:
-        """How many units of attacks the whole run has, the missing ones among them."""
+        """Number of attack units of the whole run, including missing ones."""
         n_units: int = self.facts.get("total_units", self.facts.get("n_units", 0))
         return max(n_units, self.missing_units + int(self.adversarial["unit"].nunique()))
 
     @property
     def has_points(self) -> bool:
-        """Whether the points themselves were kept: `evaluate(..., save_adversarial=True)`."""
+        """Whether the points were saved: `evaluate(..., save_adversarial=True)`."""
         return self.points is not None
 
     @property
@@ -89,7 +89,7 @@ class Records:
         return [str(name) for name in self.models["model"]]
 
     def only_model(self, name: str | None) -> str:
-        """The name of a model, checked.
+        """The name of a model, validated.
 
         Args:
             name: The name; None for the only model.
@@ -115,7 +115,7 @@ class Records:
 
         Args:
             model: Its name.
-            definition: Which relative sharpness.
+            definition: Definition of the relative sharpness κ.
 
         Returns:
             The view.
@@ -126,7 +126,7 @@ class Records:
         return self._views[key]
 
     def joined(self, definition: Definition = "paper") -> pd.DataFrame:
-        """One row per adversarial point, beside its clean point; see `Results.records`."""
+        """One row per adversarial point, joined with its clean point; see `Results.records`."""
         definition = check_definition(definition)
         shared = [c for c in CLEAN if c in ADVERSARIAL and c not in ("model", "sample")]
         adv = self.adversarial.rename(columns={c: f"{c}_adv" for c in shared})
@@ -135,8 +135,10 @@ class Records:
         norms = self.models.set_index("model")["weight_norm"]
         norm = frame["model"].map(norms).to_numpy(float)
         for side in ("clean", "adv"):
-            trace, own = (frame[f"{c}_{side}"].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise"))
-            frame[f"log_kappa_{side}"] = log_kappa(trace, own, norm, definition)
+            trace, neuronwise = (
+                frame[f"{c}_{side}"].to_numpy(float) for c in ("log_trace", "log_kappa_neuronwise")
+            )
+            frame[f"log_kappa_{side}"] = log_kappa(trace, neuronwise, norm, definition)
             frame[f"kappa_{side}"] = np.exp(frame[f"log_kappa_{side}"])
         frame["loss_change"] = frame["loss_adv"] - frame["loss_clean"]
         frame["definition"] = definition
@@ -150,12 +152,12 @@ class Records:
             samples: Sample ids, shape (m,).
 
         Returns:
-            Shape (m, ...), in clip units and in the order asked for.
+            Shape (m, ...), in clip units and in the order of `samples`.
 
         Raises:
-            StoreError: If the run kept no points, or knows no such sample.
+            StoreError: If the run saved no points, or has no such sample.
         """
-        return self._kept_points().clean(samples)
+        return self._saved_points().clean(samples)
 
     def adversarial_points(self, rows: pd.DataFrame) -> np.ndarray:
         """Adversarial points of some rows of `adversarial` or of the joined table.
@@ -168,13 +170,13 @@ class Records:
             its point was not finite.
 
         Raises:
-            StoreError: If the run kept no points, or none of these rows (their unit failed).
+            StoreError: If the run saved no points, or none for these rows (their unit failed).
         """
-        return self._kept_points().adversarial(rows)
+        return self._saved_points().adversarial(rows)
 
-    def _kept_points(self) -> Points:
+    def _saved_points(self) -> Points:
         if self.points is None:
-            raise StoreError(f"the points of this run were not kept; {RERUN_HINT}")
+            raise StoreError(f"the points of this run were not saved; {RERUN_HINT}")
         return self.points
 
     @classmethod
@@ -188,7 +190,7 @@ class Records:
             The records.
 
         Raises:
-            StoreError: If the folder holds no results, or they are damaged or of another version.
+            StoreError: If the folder holds no results, or they are damaged or of a different version.
         """
         store = Store(folder)
         facts = store.read_manifest()
@@ -203,7 +205,7 @@ class Records:
         )
 
     def write(self, folder: str | os.PathLike[str]) -> Store:
-        """Write the tables, the facts and the points into a new folder.
+        """Write the tables, the metadata and the points into a new folder.
 
         Args:
             folder: A folder that does not exist yet or is empty.

@@ -1,4 +1,4 @@
-"""The files of a results folder that are about the run as a whole: configuration, manifest, models, summary."""
+"""The files of a results folder that describe the whole run: configuration, manifest, models, summary."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ from .manifest import manifest_text, parse_manifest
 from .schema import SCHEMA_VERSION, TABLES, to_arrow
 
 IN_UNITS = ("clean", "certified", "adversarial")
-"""Tables with a file per unit."""
+"""Tables with one file per unit."""
 
 FREE_OPTIONS = ("epsilons", "save_adversarial", "time_limit", "n_jobs", "part")
-"""What may change between two runs in one folder, since it decides no record."""
+"""Options that may differ between two runs in one folder, since no record depends on them."""
 
 _FINGERPRINTS = "fingerprints.safetensors"
 
 
 class RunFolder:
-    """Reads and writes the files of a run as a whole; see `Store` for the others.
+    """Reads and writes the files that describe the whole run; see `Store` for units and points.
 
     Args:
-        folder: The folder; made when something is written.
+        folder: The folder; created at the first write.
         run: Hash of all that determines the records; stated and checked in every file. None to read the folder
             that is there.
     """
@@ -46,16 +46,16 @@ class RunFolder:
         self._files = CheckedFolder(self.folder)
 
     def begin(self, config: Mapping[str, Any]) -> None:
-        """Make the folder ready for a run with this configuration.
+        """Prepare the folder for a run with this configuration.
 
         Raises:
-            StoreError: If the folder holds another run, or something else.
+            StoreError: If the folder holds a different run, or other files.
         """
-        known = self.folder / "config.toml"
+        config_path = self.folder / "config.toml"
         foreign = self.folder.exists() and (
             not self.folder.is_dir() or any(map(_is_foreign, self.folder.iterdir()))
         )
-        if known.exists():  # looked up after the rest, which another process writes after it
+        if config_path.exists():  # checked last, since another process writes it first
             before, now = (
                 {k: v for k, v in c.items() if k not in FREE_OPTIONS}
                 for c in (self.read_config(), json.loads(json.dumps(config)))
@@ -63,7 +63,9 @@ class RunFolder:
             changed = differences(before, now)
             if changed:
                 raise StoreError(
-                    f"{self.folder} holds a run with another configuration:\n  " + "\n  ".join(changed) + "\n"
+                    f"{self.folder} holds a run with a different configuration:\n  "
+                    + "\n  ".join(changed)
+                    + "\n"
                     "use another folder, or delete this one"
                 )
         elif foreign:
@@ -82,24 +84,24 @@ class RunFolder:
             raise StoreError(f"cannot read {path}: {error}") from None
 
     def write_manifest(self, facts: Mapping[str, Any]) -> None:
-        """Versions, seeds and facts about the run."""
+        """Write the manifest: versions, seeds and metadata of the run."""
         self._write("manifest.json", manifest_text(facts).encode())
 
     def read_manifest(self) -> dict[str, Any]:
-        """What `write_manifest` wrote, checked; from now on every file is checked to be of the same run."""
+        """The validated manifest; every file read afterwards must belong to its run."""
         facts = self._manifest()
         self.run = facts["run"]
         return facts
 
     def manifest_if_any(self) -> dict[str, Any]:
-        """Contents of the manifest, if there is a readable one."""
+        """The manifest, or an empty mapping if there is no readable one."""
         try:
             return self._manifest()
         except StoreError:
             return {}
 
     def write_summary(self, frame: pd.DataFrame) -> None:
-        """The summary, as CSV."""
+        """Write the summary as CSV."""
         self._write("summary.csv", frame.to_csv(index=False).encode())
 
     def write_models(self, frame: pd.DataFrame) -> None:
@@ -118,11 +120,11 @@ class RunFolder:
         return self._read(self.folder / "models.parquet", "models", "")
 
     def write_fingerprints(self, fingerprints: Mapping[str, Fingerprint]) -> None:
-        """What the models compute on the probe inputs."""
+        """Write the outputs of the models on the probe inputs."""
         self._write(_FINGERPRINTS, tensors(to_arrays(fingerprints), self._facts("fingerprints", "")))
 
     def read_fingerprints(self) -> dict[str, Fingerprint]:
-        """What `write_fingerprints` wrote.
+        """The outputs of the models on the probe inputs.
 
         Returns:
             Model name → outputs.
@@ -157,18 +159,20 @@ class RunFolder:
         return facts
 
     def _read(self, path: Path, table: str, unit: str) -> pd.DataFrame:
-        found = parse_parquet(self._files.read(path), path, self._facts(table, unit))
+        table_read = parse_parquet(self._files.read(path), path, self._facts(table, unit))
         expected = pa.schema(list(TABLES[table].items()))
-        if found.schema.names != expected.names:
-            raise StoreError(f"{path} has other columns than {table}: {', '.join(found.schema.names)}")
+        if table_read.schema.names != expected.names:
+            raise StoreError(
+                f"{path} does not have the columns of {table}: {', '.join(table_read.schema.names)}"
+            )
         try:
-            return found.cast(expected).to_pandas(types_mapper=_PANDAS.get)
+            return table_read.cast(expected).to_pandas(types_mapper=_PANDAS.get)
         except pa.ArrowException as error:
-            raise StoreError(f"{path} has other types of columns than {table}: {error}") from None
+            raise StoreError(f"{path} does not have the column types of {table}: {error}") from None
 
 
 def _is_foreign(path: Path) -> bool:
-    """Whether a file in a folder without a configuration comes from something else than the start of a run."""
+    """Whether a file in a folder without a configuration was not created by the start of a run."""
     is_part = path.name.startswith(".config.toml.") and path.name.endswith(PART_SUFFIX)
     return not is_part and path.name != CHECKSUMS
 

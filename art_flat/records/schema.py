@@ -12,7 +12,7 @@ import pyarrow as pa
 from ..typing import NORMS
 
 SCHEMA_VERSION = 3
-"""Raised whenever a column changes its name, unit or meaning; part of every unit's key."""
+"""Incremented whenever a column changes its name, unit or meaning; part of every unit's key."""
 
 FLAT_EPSILON = 0.1
 """Nats by which the loss of the predicted label may rise within `flat_radius`."""
@@ -21,7 +21,7 @@ FLAT_EPSILON = 0.1
 UNDEFINED = "the model's output at the adversarial point is NaN or infinite"
 UNDEFINED_CLEAN = "the model's output at the clean point is NaN or infinite"
 UNDEFINED_OUTPUTS = (UNDEFINED, UNDEFINED_CLEAN)
-"""Why a row has failed although its attack finished; its sample counts as not robust."""
+"""Reasons why a row has failed although its attack finished; its sample counts as not robust."""
 
 _TEXT, _FLOAT, _INT, _BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
@@ -71,7 +71,7 @@ ADVERSARIAL: dict[str, pa.DataType] = {
     "target": _INT,  # null when untargeted
     "status": _TEXT,
     "error": _TEXT,
-    "notes": _TEXT,  # what the attack said, or did beside attacking; null mostly
+    "notes": _TEXT,  # messages and side effects of the attack; usually null
     **_QUANTITIES,
     "feature_shift": _FLOAT,  # ‖φ(x′) − φ(x)‖
     "bound_at_shift": _FLOAT,  # largest loss increase within that shift, nats
@@ -89,7 +89,7 @@ CERTIFIED: dict[str, pa.DataType] = {
     "kind": _TEXT,
     "lipschitz": _TEXT,
     "loss_increase_bound": _FLOAT,  # nats
-    "label_kept": _BOOL,  # whether the label is certain throughout the ball; null where the kind does not say
+    "label_kept": _BOOL,  # whether the label is certified in the whole ball; null for kinds that bound only the loss
 }
 TABLES: dict[str, dict[str, pa.DataType]] = {
     "models": MODELS,

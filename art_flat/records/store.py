@@ -8,11 +8,11 @@ fingerprints.safetensors                              outputs of the models on f
 clean/<unit>.parquet  certified/<unit>.parquet        one file per model and shard
 adversarial/<unit>.parquet                            one file per unit, written when the unit is done
 points/clean.safetensors  points/<unit>.safetensors   on request
-summary.csv                                           once every unit is there
-checksums/                                            an empty file per file, named by its SHA-256
+summary.csv                                           once every unit is complete
+checksums/                                            one empty file per file, named by its SHA-256
 damaged/                                              files that could not be used
 ```
-Each file appears whole or not at all; those in Parquet and safetensors state their schema, table, unit and run.
+Each file is written atomically; those in Parquet and safetensors state their schema, table, unit and run.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ from .schema import make_frame, to_arrow
 
 
 class DamagedFileWarning(UserWarning):
-    """A file of a results folder could not be used and was set aside."""
+    """A file of a results folder could not be used and was quarantined."""
 
 
 class Store(RunFolder):
     """Reads and writes a results folder.
 
     Args:
-        folder: The folder; made when something is written.
+        folder: The folder; created at the first write.
         run: Hash of all that determines the records; stated and checked in every file. None to read the folder
             that is there.
     """
 
     def quarantine_unknown_units(self, table: str, keys: Container[str]) -> None:
-        """Set aside every unit of a table that is not of this run, with a warning."""
+        """Quarantine every unit of a table that does not belong to this run, with a warning."""
         for key in self.units(table):
             if key not in keys:
                 self._quarantine(self._unit(table, key), f"{table}/{key}.parquet is not a unit of this run")
 
     def require_same_functions(self, now: Mapping[str, Fingerprint]) -> None:
-        """Refuse to go on with other models than the folder's units were made with; noted for the next run.
+        """Require that the models are those of the folder's units, and store their outputs for the next run.
 
         Args:
             now: Model name → its outputs on the probe inputs.
 
         Raises:
-            StoreError: If a model is random or another function, or there are units and it is not known what the
-                models computed.
+            StoreError: If a model is random or a different function, or there are units and the outputs of their
+                models are unknown.
         """
         try:
             before = self.read_fingerprints()
@@ -78,22 +78,22 @@ class Store(RunFolder):
             )
 
     def write_unit(self, table: str, key: str, frame: pd.DataFrame) -> None:
-        """The rows that one unit adds to a table."""
+        """Write the rows of one unit."""
         self._files.write(self._unit(table, key), parquet(to_arrow(table, frame), self._facts(table, key)))
 
     def read_unit(self, table: str, key: str) -> pd.DataFrame:
-        """What `write_unit` wrote.
+        """The rows of one unit.
 
         Returns:
             The rows.
 
         Raises:
-            StoreError: If there are none, or they are damaged, or of another unit, run or schema.
+            StoreError: If the file is missing, damaged, or of a different unit, run or schema.
         """
         return self._read(self._unit(table, key), table, key)
 
     def finished(self, table: str, key: str) -> pd.DataFrame | None:
-        """The rows of a unit if they are there; a file that cannot be used is set aside, with a warning."""
+        """The rows of a unit, or None; an unusable file is quarantined with a warning."""
         path = self._unit(table, key)
         if not path.exists():
             return None
@@ -104,7 +104,7 @@ class Store(RunFolder):
             return None
 
     def stamp(self, table: str, key: str) -> tuple[int, int] | None:
-        """What changes when a unit is written again; None where there is no such file."""
+        """A value that changes when a unit is rewritten; None without a file."""
         try:
             found = self._unit(table, key).stat()
         except FileNotFoundError:
@@ -112,7 +112,7 @@ class Store(RunFolder):
         return found.st_ino, found.st_mtime_ns
 
     def units(self, table: str) -> Iterator[str]:
-        """Keys of the units in a table, sorted; files with other names are passed over."""
+        """Keys of the units in a table, sorted; files with other names are ignored."""
         folder = self._files.inside(table)
         names = sorted(p.name for p in folder.iterdir()) if folder.is_dir() else []
         for name in names:
@@ -120,11 +120,11 @@ class Store(RunFolder):
                 yield name.removesuffix(".parquet")
 
     def read_table(self, table: str, order: list[str] | None = None) -> pd.DataFrame:
-        """One of the tables that are made of units.
+        """One of the tables that are stored in units.
 
         Args:
             table: Its name.
-            order: Keys of the units that come first; those that are missing are passed over.
+            order: Keys of the first units, in order; missing units are ignored.
 
         Returns:
             The table, with every column.
@@ -133,35 +133,35 @@ class Store(RunFolder):
             StoreError: If a file is damaged.
         """
         keys = list(self.units(table))
-        place = {key: i for i, key in enumerate(order or [])}
-        keys.sort(key=lambda key: place.get(key, len(place)))
+        position = {key: i for i, key in enumerate(order or [])}
+        keys.sort(key=lambda key: position.get(key, len(position)))
         return concat(table, [self.read_unit(table, key) for key in keys])
 
     # Points
 
     def write_points(self, name: str, points: Saved) -> None:
-        """The points of a unit, or the clean ones, with their sample ids."""
+        """Write the points of a unit, or the clean points, with their sample ids."""
         x, samples = points
         self._files.write(
             self._points(name), tensors({"x": x, "sample": samples}, self._facts("points", name))
         )
 
     def has_points(self, name: str = CLEAN_POINTS) -> bool:
-        """Whether the points of a unit, or the clean ones, were kept."""
+        """Whether the points of a unit, or the clean points, were saved."""
         return self._points(name).is_file()
 
     def read_points(self, name: str) -> Saved:
-        """What `write_points` wrote.
+        """The points of a unit, or the clean points.
 
         Returns:
             Points and sample ids.
 
         Raises:
-            StoreError: If there is no such file, or it is damaged.
+            StoreError: If the file is missing or damaged.
         """
         path = self._points(name)
         if not path.is_file():
-            raise StoreError(f"{path} is missing: no such points were kept; {RERUN_HINT}")
+            raise StoreError(f"{path} is missing: these points were not saved; {RERUN_HINT}")
         found = parse_tensors(self._files.read(path), path, self._facts("points", name))
         x, samples = found.get("x"), found.get("sample")
         if x is None or samples is None or samples.dtype != np.int64 or x.shape[:1] != samples.shape:
@@ -169,7 +169,7 @@ class Store(RunFolder):
         return x, samples
 
     def finished_points(self, name: str) -> bool:
-        """Whether the points of a unit are there; a file that cannot be used is set aside, with a warning."""
+        """Whether the points of a unit were written; an unusable file is quarantined with a warning."""
         if not self.has_points(name):
             return False
         try:
@@ -179,7 +179,7 @@ class Store(RunFolder):
             return False
         return True
 
-    # How that is done
+    # Internals
 
     def _unit(self, table: str, key: str) -> Path:
         return self._files.inside(table, f"{_checked(key)}.parquet")
@@ -188,9 +188,9 @@ class Store(RunFolder):
         return self._files.inside("points", f"{_checked(name)}.safetensors")
 
     def _quarantine(self, path: Path, why: str) -> None:
-        moved = self._files.quarantine(path)
-        if moved is not None:
-            warnings.warn(f"{why}; set aside as {moved}", DamagedFileWarning, stacklevel=3)
+        new_path = self._files.quarantine(path)
+        if new_path is not None:
+            warnings.warn(f"{why}; quarantined as {new_path}", DamagedFileWarning, stacklevel=3)
 
 
 def concat(table: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
@@ -200,7 +200,7 @@ def concat(table: str, frames: list[pd.DataFrame]) -> pd.DataFrame:
 
 
 def _checked(key: str) -> str:
-    """A unit's key, which may come from a file: nothing that leads out of the folder."""
+    """A unit's key, which may come from a file, validated: it cannot name a path outside the folder."""
     if not re.fullmatch(KEY, key):
         raise StoreError(f"{key!r} is not a unit key")
     return key

@@ -19,19 +19,19 @@ BAND = (0.1, 0.5, 0.9)
 
 def read_analyses(folder: Path | None) -> dict[str, list[dict[str, Any]]]:
     """Trajectories, sweeps and profiles of a results folder; lists are empty where there are none."""
-    found = {
+    tables = {
         name: _table(folder, name) for name in ("trajectories.parquet", "valley.parquet", "scale_sweep.csv")
     }
     profile = _table(folder, "radial_profile.parquet")
     return {
-        "trajectories": list(_trajectories(found["trajectories.parquet"], found["valley.parquet"])),
-        "sweeps": list(_sweeps(found["scale_sweep.csv"])),
+        "trajectories": list(_trajectories(tables["trajectories.parquet"], tables["valley.parquet"])),
+        "sweeps": list(_sweeps(tables["scale_sweep.csv"])),
         "profiles": list(_profiles(profile)),
     }
 
 
 def read_findings(folder: Path | None) -> list[dict[str, str]]:
-    """What the analyses found, beside what the records say themselves."""
+    """Findings of the analyses, in addition to those of the records."""
     table = _table(folder, "findings.csv")
     if table is None:
         return []

@@ -15,9 +15,9 @@ from ._look import power_of_ten
 from ._numbers import evenly_spaced_indices, short, shorts, to_ints
 
 WORST_POINTS, ATTACK_POINTS = 15_000, 25_000
-"""How many points a page holds in all of the worst cases, and of single attacks."""
+"""Maximum number of points on a page: of the worst cases, and of single attacks."""
 MOST, FEWEST = 1500, 40
-"""Of one figure."""
+"""Maximum and minimum number of points of one figure."""
 BOX = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles of a box and its whiskers."""
 
@@ -45,7 +45,7 @@ class ScatterData:
 
     Args:
         results: The run.
-        definition: Which relative sharpness.
+        definition: Definition of the relative sharpness κ.
     """
 
     def __init__(self, results: Records, definition: Any) -> None:
@@ -55,7 +55,7 @@ class ScatterData:
         self.selections: list[Selection] = [select(results, m, definition) for m in self.models]
         self.clean: list[dict[int, list[Any]]] = [{} for _ in self.models]
         self.rows: list[dict[int, Any]] = [{} for _ in self.models]
-        """Per model, rows of the adversarial table that the page shows, the most telling first."""
+        """Per model, rows of the adversarial table that the page shows, the most informative first."""
         n_cells = max(len(self.cells), 1)
         samples = sorted(int(s) for s in results.clean["sample"].unique())
         self.n_samples = len(samples)
@@ -68,7 +68,7 @@ class ScatterData:
 
     @property
     def stated(self) -> dict[str, int]:
-        """What the page says about its subset."""
+        """Sizes of the subset, as the page states them."""
         return {"samples": self.n_samples, "worst": len(self._worst), "single": len(self._single)}
 
     def cell(self, cell: Cell) -> dict[str, Any]:
@@ -80,10 +80,10 @@ class ScatterData:
         clouds = [{"attack": -1, **self._cloud(cell, worst, self._worst)}]
         boxes = []
         for number, attack in enumerate(self.attacks):
-            mine = select.worst(cell.norm, cell.delta, attack)  # type: ignore[arg-type]
-            if len(mine):
-                clouds.append({"attack": number, **self._cloud(cell, mine, self._single)})
-                boxes.append({"attack": number, **_box(mine)})
+            attacked = select.worst(cell.norm, cell.delta, attack)  # type: ignore[arg-type]
+            if len(attacked):
+                clouds.append({"attack": number, **self._cloud(cell, attacked, self._single)})
+                boxes.append({"attack": number, **_box(attacked)})
         return {"gallery": shown, "clouds": clouds, "boxes": boxes}
 
     def _cloud(self, cell: Cell, rows: pd.DataFrame, subset: set[int]) -> dict[str, Any]:
@@ -96,13 +96,13 @@ class ScatterData:
         }
 
     def _points(self, cell: Cell, rows: pd.DataFrame, *, first: bool = False) -> dict[str, list[Any]]:
-        known = self.clean[cell.model]
+        measured = self.clean[cell.model]
         before = power_of_ten(rows["log_kappa_clean"])
         columns = ("sample", "label", "pred_clean", "loss_clean", "confidence_clean")
         for (sample, label, pred, loss, confidence), kappa in zip(
             rows[list(columns)].itertuples(index=False), before, strict=True
         ):
-            known.setdefault(
+            measured.setdefault(
                 int(sample), [int(label), int(pred), short(loss), short(confidence, 5), short(kappa)]
             )
         if first:

@@ -30,12 +30,12 @@ COLUMNS = {
 
 
 def page_data(results: Records, definition: Any, summary: pd.DataFrame) -> dict[str, Any]:
-    """What the page's script reads.
+    """Data for the script of the page.
 
     Args:
         results: The run.
-        definition: Which relative sharpness.
-        summary: Its summary at the ε of the run.
+        definition: Definition of the relative sharpness κ.
+        summary: The run's summary at its values of ε.
 
     Returns:
         Valid JSON: NaN is null, ±∞ are ±1e300.
@@ -71,13 +71,13 @@ def _middle(epsilons: list[float]) -> float:
 
 
 def _surfaces(table: pd.DataFrame) -> list[dict[str, Any]]:
-    found = []
+    surfaces = []
     for (model, norm), part in table.groupby(["model", "norm"], sort=False):
         grids = {
             c: part.pivot(index="epsilon", columns="delta", values=c) for c in ("certified", "empirical")
         }
         grid = grids["empirical"]
-        found.append(
+        surfaces.append(
             {
                 "model": str(model),
                 "norm": str(norm),
@@ -86,7 +86,7 @@ def _surfaces(table: pd.DataFrame) -> list[dict[str, Any]]:
                 **{c: [shorts(row) for row in g.to_numpy(float)] for c, g in grids.items()},
             }
         )
-    return found
+    return surfaces
 
 
 def _table(summary: pd.DataFrame, epsilon: float) -> list[dict[str, Any]]:

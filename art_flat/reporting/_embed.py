@@ -14,11 +14,11 @@ from ._clouds import ScatterData
 from ._images import png, showable, triples
 
 MOST_IMAGES = 400
-"""Adversarial points shown as images."""
+"""Maximum number of adversarial points shown as images."""
 MOST_BYTES = 2_500_000
-"""Of all images in the page together."""
+"""Maximum size of all images of a page together."""
 LONGEST_SIDE = 96
-"""Pixels; larger images are reduced by whole factors."""
+"""Maximum side length in pixels; larger images are reduced by whole factors."""
 _AT_ONCE = 40
 
 
@@ -27,17 +27,17 @@ def embed(results: Records, clouds: ScatterData, cells: list[dict[str, Any]]) ->
 
     Args:
         results: The run.
-        clouds: What the page shows.
-        cells: Its cells, whose points get images.
+        clouds: Scatter data of the page.
+        cells: Cells of the page, whose points get images.
 
     Returns:
         `points`: row → `[adversarial, difference, factor]`; `clean`: `"model:sample"` → image, all as data URIs;
-        `n`: how many points; `reason`: why there is none, or null.
+        `n`: number of points; `reason`: why there are no images, or null.
     """
     reason = showable(results)
-    found: dict[str, Any] = {"points": {}, "clean": {}, "n": 0, "reason": reason}
+    embedded: dict[str, Any] = {"points": {}, "clean": {}, "n": 0, "reason": reason}
     if reason is not None:
-        return found
+        return embedded
     size = 0
     names = [str(m) for m in results.models["model"]]
     for model, rows in _batches(clouds, cells):
@@ -47,21 +47,21 @@ def embed(results: Records, clouds: ScatterData, cells: list[dict[str, Any]]) ->
         except StoreError:  # a unit whose points are missing: its numbers are shown alone
             continue
         for row, sample, triple in zip(chosen["row"], chosen["sample"], images, strict=True):
-            if size > MOST_BYTES or found["n"] >= MOST_IMAGES:
-                return found
-            place = f"{model}:{sample}"
-            if place not in found["clean"]:
-                found["clean"][place] = _uri(triple.clean)
-                size += len(found["clean"][place])
-            moved = [_uri(triple.adversarial), _uri(triple.difference)]
-            found["points"][str(row)] = [*moved, triple.factor]
-            found["n"] += 1
-            size += sum(map(len, moved))
-    return found
+            if size > MOST_BYTES or embedded["n"] >= MOST_IMAGES:
+                return embedded
+            image_key = f"{model}:{sample}"
+            if image_key not in embedded["clean"]:
+                embedded["clean"][image_key] = _uri(triple.clean)
+                size += len(embedded["clean"][image_key])
+            uris = [_uri(triple.adversarial), _uri(triple.difference)]
+            embedded["points"][str(row)] = [*uris, triple.factor]
+            embedded["n"] += 1
+            size += sum(map(len, uris))
+    return embedded
 
 
 def _batches(clouds: ScatterData, cells: list[dict[str, Any]]) -> Iterator[tuple[int, list[int]]]:
-    """Model and rows, some at a time: the galleries, then the worst points of the cells in turn."""
+    """Model and rows in batches: the galleries, then the worst points of the cells in turn."""
     seen: set[int] = set()
 
     def fresh(rows: list[int]) -> list[int]:

@@ -8,22 +8,22 @@ from ..summaries.selection import OUTCOMES, Selection
 
 KINDS = {
     "loss": "Largest loss increase",
-    "flat": "Flattest wrong points",
-    "fragile": "Most fragile: nearest wrong points",
+    "flat": "Flattest misclassified points",
+    "fragile": "Most fragile: nearest misclassified points",
 }
 
 
 def gallery(select: Selection, norm: str, delta: float, n: int = 8) -> dict[str, pd.DataFrame]:
-    """The samples with the largest loss increase, the flattest wrong ones and the most fragile.
+    """The samples with the largest loss increase, the flattest misclassified ones and the most fragile.
 
     Args:
         select: The records of a model.
         norm: The norm.
         delta: The radius.
-        n: How many of each kind.
+        n: Number of samples of each kind.
 
     Returns:
-        Kind → rows as of `Selection.table`, the most extreme first; over clean-correct samples.
+        Kind → rows of `Selection.table`, the most extreme first; over clean-correct samples.
     """
     worst = select.worst(norm, delta)  # type: ignore[arg-type]
     right = worst[worst["outcome"] != OUTCOMES[3]]

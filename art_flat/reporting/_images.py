@@ -20,11 +20,11 @@ class Triple(NamedTuple):
     difference: np.ndarray
     """Grey means unchanged; see `factor`."""
     factor: int
-    """By how much the difference is amplified."""
+    """Factor by which the difference is amplified."""
 
 
 def image_layout(shape: tuple[int, ...]) -> str | None:
-    """How samples of a shape are laid out: `"hw"`, `"chw"` or `"hwc"`; None if they are not images."""
+    """Layout of samples of a shape: `"hw"`, `"chw"` or `"hwc"`; None if they are not images."""
     if len(shape) == 2:
         return "hw"
     if len(shape) == 3 and shape[0] in (1, 3):
@@ -50,21 +50,23 @@ def triples(results: Records, model: str, chosen: pd.DataFrame, most: int | None
         return []
     row = results.models.set_index("model").loc[model]
     clean = np.asarray(results.clean_points(chosen["sample"].to_numpy()), np.float64)
-    moved = np.asarray(results.adversarial_points(results.adversarial.iloc[chosen["row"]]), np.float64)
+    adversarial = np.asarray(results.adversarial_points(results.adversarial.iloc[chosen["row"]]), np.float64)
     low, high = (float(row[c]) for c in ("clip_low", "clip_high"))
     if not (np.isfinite(low) and np.isfinite(high) and high > low):
-        low, high = float(min(clean.min(), moved.min())), float(max(clean.max(), moved.max()))
+        low, high = float(min(clean.min(), adversarial.min())), float(max(clean.max(), adversarial.max()))
     span = high - low if high > low else 1.0
-    return [_triple((a - low) / span, (b - low) / span, most) for a, b in zip(clean, moved, strict=True)]
+    return [
+        _triple((a - low) / span, (b - low) / span, most) for a, b in zip(clean, adversarial, strict=True)
+    ]
 
 
-def _triple(clean: np.ndarray, moved: np.ndarray, most: int | None) -> Triple:
-    clean, moved = (_reduced(_upright(v), most) for v in (clean, moved))
-    change = moved - clean
+def _triple(clean: np.ndarray, adversarial: np.ndarray, most: int | None) -> Triple:
+    clean, adversarial = (_reduced(_upright(v), most) for v in (clean, adversarial))
+    change = adversarial - clean
     largest = float(np.abs(change).max())
     fitting = [g for g in GRADES if g * largest <= 0.5]
     factor = fitting[-1] if fitting else 1
-    return Triple(_pixels(clean), _pixels(moved), _pixels(0.5 + factor * change), factor)
+    return Triple(_pixels(clean), _pixels(adversarial), _pixels(0.5 + factor * change), factor)
 
 
 def _upright(value: np.ndarray) -> np.ndarray:

@@ -38,7 +38,7 @@ def delta_label(norm: str) -> str:
 
 
 def radius_text(delta: float) -> str:
-    """A radius in four digits, or in 255ths where it is a whole number of them and four digits are not all.
+    """A radius in four digits, or in 255ths where it is a multiple of 1/255 that four digits would round.
 
     Returns:
         The text.
@@ -57,38 +57,40 @@ def cell_title(norm: str, delta: float) -> str:
 
 
 def wrapped(figure: Any, title: str) -> str:
-    """A title in lines that fit the figure, broken at spaces but not around "="."""
-    held = title.replace(" = ", "\xa0=\xa0")
-    return textwrap.fill(held, width=int(_CHARACTERS_PER_INCH * figure.get_figwidth())).replace("\xa0", " ")
+    """A title wrapped to the width of the figure, at spaces but not around "="."""
+    unbroken = title.replace(" = ", "\xa0=\xa0")
+    return textwrap.fill(unbroken, width=int(_CHARACTERS_PER_INCH * figure.get_figwidth())).replace(
+        "\xa0", " "
+    )
 
 
 def short_lines(names: Any, width: int = 36) -> list[str]:
-    """Names for the ticks of an axis, long ones in several lines, so that they leave room for the axes."""
+    """Tick labels of an axis; long names are split into several lines."""
     return [textwrap.fill(str(name), width=width) for name in names]
 
 
 def rows_height(names: list[str]) -> float:
-    """Inches of a figure with a row per name, of which some have several lines."""
+    """Height in inches of a figure with one row per name; a name may have several lines."""
     return 1.3 + 0.27 * max(len(names), 1) + 0.14 * sum(name.count("\n") for name in names)
 
 
 KAPPA_ZERO = -300.0
-"""Where κ = 0 stands on an axis of base-10 logarithms."""
+"""Position of κ = 0 on an axis of base-10 logarithms."""
 
 
 def power_of_ten(log_values: Any) -> np.ndarray:
-    """Natural logarithms as base-10 ones for an axis; −∞ (κ = 0) is put at `KAPPA_ZERO`."""
+    """Natural logarithms as base-10 ones for an axis; −∞ (κ = 0) becomes `KAPPA_ZERO`."""
     values = np.asarray(log_values, dtype=np.float64) / LOG10
     return np.where(np.isneginf(values), KAPPA_ZERO, values)
 
 
 def new_figure(width: float = 4.6, height: float = 3.4, **subplots: Any) -> tuple[Any, Any]:
-    """A matplotlib figure of its own, with no global state touched, and its axes.
+    """A new matplotlib figure and its axes, independent of pyplot's global state.
 
     Args:
         width: Inches.
         height: Inches.
-        **subplots: What `Figure.subplots` takes.
+        **subplots: Options of `Figure.subplots`.
 
     Returns:
         The figure and the axes.
@@ -105,7 +107,7 @@ def new_figure(width: float = 4.6, height: float = 3.4, **subplots: Any) -> tupl
 
 
 def legend_below(figure: Any, axes: Any, columns: int) -> None:
-    """One legend under a figure, where it hides nothing, of what is drawn on some of its axes."""
+    """One legend below a figure, where it covers no data, for some of its axes."""
     labelled = [one.get_legend_handles_labels() for one in axes]
     handles, labels = ([entry for both in labelled for entry in both[i]] for i in (0, 1))
     if handles:

@@ -31,14 +31,14 @@ def to_markdown(
     Args:
         results: The records of a run.
         epsilons: Tolerated loss changes in nats; those of the run if None.
-        definition: Which relative sharpness κ is.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         Text in GitHub's dialect; δ in clip units, κ in nats.
 
     Raises:
         InputError: If an ε is negative.
-        UnknownNameError: If there is no such definition.
+        UnknownNameError: If the definition is unknown.
 
     >>> from art_flat.testing import example_results
     >>> to_markdown(example_results()).splitlines()[0]
@@ -69,7 +69,7 @@ def to_markdown(
 
 
 def _listed(lines: Sequence[str]) -> list[str]:
-    """The first line and the others under it as one list; empty if there is none."""
+    """The first line with the remaining lines as a nested list; empty without lines."""
     if not lines:
         return []
     head, *points = lines
@@ -91,5 +91,5 @@ def _table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Text that means itself in Markdown, also within a cell of a table; on one line."""
+    """Text escaped for Markdown and its tables, on one line."""
     return re.sub(r"([\\`*_\[\]<>|&~$#])", r"\\\1", " ".join(text.split()))

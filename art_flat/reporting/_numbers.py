@@ -14,7 +14,7 @@ def short(value: Any, digits: int = 4) -> float | None:
 
     Args:
         value: A number, or None.
-        digits: How many are kept.
+        digits: Number of significant digits.
 
     Returns:
         A finite number or None, so that JSON can hold it.
@@ -22,7 +22,7 @@ def short(value: Any, digits: int = 4) -> float | None:
     >>> short(0.123456), short(float("nan")), short(float("inf"))
     (0.1235, None, 1e+300)
     """
-    if value is None or value != value:  # NaN is the number that differs from itself
+    if value is None or value != value:  # NaN differs from itself
         return None
     value = float(value)
     if math.isinf(value):
@@ -31,17 +31,17 @@ def short(value: Any, digits: int = 4) -> float | None:
 
 
 def shorts(values: Iterable[Any], digits: int = 4) -> list[float | None]:
-    """`short` of each."""
+    """`short` of each value."""
     return [short(v, digits) for v in values]
 
 
 def to_ints(values: Iterable[Any]) -> list[int]:
-    """Whole numbers of any library as plain ones."""
+    """Integers of any library as Python integers."""
     return [int(v) for v in values]
 
 
 def evenly_spaced_indices(n: int, most: int) -> np.ndarray:
-    """At most `most` of the numbers 0…n−1, evenly spaced, so that a subset speaks for the whole.
+    """At most `most` of the numbers 0…n−1, evenly spaced, for a representative subset.
 
     Returns:
         The numbers, int64.

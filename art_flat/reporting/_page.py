@@ -31,14 +31,14 @@ def write_report(results: Records, path: str | os.PathLike[str], definition: Def
 
     Args:
         results: The run; analyses beside its records are shown too.
-        path: Where to; an existing file is replaced once the new one is whole. In a folder, `report.html`.
-        definition: Which relative sharpness κ is.
+        path: Destination; an existing file is replaced once the new one is complete. In a folder, `report.html`.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         The path.
 
     Raises:
-        UnknownNameError: If there is no such definition.
+        UnknownNameError: If the definition is unknown.
 
     >>> import tempfile
     >>> from art_flat.testing import example_results
@@ -58,7 +58,7 @@ def render(results: Records, definition: Definition = "paper") -> str:
 
     Args:
         results: The run.
-        definition: Which relative sharpness κ is.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         HTML. Its policy allows the page's own scripts, by their hashes, and nothing from outside.
@@ -99,23 +99,25 @@ def render(results: Records, definition: Definition = "paper") -> str:
 
 
 def _findings(results: Records) -> list[dict[str, Any]]:
-    """Of the records, then what only the analyses could see; alike ones together, the most severe first."""
-    found: list[dict[str, Any]] = [
+    """Findings of the records, then those of the analyses alone; equal ones are merged, the most severe first."""
+    findings: list[dict[str, Any]] = [
         {**{k: getattr(f, k) for k in ("id", "severity", "what", "advice")}, "samples": f.samples[:50]}
         | {"n": len(f.samples)}
         for f in diagnose(results)
     ]
-    known = {f["id"] for f in found}
-    found += [{**f, "samples": (), "n": 0} for f in read_findings(results.folder) if f["id"] not in known]
+    recorded = {f["id"] for f in findings}
+    findings += [
+        {**f, "samples": (), "n": 0} for f in read_findings(results.folder) if f["id"] not in recorded
+    ]
     grouped: dict[tuple[str, ...], list[dict[str, Any]]] = {}
-    for f in found:
+    for f in findings:
         grouped.setdefault((f["id"], f["severity"], f["advice"]), []).append(f)
     cards = [{"id": i, "severity": s, "advice": a, "cases": cases} for (i, s, a), cases in grouped.items()]
     return sorted(cards, key=lambda f: SEVERITIES.index(f["severity"]) if f["severity"] in SEVERITIES else 9)
 
 
 def as_json(value: Any) -> str:
-    """JSON that may stand in a script element: no `<`, `>` or `&` is left in it."""
+    """JSON that is safe inside a script element: it contains no `<`, `>` or `&`."""
     text = json.dumps(value, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")

@@ -58,8 +58,8 @@ def to_robustbench(
         The files, one per model, norm and δ.
 
     Raises:
-        InputError: If a model or field is unknown, or the field is one that is measured.
-        StoreError: If a file is there that art_flat did not write.
+        InputError: If a model or field is unknown, or the field is measured by the run.
+        StoreError: If a file exists that art_flat did not write.
 
     >>> import tempfile
     >>> from art_flat.testing import example_results
@@ -75,8 +75,8 @@ def to_robustbench(
         for norm, deltas in results.facts["deltas"].items():
             for delta in deltas:
                 radius = "" if len(deltas) == 1 else f"_{_eps(results, model, delta).replace('/', '_')}"
-                place = Path(folder) / str(about.get("dataset") or "") / norm
-                path = place / f"{re.sub(r'[^0-9A-Za-z._+-]', '_', model)}{radius}.json"
+                parent = Path(folder) / str(about.get("dataset") or "") / norm
+                path = parent / f"{re.sub(r'[^0-9A-Za-z._+-]', '_', model)}{radius}.json"
                 if path.as_posix().casefold() in {
                     known.as_posix().casefold() for known in files
                 }:  # as on macOS
@@ -100,11 +100,11 @@ def _entry(
         return None
     at = (summary["model"] == model) & (summary["norm"] == norm) & (summary["delta"] == delta)
     here = summary[at]
-    own = here[here["source_model"] == model]
-    if own.empty:
+    direct = here[here["source_model"] == model]
+    if direct.empty:
         return None
-    worst = own[own["attack"] == ALL_ATTACKS]
-    row = (worst if len(worst) else own).iloc[-1].to_dict()
+    worst = direct[direct["attack"] == ALL_ATTACKS]
+    row = (worst if len(worst) else direct).iloc[-1].to_dict()
     clean = results.clean[results.clean["model"] == model]
     right = (clean["pred"] == clean["label"]).to_numpy()
     weight = clean["weight"].to_numpy(float)
@@ -115,7 +115,7 @@ def _entry(
         "clean_acc": _percent((weight * right).sum() / weight.sum()),
     }
     missing = {"autoattack_acc": reason} if autoattack is None else {}
-    reason = _TARGETED if results.facts.get("target") is not None else "no attack gave a result here"
+    reason = _TARGETED if results.facts.get("target") is not None else "no attack has a result here"
     if "reported" not in about and (reason == _TARGETED or math.isnan(row["robust_accuracy"])):
         missing["reported"] = reason
     else:
@@ -153,9 +153,9 @@ def _autoattack(results: Records, model: str, norm: Norm, delta: float) -> tuple
     adv = results.adversarial
     adv = adv[(adv["model"] == model) & (adv["source_model"] == model) & adv["attack"].isin(AUTOATTACK)]
     adv = adv[(adv["norm"] == norm) & (adv["delta"].isna() | (adv["delta"] == delta))]
-    lost = int(adv["status"].isin(["failed", "skipped"]).sum())
-    if lost:
-        return None, f"{lost} attacks of samples by AutoAttack failed or were skipped"
+    n_unfinished = int(adv["status"].isin(["failed", "skipped"]).sum())
+    if n_unfinished:
+        return None, f"{n_unfinished} attacks of samples by AutoAttack failed or were skipped"
     only = replace(
         results,
         models=results.models[results.models["model"] == model],

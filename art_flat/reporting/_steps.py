@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 ATTACKED_STEPS = "steps-post"
-"""matplotlib's word for the attacked share: the value at δ_j bounds the truth from above for every δ ≥ δ_j."""
+"""matplotlib's step style of the attacked share: the value at δ_j is an upper bound for every δ ≥ δ_j."""
 
 CERTIFIED_STEPS = "steps-pre"
-"""matplotlib's word for the certified share: the value at δ_j bounds the truth from below for every δ ≤ δ_j."""
+"""matplotlib's step style of the certified share: the value at δ_j is a lower bound for every δ ≤ δ_j."""
 
 
 def known_points(
@@ -20,19 +20,19 @@ def known_points(
 
     Args:
         deltas: Radii, increasing, shape (r,), clip units.
-        shares: Shares in [0, 1], shape (r,); NaN where none is known.
+        shares: Shares in [0, 1], shape (r,); NaN where unknown.
         at_zero: The share at δ = 0, where no point moves.
 
     Returns:
-        Radii and shares, both of one length between 1 and r + 1.
+        Radii and shares, of the same length between 1 and r + 1.
 
     >>> known_points([0.1, 0.2, 0.3], [0.8, float("nan"), 0.5], 1.0)
     (array([0. , 0.1, 0.3]), array([1. , 0.8, 0.5]))
     """
     x = np.concatenate([[0.0], np.asarray(deltas, dtype=np.float64)])
     y = np.concatenate([[at_zero], np.asarray(shares, dtype=np.float64)])
-    known = ~np.isnan(y)
-    return x[known], y[known]
+    is_known = ~np.isnan(y)
+    return x[is_known], y[is_known]
 
 
 def open_area(
@@ -45,8 +45,8 @@ def open_area(
 
     Args:
         deltas: Radii, increasing, shape (r,), clip units.
-        attacked: Shares that no attack broke, shape (r,); NaN where none is known.
-        certified: Certified shares, shape (r,); NaN where none is known.
+        attacked: Shares that no attack broke, shape (r,); NaN where unknown.
+        certified: Certified shares, shape (r,); NaN where unknown.
         at_zero: The share at δ = 0.
 
     Returns:

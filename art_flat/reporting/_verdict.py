@@ -14,7 +14,7 @@ from .text import marked_share, origin, unfinished_notes
 
 
 def overall(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows over all attacks; where a single attack ran, its own."""
+    """The rows over all attacks; the rows of the only attack where a single one ran."""
     if summary.empty:
         return summary
     several = summary.groupby(["model", "norm"])["attack"].transform(lambda a: (a == ALL_ATTACKS).any())
@@ -22,7 +22,7 @@ def overall(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def verdicts(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    """What is certified and what was broken, per model and norm.
+    """Certified and empirical robustness in sentences, per model and norm.
 
     Args:
         summary: From `Results.summary`.
@@ -33,15 +33,15 @@ def verdicts(summary: pd.DataFrame) -> list[dict[str, Any]]:
     if summary.empty:
         return []
     levels = [c.split("@")[1] for c in summary.columns if c.startswith("certified@")]
-    found = []
+    verdict_rows = []
     for (model, norm), part in overall(summary).groupby(["model", "norm"], sort=False):
         rows = [_row(row, summary, levels) for row in part.sort_values("delta").to_dict("records")]
         sign = NORM_SIGNS.get(str(norm), str(norm))
         sentences = [*_sentences(rows, sign), *unfinished_notes(part)]
-        found.append(
+        verdict_rows.append(
             {"model": str(model), "norm": sign, "sentences": sentences, "rows": rows, "levels": levels}
         )
-    return found
+    return verdict_rows
 
 
 def _row(row: dict[str, Any], summary: pd.DataFrame, levels: list[str]) -> dict[str, Any]:
@@ -65,15 +65,15 @@ def _row(row: dict[str, Any], summary: pd.DataFrame, levels: list[str]) -> dict[
 
 def _bracket(row: dict[str, Any], level: str) -> dict[str, Any]:
     low, high = row[f"certified@{level}"], row[f"loss_change_robustness@{level}"]
-    known = high == high
+    is_certified = high == high
     low_width = 100 * low if low == low else 0.0
     return {
         "epsilon": level,
         "low": percent(low) if low == low else "not certified",
         "high": marked_share(row, percent(high)),
-        "known": known,
+        "known": is_certified,
         "low_width": f"{low_width:.2f}",
-        "gap_width": f"{max(0.0, 100 * high - low_width):.2f}" if known else "0",
+        "gap_width": f"{max(0.0, 100 * high - low_width):.2f}" if is_certified else "0",
     }
 
 

@@ -23,7 +23,7 @@ _CONSTANTS = {
 
 
 def is_targeted(frame: pd.DataFrame) -> bool:
-    """Whether a summary has points that were pushed towards a target class."""
+    """Whether a summary has points of targeted attacks."""
     return bool(frame["target_success"].notna().any())
 
 
@@ -71,13 +71,13 @@ def attack_title(row: Mapping[Any, Any]) -> str:
 
 
 def origin(row: Mapping[Any, Any], mark: str = "") -> str:
-    """The attack of a row, and the model its points were found on where that is another one."""
-    found = "" if row["source_model"] == row["model"] else f" (found on {row['source_model']})"
-    return f"{row['attack']}{mark}{found}"
+    """The attack of a row, with the model its points were found on if that is a different one."""
+    source = "" if row["source_model"] == row["model"] else f" (found on {row['source_model']})"
+    return f"{row['attack']}{mark}{source}"
 
 
 def summary_notes(frame: pd.DataFrame) -> list[str]:
-    """The lines under the tables that say how to read them."""
+    """Notes below the tables that explain how to read them."""
     notes = [
         "Δℓ ≤ ε: share whose loss rises by at most ε (loss-change robustness, an upper estimate); in the last rows "
         "certified share…upper estimate. κ, flatter: over clean-correct samples that are misclassified when attacked, "
@@ -93,12 +93,12 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
         models = ", ".join(frame["model"][frame["bound_kind"] == kind].astype(str).unique())
         notes.append(f"certified over balls of inputs ({models}), bound: {kind}.")
     if not frame["maximises_loss"].all():
-        notes.append(f"{_MARK} does not maximise the loss: its Δℓ columns say little.")
+        notes.append(f"{_MARK} does not maximise the loss: its Δℓ columns are not informative.")
     return notes + unfinished_notes(frame)
 
 
 def unfinished_notes(frame: pd.DataFrame) -> list[str]:
-    """What the mark of `marked_share` means; empty if no share has it."""
+    """Explanation of the mark of `marked_share`; empty if no share has it."""
     part = frame[(frame["n_unfinished"] > 0) & (frame["n_evaluated"] > 0)] if len(frame) else frame
     if part.empty:
         return []
@@ -109,7 +109,7 @@ def unfinished_notes(frame: pd.DataFrame) -> list[str]:
 
 
 def target_lines(results: Records) -> list[str]:
-    """What a targeted run aimed at and how its numbers are to be read; empty if the run is untargeted."""
+    """Targets of a targeted run and how to read its numbers; empty if the run is untargeted."""
     rule = results.facts.get("target")
     if rule is None:
         return []
@@ -122,7 +122,7 @@ def target_lines(results: Records) -> list[str]:
 
 
 def missing_lines(results: Records) -> list[str]:
-    """How many units are not computed yet, and what that means; empty if none is missing."""
+    """Number of units not computed yet, and its consequence; empty if none is missing."""
     if not results.missing_units:
         return []
     return [
@@ -132,7 +132,7 @@ def missing_lines(results: Records) -> list[str]:
 
 
 def not_run_lines(results: Records) -> list[str]:
-    """What was asked for and did not run, one line per reason; empty if everything ran."""
+    """Requested attacks and radii that did not run, one line per reason; empty if everything ran."""
     lines = []
     for row in not_run(results).to_dict("records"):
         radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
@@ -142,7 +142,7 @@ def not_run_lines(results: Records) -> list[str]:
 
 
 def failure_lines(results: Records) -> list[str]:
-    """What failed or was skipped, one line per reason; says how many."""
+    """Failed and skipped units, one line per reason, with the number of samples."""
     failed = failures(results)
     if failed.empty:
         return []
@@ -154,7 +154,7 @@ def failure_lines(results: Records) -> list[str]:
 
 
 def failure_counts(failures: pd.DataFrame) -> str:
-    """How many points failed or were skipped, and how the scores count them; ends in a colon."""
+    """Number of points that failed or were skipped, and how the scores count them; ends in a colon."""
     undefined = failures["error"].isin(UNDEFINED_OUTPUTS)
     counts = failures[~undefined].groupby("status")["n"].sum()
     parts = []
@@ -168,20 +168,20 @@ def failure_counts(failures: pd.DataFrame) -> str:
 
 
 def error_lines(results: Records) -> list[str]:
-    """Findings that make numbers wrong or meaningless, to be shown above them; empty if there is none."""
+    """Findings that make numbers wrong or meaningless, shown above them; empty if there are none."""
     lines = _finding_lines(results, errors=True)
     return ["errors, to be read before the numbers:", *lines] if lines else []
 
 
 def finding_lines(results: Records) -> list[str]:
-    """The other findings, a line each; empty if there is none."""
+    """The remaining findings, one line each; empty if there are none."""
     lines = _finding_lines(results, errors=False)
     return ["findings:", *lines] if lines else []
 
 
 def _finding_lines(results: Records, *, errors: bool) -> list[str]:
-    found = (f for f in diagnose(results) if (f.severity == "error") == errors)
-    return ["  " + " ".join(str(finding).split()) for finding in found]
+    findings = (f for f in diagnose(results) if (f.severity == "error") == errors)
+    return ["  " + " ".join(str(finding).split()) for finding in findings]
 
 
 def _bracket(row: Mapping[Any, Any], column: str) -> str:
@@ -195,6 +195,6 @@ def _bracket(row: Mapping[Any, Any], column: str) -> str:
 TARGET_TEXTS = {
     "least-likely": "the wrong class with the smallest logit at the clean point",
     "next": "the class after the true one",
-    "given": "the class given for it",
+    "given": "the given class",
 }
-"""What a sample's target is, by `Targets.rule`."""
+"""Description of a sample's target, by `Targets.rule`."""

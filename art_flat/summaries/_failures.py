@@ -8,13 +8,13 @@ from ..records import Records
 
 
 def failures(records: Records) -> pd.DataFrame:
-    """One row per reason for which samples failed or were skipped.
+    """One row per reason why samples failed or were skipped.
 
     Args:
         records: The records of a run.
 
     Returns:
-        Columns `model, attack, norm, delta` (clip units)`, status, error, n` (samples).
+        Columns `model, attack, norm`, `delta` (clip units), `status, error` and `n` (number of samples).
 
     >>> from art_flat.testing import example_results
     >>> len(failures(example_results()))

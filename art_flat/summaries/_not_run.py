@@ -12,11 +12,11 @@ from ..typing import Norm
 
 COLUMNS = ["model", "attack", "norm", "delta", "reason"]
 
-_NOTHING_LEFT = "the earlier attacks of its sequence left it no sample"
+_NO_SAMPLE_LEFT = "the earlier attacks of its sequence fooled every sample"
 
 
 def not_run(records: Records) -> pd.DataFrame:
-    """Attacks without a single measured point at a norm or radius that they were asked for, and norms without attack.
+    """Attacks without any measured point at a requested norm or radius, and norms without an attack.
 
     Args:
         records: The records of a run.
@@ -31,8 +31,8 @@ def not_run(records: Records) -> pd.DataFrame:
     """
     models = [] if records.missing_units else records.model_names
     attacks, deltas = records.facts["attacks"], records.facts["deltas"]
-    own = records.adversarial[records.adversarial["model"] == records.adversarial["source_model"]]
-    cells = dict(iter(own.groupby(["model", "attack", "norm"], sort=False)))
+    direct = records.adversarial[records.adversarial["model"] == records.adversarial["source_model"]]
+    cells = dict(iter(direct.groupby(["model", "attack", "norm"], sort=False)))
     rows: list[tuple[Any, ...]] = []
     for model in models:
         rows += [(model, None, n, float("nan"), _unsupported(n)) for n in deltas if not _runs_in(n, attacks)]
@@ -53,11 +53,11 @@ def _unsupported(norm: Norm) -> str:
 
 
 def _reasons(cell: pd.DataFrame | None, attack: str, radii: Sequence[float]) -> Iterator[tuple[float, str]]:
-    """Radii, or NaN for all, at which nothing was measured, and why."""
+    """Radii without measurements (NaN for all radii), with the reasons."""
     if cell is None:
-        yield float("nan"), _NOTHING_LEFT if " @" in attack else "no unit of it is in the records"
+        yield float("nan"), _NO_SAMPLE_LEFT if " @" in attack else "the records have no unit of it"
     elif not cell["status"].isin(["ok", "fallback"]).any():
         yield float("nan"), "; ".join(dict.fromkeys(cell["error"].dropna().astype(str)))
     elif cell["delta"].notna().all():
         for delta in sorted(set(radii) - set(cell["delta"].astype(float))):
-            yield delta, _NOTHING_LEFT
+            yield delta, _NO_SAMPLE_LEFT

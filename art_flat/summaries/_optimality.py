@@ -1,4 +1,4 @@
-"""From records to how close each attack comes to the best of all; no model is run."""
+"""Optimality scores from records: how close each attack is to the best of all attacks; no model is run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .cells import by_radius
 
 
 def optimality(records: Records) -> pd.DataFrame:
-    """How close each attack comes to the best of all, in distance and in loss.
+    """How close each attack is to the best of all attacks, in distance and in loss.
 
     Args:
         records: The records of a run.
@@ -32,10 +32,10 @@ def optimality(records: Records) -> pd.DataFrame:
         points = records.of_model(model)
         for norm, radii in records.facts["deltas"].items():
             grid = np.array(sorted(radii))
-            best = _found(points, np.arange(points.attack.size), norm, grid)
+            best = _attack_scores(points, np.arange(points.attack.size), norm, grid)
             for chosen, keys in points.groups(norm, attacks):
                 if keys["attack"] != ALL_ATTACKS:
-                    own = _found(points, chosen, norm, grid)
+                    own = _attack_scores(points, chosen, norm, grid)
                     rows += [
                         {
                             "model": model,
@@ -51,18 +51,18 @@ def optimality(records: Records) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=[*columns, "distance_optimality", "loss_optimality"])
 
 
-class _Found(NamedTuple):
-    """What some attacks found at r radii, each of shape (r, n)."""
+class _AttackScores(NamedTuple):
+    """Results of a set of attacks at r radii; each array has shape (r, n)."""
 
     evaluated: np.ndarray
-    """Whether all runs up to this radius gave a result."""
+    """Whether all runs up to this radius have a result."""
     gain: np.ndarray
     """Length of the part of [0, δ] on which the sample is broken."""
     rise: np.ndarray
     """Largest loss change within δ, at least 0, nats."""
 
 
-def _found(points: ModelRecords, rows: np.ndarray, norm: Norm, grid: np.ndarray) -> _Found:
+def _attack_scores(points: ModelRecords, rows: np.ndarray, norm: Norm, grid: np.ndarray) -> _AttackScores:
     n = points.label.size
     ran, broken = np.zeros((grid.size, n), bool), np.zeros((grid.size, n), bool)
     rise = np.zeros((grid.size, n))
@@ -72,10 +72,10 @@ def _found(points: ModelRecords, rows: np.ndarray, norm: Norm, grid: np.ndarray)
         np.maximum.at(rise[j], points.position[new], points.change[new])
     broken, rise = np.logical_or.accumulate(broken), np.maximum.accumulate(rise)
     steps = np.diff(grid, prepend=0.0)[:, None]
-    return _Found(np.logical_and.accumulate(ran), np.cumsum(broken * steps, axis=0), rise)
+    return _AttackScores(np.logical_and.accumulate(ran), np.cumsum(broken * steps, axis=0), rise)
 
 
-def _compare(points: ModelRecords, own: _Found, best: _Found, j: int) -> dict[str, Any]:
+def _compare(points: ModelRecords, own: _AttackScores, best: _AttackScores, j: int) -> dict[str, Any]:
     """The scores at the j-th radius."""
     weight = np.where(own.evaluated[j], points.weight, 0.0)
     return {

@@ -1,4 +1,4 @@
-"""From records to the summary table: per model, attack, norm and δ; no model is run."""
+"""The summary table from records, per model, attack, norm and δ; no model is run."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def summarise(
     Args:
         records: The records of a run.
         epsilons: Tolerated loss changes, nats; those of the run if None.
-        definition: Which relative sharpness.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         The summary.
 
     Raises:
         InputError: If an ε is negative.
-        UnknownNameError: If there is no such definition.
+        UnknownNameError: If the definition is unknown.
 
     >>> from art_flat.testing import example_results
     >>> summarise(example_results(), [0.1])["robust_accuracy"].tolist()  # two attacks and the worst of both
@@ -36,7 +36,7 @@ def summarise(
     """
     levels = records.facts["epsilons"] if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
     definition = check_definition(definition)
-    found: list[dict[str, Any]] = []
+    summary_rows: list[dict[str, Any]] = []
     attacks = {a["name"]: a for a in records.facts["attacks"]}
     for model in records.model_names:
         rows = records.of_model(model, definition)
@@ -44,8 +44,8 @@ def summarise(
             for chosen, keys in rows.groups(norm, list(attacks)):
                 loss = any(attacks[a]["maximises_loss"] for a in rows.attacks_of(chosen))
                 head = {"model": model, **keys, "norm": norm}
-                found += [
+                summary_rows += [
                     {**head, "delta": delta, "maximises_loss": loss, **cell}
                     for delta, cell in cells(rows, chosen, norm, radii, levels)
                 ]
-    return pd.DataFrame(found)
+    return pd.DataFrame(summary_rows)

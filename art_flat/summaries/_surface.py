@@ -12,7 +12,7 @@ from ..records import Records
 from .cells import cells
 
 SURFACE_EPSILONS: tuple[float, ...] = tuple(float(f"{e:.3g}") for e in np.logspace(-3, 1, 49))
-"""Tolerated loss changes of a surface by default: 49 from 0.001 to 10 nats, evenly spaced in log ε."""
+"""Default tolerated loss changes of a surface: 49 from 0.001 to 10 nats, evenly spaced in log ε."""
 
 
 def surface(records: Records, epsilons: Sequence[float] | None = None) -> pd.DataFrame:
@@ -37,9 +37,9 @@ def surface(records: Records, epsilons: Sequence[float] | None = None) -> pd.Dat
     parts = []
     for model in records.model_names:
         rows = records.of_model(model)
-        everything = np.arange(rows.attack.size)
+        all_rows = np.arange(rows.attack.size)
         for norm, radii in records.facts["deltas"].items():
-            for delta, cell in cells(rows, everything, norm, radii, levels):
+            for delta, cell in cells(rows, all_rows, norm, radii, levels):
                 share = {
                     "n_evaluated": cell["n_evaluated"],
                     "certified": [cell[f"certified@{e:g}"] for e in levels],

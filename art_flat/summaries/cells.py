@@ -21,26 +21,26 @@ from ..typing import Norm
 def by_radius(
     rows: ModelRecords, chosen: np.ndarray, norm: Norm, grid: np.ndarray
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """For every radius in turn, the rows that were made for it, and those that no smaller radius holds.
+    """For each radius in increasing order, the rows made for it, and the rows that no smaller ball contains.
 
     Args:
         rows: All rows of a model.
-        chosen: Numbers of the rows to look at.
+        chosen: Indices of the rows to consider.
         norm: Norm of the ball.
         grid: Radii, sorted, shape (r,).
 
     Yields:
-        Numbers of rows, sorted: those run for (norm, δ) or without a budget in this norm, and of those with a known
-        loss change the ones that come into the ball.
+        Row indices, sorted: rows run for (norm, δ) or without a budget in this norm, and the rows with a known
+        loss change that are in this ball and in no smaller one.
     """
     here = chosen[rows.norm[chosen] == rows.code_of("norm", norm)]
     own = np.searchsorted(grid, rows.delta[here])  # no budget: behind the last radius
     free = np.isnan(rows.delta[here])
     fits = ~free & (grid[np.minimum(own, grid.size - 1)] == rows.delta[here])
     free, made = here[free], _buckets(here[fits], own[fits], grid.size)
-    known = chosen[~np.isnan(rows.change[chosen])]
-    first = np.searchsorted(grid, rows.length[norm][known])
-    new = _buckets(known[first < grid.size], first[first < grid.size], grid.size)
+    finite = chosen[~np.isnan(rows.change[chosen])]
+    first = np.searchsorted(grid, rows.length[norm][finite])
+    new = _buckets(finite[first < grid.size], first[first < grid.size], grid.size)
     for j in range(grid.size):
         yield (np.union1d(free, made[j]) if free.size else made[j]), new[j]
 
@@ -48,11 +48,11 @@ def by_radius(
 def cells(
     rows: ModelRecords, chosen: np.ndarray, norm: Norm, radii: Sequence[float], epsilons: Sequence[float]
 ) -> Iterator[tuple[float, dict[str, Any]]]:
-    """The scores of some rows at every radius for which one of them was made.
+    """The scores of some rows at every radius for which one of them was computed.
 
     Args:
         rows: All rows of a model.
-        chosen: Numbers of the rows to score.
+        chosen: Indices of the rows to score.
         norm: Norm of the ball.
         radii: Radii in clip units.
         epsilons: Tolerated loss changes, nats.
@@ -78,10 +78,10 @@ def cells(
             yield delta, _cell(rows, own, norm, delta, epsilons, (worst, increase, fooled, moved, reached))
 
 
-def _buckets(rows: np.ndarray, place: np.ndarray, size: int) -> list[np.ndarray]:
-    order = order_of(place)
-    place = place[order]
-    return np.split(rows[order], np.searchsorted(place, np.arange(1, size)))
+def _buckets(rows: np.ndarray, bucket: np.ndarray, size: int) -> list[np.ndarray]:
+    order = order_of(bucket)
+    bucket = bucket[order]
+    return np.split(rows[order], np.searchsorted(bucket, np.arange(1, size)))
 
 
 def _cell(
@@ -95,8 +95,8 @@ def _cell(
     status = rows.status[own]
     finished = own[~np.isnan(rows.change[own])]
     measured = own[rows.measured[own]]
-    tried = _samples(rows, own[status != rows.code_of("status", "skipped")])
-    evaluated = _samples(rows, finished) | (tried & rows.clean_undefined)
+    attempted = _samples(rows, own[status != rows.code_of("status", "skipped")])
+    evaluated = _samples(rows, finished) | (attempted & rows.clean_undefined)
     worst, least, fooled, moved, reached = found
     worst, least = (np.where(evaluated, values, np.nan) for values in (worst, least))
     lower = np.where(evaluated, flip_cost(rows.clean_loss), np.nan)
@@ -131,7 +131,7 @@ def _cell(
 
 
 def _samples(rows: ModelRecords, chosen: np.ndarray) -> np.ndarray:
-    """Which samples some rows belong to, bool (n,)."""
+    """Mask of the samples of the given rows, bool (n,)."""
     found = np.zeros(rows.label.size, bool)
     found[rows.position[chosen]] = True
     return found
@@ -140,7 +140,7 @@ def _samples(rows: ModelRecords, chosen: np.ndarray) -> np.ndarray:
 def _certified(
     rows: ModelRecords, norm: Norm, delta: float, epsilons: Sequence[float], evaluated: np.ndarray
 ) -> dict[str, Any]:
-    """Shares that are certified, over the samples evaluated: lower ends of the brackets; and by what."""
+    """Certified shares of the evaluated samples (the lower ends of the brackets), and the kinds of bounds."""
     found = rows.certificate(norm, delta)
     if found is None:
         nothing = {**{f"certified@{e:g}": np.nan for e in epsilons}, "certified_accuracy": np.nan}
@@ -155,7 +155,7 @@ def _certified(
 
 
 def _bounds(rows: ModelRecords, measured: np.ndarray) -> dict[str, float]:
-    """The bound at the measured feature shift against the measured increase; and the paper's bound there."""
+    """Comparison of the measured loss increase with the bound at the feature shift and with the paper's bound."""
     rounding, moved, paper = (values[measured] for values in rows.bounds)
     change, bound = rows.change[measured], rows.bound[measured]
     tight = (change > rounding) & (bound > 0)
@@ -191,7 +191,7 @@ def _flatness(rows: ModelRecords, candidates: np.ndarray, evaluated: np.ndarray)
 
 
 def _theory(rows: ModelRecords, at: np.ndarray, row: np.ndarray, weight: np.ndarray) -> dict[str, float]:
-    """What κ = ‖W‖² ‖φ‖² G and the bounds are made of, as medians over the points where flatness is read."""
+    """Medians of the factors of κ = ‖W‖² ‖φ‖² G and of the bounds, over the points where flatness is measured."""
 
     def median(values: np.ndarray) -> float:
         return weighted.weighted_quantile(values, 0.5, weight)
@@ -208,7 +208,7 @@ def _theory(rows: ModelRecords, at: np.ndarray, row: np.ndarray, weight: np.ndar
 
 
 def _highest(rows: ModelRecords, candidates: np.ndarray) -> np.ndarray:
-    """Of each sample the row with the largest loss change, the last of them on a tie; by sample."""
+    """The row with the largest loss change of each sample, sorted by sample; the last one in a tie."""
     at, change = rows.position[candidates], rows.change[candidates]
     largest = np.full(rows.label.size, -np.inf)
     np.maximum.at(largest, at, change)

@@ -10,8 +10,8 @@ from ..records import ModelRecords, Records
 from ..scores.reduce import is_flatter
 from ..typing import Definition, Norm
 
-OUTCOMES = ("still right", "wrong and sharper", "wrong and flatter", "misclassified before the attack")
-"""What became of a sample; flatter: κ at the adversarial point is below κ at the clean one."""
+OUTCOMES = ("still correct", "wrong and sharper", "wrong and flatter", "misclassified before the attack")
+"""Outcomes of an attack on a sample; flatter: κ at the adversarial point is below κ at the clean one."""
 
 
 class Selection:
@@ -31,17 +31,20 @@ class Selection:
         Args:
             norm: The norm.
             delta: The radius, clip units.
-            attack: Which attack's points, found on this model; if None those of all, of other models too.
+            attack: Only points of this attack found on this model; if None, points of all attacks, also those
+                found on other models.
 
         Returns:
-            One row per sample that has such a point; columns as of `table`.
+            One row per sample that has such a point, with the columns of `table`.
         """
         r = self._rows
-        mine = (r.norm == r.code_of("norm", norm)) & (np.isnan(r.delta) | (r.delta == delta))
-        mine &= r.measured & (r.length[norm] <= delta)
+        matches = (r.norm == r.code_of("norm", norm)) & (np.isnan(r.delta) | (r.delta == delta))
+        matches &= r.measured & (r.length[norm] <= delta)
         if attack is not None:
-            mine &= (r.attack == r.code_of("attack", attack)) & (r.source == r.code_of("source", self.model))
-        return self._last(np.flatnonzero(mine), r.change, norm)
+            matches &= (r.attack == r.code_of("attack", attack)) & (
+                r.source == r.code_of("source", self.model)
+            )
+        return self._last(np.flatnonzero(matches), r.change, norm)
 
     def nearest(self, norm: Norm, delta: float) -> pd.DataFrame:
         """The nearest wrong point of each clean-correct sample, if one lies within δ.
@@ -51,7 +54,7 @@ class Selection:
             delta: The radius, clip units.
 
         Returns:
-            One row per sample that has such a point; columns as of `table`.
+            One row per sample that has such a point, with the columns of `table`.
         """
         r = self._rows
         inside = r.measured & (r.length[norm] <= delta)
@@ -64,11 +67,11 @@ class Selection:
         return self.table(best[best >= 0], norm)
 
     def table(self, chosen: np.ndarray, norm: Norm) -> pd.DataFrame:
-        """What is known of some points.
+        """Measurements of some points.
 
         Args:
             chosen: Positions among the model's adversarial rows, shape (m,).
-            norm: In which `distance` is measured.
+            norm: Norm of the column `distance`.
 
         Returns:
             One row per point: `row` (position in the adversarial table), `sample, attack, source_model` (on which the
@@ -111,15 +114,15 @@ def select(records: Records, model: str | None = None, definition: Definition = 
 
     Args:
         records: The records of a run.
-        model: Which model; may be left out if there is only one.
-        definition: Which relative sharpness κ is.
+        model: Name of the model; optional if there is only one.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         The selection.
 
     Raises:
-        InputError: If there is no such model, or several and none was named.
-        UnknownNameError: If there is no such definition.
+        InputError: If there is no such model, or there are several and none was given.
+        UnknownNameError: If the definition is unknown.
 
     >>> from art_flat.testing import example_results
     >>> select(example_results()).model

@@ -23,8 +23,8 @@ def step_quantiles(
     Args:
         steps: One row per sample and step.
         samples: One row per sample, with `right_clean` and `flip_step`.
-        quantity: Which column.
-        quantiles: Which, in [0, 1].
+        quantity: Name of the column.
+        quantiles: Quantiles in [0, 1].
         from_flip: Count steps from the flip of each sample (0), and leave out samples without one.
 
     Returns:
@@ -40,6 +40,6 @@ def step_quantiles(
         step = step - rows["sample"].map(flip)
     groups = rows.groupby(step.astype(int))[quantity]
     count = groups.size()
-    found = {f"q{100 * q:g}": groups.quantile(q) for q in quantiles}
-    table = pd.DataFrame({"n": count, **found}).rename_axis("step").reset_index()
+    quantile_columns = {f"q{100 * q:g}": groups.quantile(q) for q in quantiles}
+    table = pd.DataFrame({"n": count, **quantile_columns}).rename_axis("step").reset_index()
     return table[table["n"] >= max(1, int(np.ceil(len(chosen) / 2)))].reset_index(drop=True)

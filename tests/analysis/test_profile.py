@@ -155,7 +155,7 @@ def test_plot(digits):
     (axes,) = radial_profile(net, x[:4], y[:4], radii=[0.1, 0.2]).plot("curvature").axes
     names = [line.get_label() for line in axes.lines]
     assert names == [
-        "adversarial (up the loss)",
+        "adversarial (increasing loss)",
         "random (off the data)",
         "towards another class",
         "along the data",

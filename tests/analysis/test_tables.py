@@ -101,7 +101,7 @@ def test_words_of_errors(digits, tmp_path):
         parse_config({**CONFIG, "analyses": {"trajectory": []}})
     net, x, y = digits
     run = af.evaluate({"cnn": net}, x, y, attacks=["art_flat:PGD(steps=1)"], deltas={"L2": [0.1]})
-    with pytest.raises(AttackNotUsableError, match="supports Linf, the run has radii in L2"):
+    with pytest.raises(AttackNotUsableError, match="supports Linf, but the run has radii in L2"):
         write_analyses(run, {"cnn": net}, x, y, tmp_path, trajectories=[_linf()])
 
 

@@ -382,7 +382,7 @@ def test_memory_grows_by_numbers_not_by_images(wide):
         return sum(b.numel() for b in recorder._blocks)
 
     for step in range(1, 40):
-        recorder.see(inputs + 0.1, net.outputs(x))
+        recorder.record_batch(inputs + 0.1, net.outputs(x))
         assert held() == 6 * 12 * (step + 1)
         assert not any(b.requires_grad or b._base is not None for b in recorder._blocks)
     tensors = [v for v in vars(recorder).values() if isinstance(v, torch.Tensor)]

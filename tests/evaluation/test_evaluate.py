@@ -323,7 +323,7 @@ def test_another_configuration_is_refused(digits, tmp_path):
     options = {"attacks": ATTACKS[:1], "deltas": {"Linf": [0.1]}, "out": tmp_path / "run"}
     af.evaluate(net, x, y, **options)
     with pytest.raises(
-        StoreError, match=r"another configuration:\n  deltas.Linf: \[0.1\] there, \[0.2\] now"
+        StoreError, match=r"a different configuration:\n  deltas.Linf: \[0.1\] there, \[0.2\] now"
     ):
         af.evaluate(net, x, y, **{**options, "deltas": {"Linf": [0.2]}})
     with pytest.raises(StoreError, match=r"data.hash"):

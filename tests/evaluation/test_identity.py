@@ -84,7 +84,7 @@ def started(tmp_path_factory):
 )
 def test_another_function_is_neither_continued_nor_merged(started, tmp_path, what):
     other = classifier(CHANGES[what])
-    with pytest.raises(StoreError, match=r"'m' is another function|models\.m\.layers"):
+    with pytest.raises(StoreError, match=r"'m' is a different function|models\.m\.layers"):
         run(other, started)
     run(other, tmp_path / "other", part="2/2")
     with pytest.raises(StoreError, match="hold different runs and cannot be merged"):
@@ -140,7 +140,7 @@ def test_features_count_even_where_the_logits_are_the_same(tmp_path):
         return as_classifier(net, input_shape=(1, 4, 4), nb_classes=3)
 
     run(scaled(1.0), tmp_path / "run")
-    with pytest.raises(StoreError, match="'m' is another function"):
+    with pytest.raises(StoreError, match="'m' is a different function"):
         run(scaled(4.0), tmp_path / "run")
 
 

@@ -82,7 +82,7 @@ def test_places_of_a_sequence_that_got_nothing_are_units_and_in_the_list(case, t
     results = evaluated((classifier, x, wrong), attacks=attacks, deltas={"Linf": [0.1, 0.2]})
     rows = results.not_run()
     assert rows["attack"].tolist() == ["art_flat:UniformNoise @s.2"]
-    assert rows["reason"].tolist() == ["the earlier attacks of its sequence left it no sample"]
+    assert rows["reason"].tolist() == ["the earlier attacks of its sequence fooled every sample"]
     assert results.total_units == 4
     results.save(tmp_path / "saved")
     assert af.Results.load(tmp_path / "saved").total_units == 4

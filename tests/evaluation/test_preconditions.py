@@ -12,7 +12,7 @@ from torch import nn
 
 import art_flat as af
 from art_flat.attacks import as_attack
-from art_flat.diagnostics.asked import ask_data, asked_samples
+from art_flat.diagnostics.probes import probe_data, probe_samples
 from art_flat.evaluation import Results, diagnose
 from art_flat.models import as_classifier
 from art_flat.reporting._page import render
@@ -163,9 +163,9 @@ def test_a_clip_range_far_beyond_the_data(clip, fires, data):
 def test_a_radius_that_holds_all_the_data(norm, data):
     x, y = data
     order = {"Linf": np.inf, "L2": 2, "L1": 1}[norm]
-    few = x[asked_samples(len(x), x[0].size)].astype(np.float64)
+    few = x[probe_samples(len(x), x[0].size)].astype(np.float64)
     diameter = max(np.linalg.norm(a - b, order) for a in few for b in few)
-    assert ask_data(few)["diameter"][norm] == pytest.approx(diameter)
+    assert probe_data(few)["diameter"][norm] == pytest.approx(diameter)
     for delta, fires in ((1.01 * diameter, True), (0.99 * diameter, False)):
         still = as_attack(lambda module, x, y: x, name="still", norms=norm)
         found = ids(evaluate(adapted(clip=(-4, 4)), x, y, attacks=still, deltas={norm: [delta]}))
@@ -236,10 +236,10 @@ def test_answers_are_kept_in_the_folder(data, tmp_path):
 
 
 def test_evenly_spaced_and_few_where_inputs_are_large():
-    assert asked_samples(5, 10).tolist() == [0, 1, 2, 3, 4]
-    assert len(asked_samples(10_000, 3 * 32 * 32)) == 32
-    assert len(asked_samples(10_000, 3 * 224 * 224)) == 13
-    assert asked_samples(101, 1 << 30).tolist()[-1] == 100
+    assert probe_samples(5, 10).tolist() == [0, 1, 2, 3, 4]
+    assert len(probe_samples(10_000, 3 * 32 * 32)) == 32
+    assert len(probe_samples(10_000, 3 * 224 * 224)) == 13
+    assert probe_samples(101, 1 << 30).tolist()[-1] == 100
 
 
 def test_binary_labels_swapped():

@@ -64,7 +64,7 @@ def test_points_that_were_not_kept(digits, tmp_path):
     results = af.evaluate(net, x, y, **options)
     assert not results.has_points
     for ask in (lambda: results.clean_points([0]), lambda: results.adversarial_points(results.adversarial)):
-        with pytest.raises(StoreError, match="not kept; run again with save_adversarial=True"):
+        with pytest.raises(StoreError, match="not saved; run again with save_adversarial=True"):
             ask()
     again = af.evaluate(
         net, x, y, **options, save_adversarial=True

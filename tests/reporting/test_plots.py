@@ -128,7 +128,7 @@ def test_outcomes(run):
         if row["pred_clean"] != row["label"]:
             expected = "misclassified before the attack"
         elif row["pred_adv"] == row["label"]:
-            expected = "still right"
+            expected = "still correct"
         else:
             flatter = row["log_kappa_adv"] < row["log_kappa_clean"]
             expected = "wrong and flatter" if flatter else "wrong and sharper"
@@ -186,7 +186,7 @@ def test_words_of_errors(run):
     with pytest.raises(UnknownNameError, match="unknown kind 'odd'"):
         plots.plot_samples(run, kind="odd")
     without = dataclasses.replace(run, points=None)
-    with pytest.raises(StoreError, match="points of this run were not kept"):
+    with pytest.raises(StoreError, match="points of this run were not saved"):
         plots.plot_samples(without)
 
 

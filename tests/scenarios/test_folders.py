@@ -49,7 +49,7 @@ def rewrite(run, path, content):
 def test_a_file_under_another_name_is_not_taken_for_it(run):
     first, second = sorted((run / "adversarial").iterdir())[:2]
     shutil.copy(first, second)
-    with pytest.raises(StoreError, match="is of another unit"):
+    with pytest.raises(StoreError, match="has a different unit"):
         af.Results.load(run)
 
 
@@ -85,7 +85,7 @@ def test_units_of_another_run_are_set_aside(run, tmp_path, undisturbed):
     af.evaluate(**small_run(**ONE, seed=5), out=tmp_path / "other")
     foreign = next((tmp_path / "other" / "adversarial").iterdir())
     rewrite(run, run / "adversarial" / foreign.name, foreign.read_bytes())
-    with pytest.raises(StoreError, match="is of another run"):
+    with pytest.raises(StoreError, match="has a different run"):
         af.Results.load(run)
     with pytest.warns(DamagedFileWarning, match="is not a unit of this run"):
         same(again(run), undisturbed)
@@ -123,7 +123,7 @@ def test_links_that_lead_out_of_the_folder_are_not_followed(run, tmp_path):
         (lambda m: m.update(seed="0"), "seed"),
         (lambda m: m.update(run="../../etc"), "run"),
         (lambda m: m.update(clean_units=["../x"]), "clean_units.0"),
-        (lambda m: m.update(run="another"), "is of another run"),
+        (lambda m: m.update(run="another"), "has a different run"),
     ],
 )
 def test_damaged_manifests_are_named(run, change, words):

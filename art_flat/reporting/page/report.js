@@ -14,7 +14,7 @@
   // ---- 2 surface, slice, curve
   function drawSurface() {
     const s = surface();
-    if (!s) return empty("fig-surface", "No attack gave a result here.");
+    if (!s) return empty("fig-surface", "No attack has a result here.");
     const x = s.deltas.map(radius);
     const stacked = narrow();
     const other = { certified: s.empirical, empirical: s.certified };
@@ -42,7 +42,7 @@
   }
   function drawSlice() {
     const s = surface();
-    if (!s) { $("eps-value").textContent = "–"; return empty("fig-slice", "No attack gave a result here."); }
+    if (!s) { $("eps-value").textContent = "–"; return empty("fig-slice", "No attack has a result here."); }
     $("eps-value").textContent = number(s.epsilons[state.eps], 3);
     const lines = bracket(s.deltas, s.empirical[state.eps], s.certified[state.eps], 1, {
       certified: { name: "certified", line: { color: tone(BLUE) }, marker: { symbol: "square" } },
@@ -54,7 +54,7 @@
   }
   function drawCurve() {
     const curves = D.curves.filter((c) => c.model === model() && c.norm === state.norm);
-    if (!curves.length) return empty("fig-curve", "No attack gave a result here.");
+    if (!curves.length) return empty("fig-curve", "No attack has a result here.");
     const overall = curves.find((c) => c.attack === D.all) || (curves.length === 1 ? curves[0] : null);
     const traces = [[true, "single attacks", "solid"], [false, "points found on other models", "dot"]].flatMap(([own, name, dash]) =>
       curves.filter((c) => c.attack !== D.all && (c.source_model === c.model) === own).map((c, i) => ({
@@ -225,7 +225,7 @@
   }
 
   // ---- 6 samples
-  const KINDS = { loss: "Largest loss increase", flat: "Flattest wrong points", fragile: "Most fragile: nearest wrong points" };
+  const KINDS = { loss: "Largest loss increase", flat: "Flattest misclassified points", fragile: "Most fragile: nearest misclassified points" };
   function drawGallery() {
     const c = cell(), box = $("gallery");
     box.replaceChildren();
@@ -237,7 +237,7 @@
       p.row.forEach((row, i) => {
         const card = el("div", undefined, { class: "card" }), k = clean(p.sample[i]);
         card.append(pictures(row, p.sample[i]).box);
-        card.append(el("p", `Sample ${p.sample[i]}: class ${k[0]}, ${p.pred[i] === k[0] ? "still right" : `taken for class ${p.pred[i]}`}. Δℓ ${number(p.change[i])} nats, κ ${power(k[4])} → ${power(p.kappa[i])} nats, ${sign(state.norm)} distance ${radius(p.distance[i])}.`), el("p", attackOf(p, i), { class: "dim" }));
+        card.append(el("p", `Sample ${p.sample[i]}: class ${k[0]}, ${p.pred[i] === k[0] ? "still correct" : `taken for class ${p.pred[i]}`}. Δℓ ${number(p.change[i])} nats, κ ${power(k[4])} → ${power(p.kappa[i])} nats, ${sign(state.norm)} distance ${radius(p.distance[i])}.`), el("p", attackOf(p, i), { class: "dim" }));
         cards.append(card);
       });
       box.append(cards);

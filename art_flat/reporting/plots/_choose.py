@@ -13,19 +13,19 @@ from ...summaries import select
 
 
 def choose_model(results: Records, model: str | None) -> str:
-    """The model asked for, or the only one.
+    """The requested model, or the only one.
 
     Returns:
         Its name.
 
     Raises:
-        InputError: If there is no such model, or several and none was asked for.
+        InputError: If there is no such model, or there are several and none was requested.
     """
     return select(results, model).model
 
 
 def choose_norm(results: Records, norm: Any) -> Any:
-    """The norm asked for, or the first of the run.
+    """The requested norm, or the first of the run.
 
     Returns:
         The norm.
@@ -33,15 +33,15 @@ def choose_norm(results: Records, norm: Any) -> Any:
     Raises:
         InputError: If the run has no radius in that norm.
     """
-    known = list(results.facts["deltas"])
-    chosen = known[0] if norm is None else check_norm(norm)
-    if chosen not in known:
-        raise InputError(f"the run has no radius in {chosen}; choose one of {', '.join(known)}")
+    available = list(results.facts["deltas"])
+    chosen = available[0] if norm is None else check_norm(norm)
+    if chosen not in available:
+        raise InputError(f"the run has no radius in {chosen}; choose one of {', '.join(available)}")
     return chosen
 
 
 def choose_delta(results: Records, norm: Any, delta: float | None) -> float:
-    """The radius asked for, or the largest of the run in that norm.
+    """The requested radius, or the largest of the run in that norm.
 
     Returns:
         The radius, clip units.
@@ -49,11 +49,12 @@ def choose_delta(results: Records, norm: Any, delta: float | None) -> float:
     Raises:
         InputError: If the run has no such radius.
     """
-    known = [float(d) for d in results.facts["deltas"][norm]]
-    chosen = max(known) if delta is None else check_delta(delta)
-    if chosen not in known:
+    available = [float(d) for d in results.facts["deltas"][norm]]
+    chosen = max(available) if delta is None else check_delta(delta)
+    if chosen not in available:
         raise InputError(
-            f"the run has no radius δ = {chosen:.6g} in {norm}; choose one of {', '.join(f'{d:.6g}' for d in known)}"
+            f"the run has no radius δ = {chosen:.6g} in {norm}; choose one of "
+            + ", ".join(f"{d:.6g}" for d in available)
         )
     return chosen
 
@@ -61,7 +62,7 @@ def choose_delta(results: Records, norm: Any, delta: float | None) -> float:
 def choose_cell(
     results: Records, model: str | None, norm: Any, delta: float | None
 ) -> tuple[str, Any, float]:
-    """The model, norm and radius asked for, or those that stand for what was left out.
+    """The requested model, norm and radius, with the defaults of the functions above.
 
     Returns:
         All three.
@@ -71,7 +72,7 @@ def choose_cell(
 
 
 def select_one_group(table: pd.DataFrame, what: str, **keys: Any) -> pd.DataFrame:
-    """The rows of a table with the given keys; a key of None must have one value only, or the first is taken.
+    """The rows of a table with the given keys; a key of None stands for the first value.
 
     Returns:
         The rows.
@@ -86,6 +87,6 @@ def select_one_group(table: pd.DataFrame, what: str, **keys: Any) -> pd.DataFram
         wanted = part[column].iloc[0] if value is None else value
         part = part[part[column] == wanted] if pd.notna(wanted) else part[part[column].isna()]
     if part.empty:
-        asked = ", ".join(f"{k}={v!r}" for k, v in keys.items() if v is not None)
-        raise InputError(f"{what}: no row{f' with {asked}' if asked else ''}")
+        requested = ", ".join(f"{k}={v!r}" for k, v in keys.items() if v is not None)
+        raise InputError(f"{what}: no row{f' with {requested}' if requested else ''}")
     return part

@@ -20,7 +20,7 @@ QUANTITIES = {
     "kappa": "κ (nats)",
     "distance": "distance to the clean point (clip units)",
 }
-"""What can be drawn along a trajectory, with its axis label."""
+"""Columns that can be drawn along a trajectory, with their axis labels."""
 
 ALONG_RAYS = {
     "loss": "loss ℓ (nats)",
@@ -29,15 +29,15 @@ ALONG_RAYS = {
     "confidence": "confidence max p",
     "curvature": "curvature\n(nats per squared clip unit)",
 }
-"""What can be drawn along a ray, with its axis label."""
+"""Columns that can be drawn along a ray, with their axis labels."""
 
 RAYS = {
-    "adversarial": "adversarial (up the loss)",
+    "adversarial": "adversarial (increasing loss)",
     "random": "random (off the data)",
     "class": "towards another class",
     "manifold": "along the data",
 }
-"""Where the rays lead, by the column `direction`."""
+"""Legend labels of the values of the column `direction`."""
 
 
 def plot_trajectories(
@@ -52,15 +52,15 @@ def plot_trajectories(
     quantiles: tuple[float, float] = (0.1, 0.9),
     from_flip: bool = False,
 ) -> Any:
-    """Median and band of quantiles of κ, loss and confidence along an attack's way; the flip is marked.
+    """Median and band of quantiles of κ, loss and confidence along attack trajectories; the flip is marked.
 
     Args:
         steps: `trajectories.parquet` of a run with analyses, or `Trajectories.frame()`.
         samples: `valley.parquet`, or `Trajectories.valley()`.
-        model: Which model of the tables; the first if None, and so for the next three.
-        attack: Which attack.
-        norm: Which norm.
-        delta: Which radius.
+        model: Name of the model; the first of the tables if None, as for the next three.
+        attack: Name of the attack.
+        norm: Norm.
+        delta: Radius in clip units.
         quantities: Columns of `steps`.
         quantiles: Lower and upper end of the band.
         from_flip: Count steps from each sample's flip instead of from its start.
@@ -125,10 +125,10 @@ def plot_scale_sweep(
 
     Args:
         table: `scale_sweep.csv` of a run with analyses, or `ScaleSweep.frame()`.
-        model: Which model of the table; the first if None, and so for the next three.
-        attack: Which attack.
-        norm: Which norm.
-        delta: Which radius.
+        model: Name of the model; the first of the table if None, as for the next three.
+        attack: Name of the attack.
+        norm: Norm.
+        delta: Radius in clip units.
 
     Returns:
         A matplotlib `Figure`.
@@ -176,7 +176,7 @@ SWEEP_SHARES = {
     "zero_gradients_float64": "zero input gradients, float64",
     "accuracy": "accuracy",
 }
-"""Columns of a scale sweep that are shares, with what they are called."""
+"""Columns of a scale sweep that are shares, with their labels."""
 
 
 def plot_radial_profile(rays: pd.DataFrame, *, model: str | None = None, quantity: str = "loss") -> Any:
@@ -184,7 +184,7 @@ def plot_radial_profile(rays: pd.DataFrame, *, model: str | None = None, quantit
 
     Args:
         rays: `radial_profile.parquet` of a run with analyses, or `RadialProfile.frame()`.
-        model: Which model of the table; the first if None.
+        model: Name of the model; the first of the table if None.
         quantity: `"loss"`, `"log_kappa"`, `"kappa"`, `"confidence"` or `"curvature"`.
 
     Returns:
@@ -226,7 +226,7 @@ def _logarithmic(axes: Any) -> None:
 
 def _title(part: pd.DataFrame) -> str:
     row = part.iloc[0]
-    words = [str(row[c]) for c in ("model", "attack") if c in part]
+    parts = [str(row[c]) for c in ("model", "attack") if c in part]
     if "norm" in part and "delta" in part and pd.notna(row["delta"]):
-        words.append(cell_title(str(row["norm"]), float(row["delta"])))
-    return ", ".join(words)
+        parts.append(cell_title(str(row["norm"]), float(row["delta"])))
+    return ", ".join(parts)

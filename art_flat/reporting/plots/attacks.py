@@ -23,16 +23,16 @@ def plot_attacks(
     delta: float | None = None,
     epsilon: float = 0.1,
 ) -> Any:
-    """Every attack by what it leaves: robust accuracy, (δ, ε)-robust share, share confidently wrong.
+    """Comparison of attacks: robust accuracy, (δ, ε)-robust share and confidently wrong share under each.
 
-    The strongest stands at the top. An attack whose loss-change robustness lies far above its robust accuracy stops
-    at the boundary and says little about the loss.
+    The strongest is at the top. An attack whose loss-change robustness is far above its robust accuracy stops
+    at the decision boundary and does not measure robustness of the loss.
 
     Args:
         results: The run.
-        model: Which model; may be left out if there is only one.
-        norm: Which norm; the first of the run if None.
-        delta: Which radius; the largest of the run in that norm if None.
+        model: Name of the model; optional if there is only one.
+        norm: Norm; the first of the run if None.
+        delta: Radius in clip units; the largest of the run in that norm if None.
         epsilon: Tolerated loss change, nats.
 
     Returns:

@@ -41,14 +41,14 @@ def plot_surface(
     norm: Any = None,
     epsilons: Sequence[float] | None = None,
 ) -> Any:
-    """The (δ, ε)-robust share as two heat maps: what is certified, and what no attack has broken.
+    """The (δ, ε)-robust share as two heat maps: the certified share, and the share not broken by any attack.
 
     The true share of every cell lies between the two.
 
     Args:
         results: The run.
-        model: Which model; may be left out if there is only one.
-        norm: Which norm; the first of the run if None.
+        model: Name of the model; optional if there is only one.
+        norm: Norm; the first of the run if None.
         epsilons: Tolerated loss changes in nats; see `Results.surface`.
 
     Returns:
@@ -100,14 +100,14 @@ def plot_bracket(
 ) -> Any:
     """A slice through the surface: the (δ, ε)-robust share against δ at one ε, between its two ends.
 
-    Both ends are steps: the certified share at a radius holds at every smaller one, what no attack broke there bounds
+    Both ends are steps: the certified share at a radius holds at every smaller one, and the unbroken share bounds
     the share at every larger one. The grey area between them is open.
 
     Args:
         results: The run.
         epsilon: Tolerated loss change, nats.
-        model: Which model; may be left out if there is only one.
-        norm: Which norm; the first of the run if None.
+        model: Name of the model; optional if there is only one.
+        norm: Norm; the first of the run if None.
 
     Returns:
         A matplotlib `Figure`.
@@ -140,12 +140,13 @@ def plot_security_curve(
     """Robust accuracy against δ: every attack in grey, the worst case over all of them, the certified accuracy.
 
     Curves are steps: a robust accuracy bounds the truth at every larger radius, a certified accuracy at every smaller
-    one; the grey area between the worst case and what is certified is open. Points found on other models are dotted.
+    one; the grey area between the worst case and the certified accuracy is undecided. Points
+    found on other models are dotted.
 
     Args:
         results: The run.
-        model: Which model; may be left out if there is only one.
-        norm: Which norm; the first of the run if None.
+        model: Name of the model; optional if there is only one.
+        norm: Norm; the first of the run if None.
         attacks: Attacks to draw in colour, with a name.
 
     Returns:
@@ -166,18 +167,18 @@ def plot_security_curve(
     named = dict(
         zip(attacks or (), cycle(CYCLE[2:]), strict=False)
     )  # the first two are the worst case and certified
-    said: set[str] = set()
+    labelled: set[str] = set()
     for (attack, source), part in table.groupby(["attack", "source_model"], sort=False):
         if attack == ALL_ATTACKS:
             continue
-        own, colour = source == model, named.get(str(attack))
-        label = "single attacks" if own else "points found on other models"
+        is_direct, colour = source == model, named.get(str(attack))
+        label = "single attacks" if is_direct else "points found on other models"
         label = origin(part.iloc[0]) if colour else label
         axes.plot(
             *_with_clean(part), drawstyle=ATTACKED_STEPS, color=colour or GREY, lw=1.4 if colour else 0.8,
-            alpha=1 if colour else 0.6, ls="-" if own else ":", label="_" if label in said else label,
+            alpha=1 if colour else 0.6, ls="-" if is_direct else ":", label="_" if label in labelled else label,
         )  # fmt: skip
-        said.add(label)
+        labelled.add(label)
     worst = table[table["attack"] == ALL_ATTACKS] if (table["attack"] == ALL_ATTACKS).any() else table
     if len(worst):
         worst = worst.sort_values("delta")
@@ -206,15 +207,15 @@ def _draw_bracket(
     labels: tuple[str, ...],
     **style: Any,
 ) -> None:
-    """The two ends of what is known of a share, as steps, and the area between them.
+    """The upper and lower bound of a share as steps, and the area between them.
 
     Args:
         axes: Where to draw.
         table: One row per radius, sorted by δ.
         columns: Its columns with the upper and the lower end.
         at_zero: The share at δ = 0.
-        labels: Of the upper and the lower end.
-        **style: What `Axes.plot` takes.
+        labels: Labels of the upper and the lower end.
+        **style: Options of `Axes.plot`.
     """
     delta, high, low = (table[c].to_numpy(float) for c in ("delta", *columns))
     if not np.isnan(high).all():

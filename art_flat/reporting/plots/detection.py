@@ -15,11 +15,11 @@ from ._choose import select_one_group
 def plot_detection(table: pd.DataFrame) -> Any:
     """Balanced accuracy of each detector at each δ; the dashed line is guessing.
 
-    Nothing is known between two radii, so dotted lines only say which points belong together.
+    Dotted lines connect the points of a detector; nothing was measured between two radii.
 
     Args:
-        table: What `detection_table` returns, for one attack and norm; where several tables are put together, as of
-            several seeds, points are means over the rows of a radius and bars run from the smallest to the largest.
+        table: Result of `detection_table` for one attack and norm. Where several tables are concatenated, such as
+            those of several seeds, points are means per radius and bars range from the smallest to the largest.
 
     Returns:
         A matplotlib `Figure`.
@@ -33,10 +33,10 @@ def plot_detection(table: pd.DataFrame) -> Any:
     'balanced accuracy'
     """
     part = select_one_group(table, "detection", attack=None, norm=None)
-    known = {"attack", "norm", "delta", "n", "log_kappa_change", "seed"}
-    detectors = [column for column in part.columns if column not in known]
+    described = {"attack", "norm", "delta", "n", "log_kappa_change", "seed"}
+    detectors = [column for column in part.columns if column not in described]
     if not detectors:
-        raise InputError("detection: no column of a detector; pass what `detection_table` returns")
+        raise InputError("detection: no column of a detector; pass the result of `detection_table`")
     groups = part.groupby("delta")[detectors]
     low, mean, high = groups.min(), groups.mean(), groups.max()
     figure, axes = new_figure(5.2, 3.6)

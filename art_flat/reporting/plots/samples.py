@@ -26,16 +26,16 @@ def plot_samples(
     delta: float | None = None,
     definition: Definition = "paper",
 ) -> Any:
-    """The most telling samples as images: clean, adversarial, difference amplified by a stated factor.
+    """The most extreme samples as images: clean, adversarial, difference amplified by a stated factor.
 
     Args:
         results: A run that kept its points, on images.
-        kind: `"loss"`: largest loss increase; `"flat"`: flattest wrong points; `"fragile"`: nearest wrong points.
-        n: How many.
-        model: Which model; may be left out if there is only one.
-        norm: Which norm; the first of the run if None.
-        delta: Which radius; the largest of the run in that norm if None.
-        definition: Which relative sharpness.
+        kind: `"loss"`: largest loss increase; `"flat"`: flattest misclassified points; `"fragile"`: nearest ones.
+        n: Number of samples.
+        model: Name of the model; optional if there is only one.
+        norm: Norm; the first of the run if None.
+        delta: Radius in clip units; the largest of the run in that norm if None.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         A matplotlib `Figure`.
@@ -43,7 +43,7 @@ def plot_samples(
     Raises:
         InputError: If the run has no such model, norm or radius, or no sample of this kind.
         StoreError: If the points were not kept, or are not images.
-        UnknownNameError: If there is no such kind.
+        UnknownNameError: If `kind` is unknown.
 
     >>> from art_flat.testing import example_results
     >>> figure = plot_samples(example_results(), n=2)

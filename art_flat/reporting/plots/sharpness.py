@@ -41,15 +41,15 @@ def plot_kappa(
 ) -> Any:
     """κ at the adversarial point against κ at the clean one, on logarithmic axes, coloured by outcome.
 
-    One point per sample: where its loss is largest. Below the diagonal adversarial points lie flatter.
+    One point per sample: where its loss is largest. Adversarial points below the diagonal are flatter.
 
     Args:
         results: The run.
-        model: Which model; may be left out if there is only one.
-        norm: Which norm; the first of the run if None.
-        delta: Which radius; the largest of the run in that norm if None.
-        attack: Which attack; the worst of all if None.
-        definition: Which relative sharpness.
+        model: Name of the model; optional if there is only one.
+        norm: Norm; the first of the run if None.
+        delta: Radius in clip units; the largest of the run in that norm if None.
+        attack: Attack; the worst case over all attacks if None.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         A matplotlib `Figure`.
@@ -88,15 +88,15 @@ def plot_confidence(
     attack: str | None = None,
     definition: Definition = "paper",
 ) -> Any:
-    """Confidence (max p) against κ at the adversarial points: the confidently wrong and flat ones lie top left.
+    """Confidence (max p) against κ at the adversarial points: confidently wrong and flat points are at the top left.
 
     Args:
         results: The run.
-        model: Which model; may be left out if there is only one.
-        norm: Which norm; the first of the run if None.
-        delta: Which radius; the largest of the run in that norm if None.
-        attack: Which attack; the worst of all if None.
-        definition: Which relative sharpness.
+        model: Name of the model; optional if there is only one.
+        norm: Norm; the first of the run if None.
+        delta: Radius in clip units; the largest of the run in that norm if None.
+        attack: Attack; the worst case over all attacks if None.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         A matplotlib `Figure`.
@@ -127,16 +127,16 @@ def plot_distributions(
     delta: float | None = None,
     definition: Definition = "paper",
 ) -> Any:
-    """Per attack, how the loss change and the ratio κ_adv/κ_clean are distributed over the samples.
+    """Distribution of the loss change and the ratio κ_adv/κ_clean over the samples, per attack.
 
     Boxes hold the middle half, whiskers 90 % of the samples.
 
     Args:
         results: The run.
-        model: Which model; may be left out if there is only one.
-        norm: Which norm; the first of the run if None.
-        delta: Which radius; the largest of the run in that norm if None.
-        definition: Which relative sharpness.
+        model: Name of the model; optional if there is only one.
+        norm: Norm; the first of the run if None.
+        delta: Radius in clip units; the largest of the run in that norm if None.
+        definition: Definition of the relative sharpness κ.
 
     Returns:
         A matplotlib `Figure`.
@@ -192,11 +192,11 @@ def _worst(
 
 def _scatter(axes: Any, x: Any, y: Any, outcome: Any) -> None:
     for name, colour in OUTCOME_COLOURS.items():
-        mine = (outcome == name).to_numpy()
-        if mine.any():
+        selected = (outcome == name).to_numpy()
+        if selected.any():
             axes.scatter(
-                x[mine], y[mine], s=12, alpha=0.6, color=colour, marker=OUTCOME_MARKERS[name], lw=0.8,
-                label=f"{name} ({mine.mean():.0%})", rasterized=len(x) > 3000,
+                x[selected], y[selected], s=12, alpha=0.6, color=colour, marker=OUTCOME_MARKERS[name], lw=0.8,
+                label=f"{name} ({selected.mean():.0%})", rasterized=len(x) > 3000,
             )  # fmt: skip
 
 
@@ -205,7 +205,7 @@ def label_powers(axis: Any) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
     class Locator(MaxNLocator):
-        """Whole powers; where fewer than two of them are seen, 1, 2 and 5 times them."""
+        """Ticks at whole powers; where fewer than two are visible, at 1, 2 and 5 times them."""
 
         def tick_values(self, vmin: float, vmax: float) -> Any:
             if vmax - vmin >= 2:

@@ -1,6 +1,6 @@
-"""What a run asks of its models and data before it attacks: gradients, batches, losses, distances between samples.
+"""Measurements of models and data before a run: zero gradients, batch dependence, loss options, distances.
 
-The answers are plain numbers that the manifest keeps; `_preconditions` turns them into findings.
+The manifest stores them as numbers; `preconditions` turns them into findings.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ from .zero_gradients import zero_gradients
 
 _MOST_SAMPLES, _FEWEST_SAMPLES = 32, 8
 _MOST_NUMBERS = 1 << 21
-"""Input numbers of all samples that are asked about: 32 of 3×128×128, 13 of 3×224×224."""
+"""Maximum number of input values of all probed samples: 32 of 3×128×128, 13 of 3×224×224."""
 _PAIRS = 8
-"""Samples whose outputs are compared with those in a batch that holds nothing but the sample twice."""
+"""Number of samples whose outputs are compared with those in a batch of the sample and a copy of it."""
 
 
 class BatchDependence(NamedTuple):
-    """How outputs depend on what else is in the batch."""
+    """How outputs depend on the other samples of the batch."""
 
-    moved: np.ndarray
+    differs: np.ndarray
     """Whether a sample's logits differ in another batch, bool (m,), m at most n."""
     n_changed: int
-    """How many of the m predictions differ."""
+    """Number of predictions, out of m, that differ."""
 
 
-def asked_samples(n: int, size: int, shard_size: int = _MOST_SAMPLES) -> np.ndarray:
-    """Evenly spaced samples that the models are asked about.
+def probe_samples(n: int, size: int, shard_size: int = _MOST_SAMPLES) -> np.ndarray:
+    """Evenly spaced samples for the probes.
 
     Args:
         n: Number of samples of the run.
         size: Numbers per sample.
-        shard_size: Samples attacked together; no more are asked about, for the sake of memory.
+        shard_size: Samples attacked together; no more are probed, to limit memory.
 
     Returns:
         Positions, int64, at most 32.
@@ -48,18 +48,18 @@ def asked_samples(n: int, size: int, shard_size: int = _MOST_SAMPLES) -> np.ndar
     return np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
 
 
-def ask_model(
+def probe_model(
     net: Adapter, x: np.ndarray, y: np.ndarray, samples: np.ndarray, *, gradients: bool, estimated: bool
 ) -> dict[str, Any]:
-    """What a model answers on a few samples.
+    """Measurements of a model on a few samples.
 
     Args:
         net: The adapted model.
         x: Inputs, shape (n, ...).
         y: Labels, int64 (n,).
         samples: Their ids, int64 (n,).
-        gradients: Whether an attack of the run follows gradients.
-        estimated: Whether defences without a gradient are attacked by the estimate that they declare.
+        gradients: Whether an attack of the run uses gradients.
+        estimated: Whether defences without a gradient use the gradient estimate that they declare.
 
     Returns:
         JSON values: `n`; `zero_gradients`, ids of samples whose input gradient is exactly zero in the model's dtype
@@ -69,22 +69,22 @@ def ask_model(
     """
     inputs = torch.from_numpy(np.array(x)).to(net.device, net.dtype)
     labels = torch.from_numpy(np.array(y)).to(net.device)
-    answers: dict[str, Any] = {"n": len(x), "loss_options": list(net.ignored_loss_options)}
+    measured: dict[str, Any] = {"n": len(x), "loss_options": list(net.ignored_loss_options)}
     with seeded_rng(0, net.device), net.guard():
-        answers["zero_gradients"] = (
+        measured["zero_gradients"] = (
             _zero_gradients(net, inputs, labels, samples, estimated) if gradients else None
         )
         batches = batch_dependence(net, inputs)
-    answers["batch_dependent"] = None
+    measured["batch_dependent"] = None
     if batches is not None:
-        moved = samples[: len(batches.moved)][batches.moved].tolist()
-        answers["batch_dependent"] = {
-            "samples": moved, "n_changed": batches.n_changed, "n": len(batches.moved)
+        differs = samples[: len(batches.differs)][batches.differs].tolist()
+        measured["batch_dependent"] = {
+            "samples": differs, "n_changed": batches.n_changed, "n": len(batches.differs)
         }  # fmt: skip
-    return answers
+    return measured
 
 
-def ask_data(x: np.ndarray) -> dict[str, Any]:
+def probe_data(x: np.ndarray) -> dict[str, Any]:
     """Range of some samples, and the largest distance between two of them in every norm (null for one sample).
 
     Args:
@@ -107,31 +107,31 @@ def _diameter(rows: torch.Tensor, norm: Norm) -> float:
 
 
 def batch_dependence(net: Adapter, x: torch.Tensor) -> BatchDependence | None:
-    """Whether outputs in one batch are those in batches that hold nothing but the sample itself, twice.
+    """Whether outputs in one batch equal those in batches of a single sample and a copy of it.
 
-    Twice, because many models cannot run on a batch of one. A difference by rounding is none.
+    The copy is there because many models cannot run on a batch of one. Differences within rounding are ignored.
 
     Args:
         net: The adapted model.
         x: Samples on the device and in the dtype of `net`, shape (n, ...).
 
     Returns:
-        The comparison for the first samples; None for a random model, or one that does not run on such batches.
+        The comparison for the first samples; None for a random model, or one that fails on such batches.
     """
     few = x[:_PAIRS]
     try:
         together, again = (net.outputs(x).logits[: len(few)].double() for _ in range(2))
-        apart = torch.cat([net.outputs(torch.stack([row, row])).logits[:1] for row in few]).double()
-    except Exception:  # a model may raise anything on a batch that it does not accept
+        single = torch.cat([net.outputs(torch.stack([row, row])).logits[:1] for row in few]).double()
+    except Exception:  # a model may raise any exception on a batch that it does not accept
         return None
     finite = together[torch.isfinite(together)]
     size = 1 + (float(finite.abs().max()) if len(finite) else 0.0)
     tolerance = size * max(1e-3, 16 * torch.finfo(net.dtype).eps)
     if bool(_differ(together, again, tolerance).any()):
         return None
-    moved = _differ(together, apart, tolerance)
-    changed = (together.argmax(dim=1) != apart.argmax(dim=1)) & moved
-    return BatchDependence(to_numpy(moved), int(changed.sum()))
+    differs = _differ(together, single, tolerance)
+    changed = (together.argmax(dim=1) != single.argmax(dim=1)) & differs
+    return BatchDependence(to_numpy(differs), int(changed.sum()))
 
 
 def _differ(one: torch.Tensor, other: torch.Tensor, tolerance: float) -> torch.Tensor:
@@ -143,6 +143,6 @@ def _zero_gradients(
 ) -> dict[str, list[int]] | None:
     try:
         zero = zero_gradients(net, x, y, estimate_gradients=estimated)
-    except Exception:  # a model or defence without a gradient: the attacks that need one say so
+    except Exception:  # a model or defence without a gradient: attacks that need one report it
         return None
     return {name: samples[to_numpy(mask)].tolist() for name, mask in zero._asdict().items()}
