@@ -10,11 +10,11 @@ from collections.abc import Iterable
 
 
 class ArtFlatError(Exception):
-    """Base of every error art_flat raises on purpose."""
+    """Base class of all errors that art_flat raises deliberately."""
 
 
 class InputError(ArtFlatError, ValueError):
-    """An argument has the right type and a value that cannot be used."""
+    """An argument has the right type and an invalid value."""
 
 
 class ParameterError(ArtFlatError, TypeError):
@@ -36,15 +36,15 @@ class HeadNotFoundError(ArtFlatError, ValueError):
 
 
 class UnsupportedEstimatorError(ArtFlatError, TypeError):
-    """No adapter knows this estimator, or the estimator does something that cannot be followed."""
+    """No adapter supports this estimator or one of its features."""
 
 
 class UnsupportedLayerError(ArtFlatError, TypeError):
-    """A layer or function of a net whose Lipschitz constant is not known."""
+    """A layer or function of a net that cannot be bounded."""
 
 
 class AttackNotUsableError(ArtFlatError, ValueError):
-    """An attack cannot run here: norm, classes, channels or a package that is missing."""
+    """An attack cannot run: unsupported norm, classes or channels, or a missing package."""
 
 
 class BudgetError(ArtFlatError, ValueError):
@@ -64,12 +64,12 @@ class StoreError(ArtFlatError, ValueError):
 
 
 def closest(name: str, known: Iterable[str], n: int = 3) -> list[str]:
-    """The known names nearest in spelling to `name`, best first, ignoring case.
+    """The known names closest in spelling to `name`, best first, ignoring case.
 
     Args:
-        name: What was asked for.
-        known: What there is.
-        n: How many names at most.
+        name: The requested name.
+        known: The valid names.
+        n: Maximum number of names.
 
     Returns:
         Up to `n` names, possibly none.

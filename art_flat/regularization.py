@@ -14,21 +14,21 @@ from .typing import Definition
 
 
 class FlatnessRegularizer:
-    """λ times the mean κ of a batch, from the very forward pass that gave the logits.
+    """λ times the mean κ of a batch, from the forward pass that computed the logits.
 
-    A hook on the last linear layer keeps that layer's input and output until the penalty is asked for: no
+    A hook on the last linear layer stores that layer's input and output until the penalty is computed: no
     second forward pass, and no second derivative, since κ has a closed form. Gradients flow through the
-    logits, the features and the weight's norm. The hook is there inside the `with` block only.
+    logits, the features and the weight's norm. The hook exists only inside the `with` block.
 
     Args:
         model: Network whose output is that of its last linear layer.
         strength: λ ≥ 0, loss per nat of κ.
-        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+        definition: Definition of κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
         head: Name of the last linear layer; the last `nn.Linear` of the model if None.
 
     Raises:
-        HeadNotFoundError: If there is no such layer.
-        InputError: If λ or the definition cannot be used.
+        HeadNotFoundError: If the layer does not exist.
+        InputError: If λ or the definition is invalid.
 
     Source: the penalty of Adilova et al., FAM: Relative Flatness Aware Minimization (2023); κ in closed form.
 
@@ -55,7 +55,7 @@ class FlatnessRegularizer:
     def __enter__(self) -> FlatnessRegularizer:
         if self._handle is not None:
             raise InputError("this FlatnessRegularizer is already in use; make another one")
-        self._handle = self.layer.register_forward_hook(self._see)
+        self._handle = self.layer.register_forward_hook(self._record)
         return self
 
     def __exit__(
@@ -65,16 +65,16 @@ class FlatnessRegularizer:
         self._handle = self._seen = None
 
     def __call__(self, logits: Tensor) -> Tensor:
-        """The penalty of the batch that the model was called on last; once per forward pass.
+        """The penalty of the last batch of the model; call it once per forward pass.
 
         Args:
-            logits: What the model returned, shape (n, k), or (n,) of a logistic model.
+            logits: Outputs of the model, shape (n, k), or (n,) for a logistic model.
 
         Returns:
             λ · mean κ, a number in nats with a graph, in at least float32.
 
         Raises:
-            InputError: If the model was not called since, or `logits` is not what its head gave.
+            InputError: If the model was not called since the last penalty, or `logits` is not the output of its head.
         """
         if self._handle is None or self._seen is None:
             raise InputError(
@@ -82,7 +82,7 @@ class FlatnessRegularizer:
                 "call the model, then penalty(logits) once"
             )
         (features, output), self._seen = self._seen, None
-        # The same memory: the output itself, or a view of it
+        # The same memory: the output itself or a view of it
         if logits.numel() != output.numel() or logits.data_ptr() != output.data_ptr():
             raise InputError(
                 f"`logits` is not the output of the layer {self.name!r}; pass what the model returned, and if "
@@ -93,7 +93,7 @@ class FlatnessRegularizer:
         )
         return self.strength * kappa.mean()
 
-    def _see(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
+    def _record(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
         self._seen = args[0], output
 
 

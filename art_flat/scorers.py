@@ -27,15 +27,15 @@ def neg_relative_sharpness_scorer(
 ) -> float:
     """The negative mean of κ over the samples: the larger, the flatter.
 
-    Pass it as it is, `scoring=neg_relative_sharpness_scorer`; for another definition,
+    Pass it directly, `scoring=neg_relative_sharpness_scorer`; for another definition,
     `functools.partial(neg_relative_sharpness_scorer, definition="neuronwise")`.
 
     Args:
         estimator: Fitted `LogisticRegression` or `MLPClassifier`, a pipeline that ends in one, or a classifier
-            that `adapt` takes.
+            that `adapt` accepts.
         X: Samples, shape (n, d).
-        y: Not used: κ does not depend on labels.
-        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+        y: Ignored: κ does not depend on labels.
+        definition: Definition of κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
 
     Returns:
         −mean κ, nats, in (−∞, 0].
@@ -64,11 +64,11 @@ class loss_change_robustness_scorer:
         norm: Norm of the ball.
         attack: One or several attacks, the worst case of each sample counts: names, `Attack`s, or anything
             that `as_attack` accepts.
-        clip_values: Smallest and largest admissible value of X; None if any value is.
-        seed: Of the attacks.
+        clip_values: Smallest and largest admissible value of X; unbounded if None.
+        seed: Seed of the attacks.
 
     Raises:
-        InputError: If δ, ε, the norm or the attack cannot be used.
+        InputError: If δ, ε, the norm or the attack is invalid.
 
     Source: (δ,ε)-robustness: arXiv 2510.14231.
 
@@ -77,8 +77,8 @@ class loss_change_robustness_scorer:
     >>> from sklearn.model_selection import cross_validate
     >>> X, y = load_iris(return_X_y=True)
     >>> scoring = {"robust": loss_change_robustness_scorer(delta=0.1, epsilon=0.1), "right": "accuracy"}
-    >>> found = cross_validate(LogisticRegression(max_iter=1000), X, y, scoring=scoring)
-    >>> found["test_robust"].shape
+    >>> scores = cross_validate(LogisticRegression(max_iter=1000), X, y, scoring=scoring)
+    >>> scores["test_robust"].shape
     (5,)
     """
 
@@ -94,24 +94,24 @@ class loss_change_robustness_scorer:
         seed: int = 0,
     ) -> None:
         self.delta, self.epsilon, self.norm = check_delta(delta), check_epsilon(epsilon), check_norm(norm)
-        load_attacks(attack)  # an attack that does not exist shows here, not inside a cross-validation
+        load_attacks(attack)  # an unknown attack fails here, not inside a cross-validation
         self.attack, self.clip_values, self.seed = attack, clip_values, seed
 
     def __call__(self, estimator: Any, X: Any, y: Any) -> float:
-        """Attack the samples and score what was found.
+        """Attack the samples and score the adversarial points.
 
         Args:
-            estimator: Fitted `LogisticRegression` or `MLPClassifier`, or a classifier that `adapt` takes.
+            estimator: Fitted `LogisticRegression` or `MLPClassifier`, or a classifier that `adapt` accepts.
             X: Samples, shape (n, d).
-            y: Labels of those that the estimator was fitted on, shape (n,); for others than scikit-learn's
-                estimators indices or one-hot rows.
+            y: Labels, shape (n,), as the estimator was fitted on; for estimators other than scikit-learn's,
+                indices or one-hot rows.
 
         Returns:
             The (δ,ε)-robust share, in [0, 1]: an upper estimate, as attacks may miss the largest loss.
 
         Raises:
-            UnsupportedEstimatorError: If the estimator is a pipeline, or another one without an adapter.
-            InputError: If `y` has a label that the estimator does not know.
+            UnsupportedEstimatorError: If the estimator is a pipeline, or has no adapter.
+            InputError: If `y` has a label that the estimator was not fitted on.
         """
         if isinstance(estimator, Pipeline):
             raise UnsupportedEstimatorError(

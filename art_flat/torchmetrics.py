@@ -30,8 +30,8 @@ class RelativeSharpness(Metric):  # type: ignore[misc]  # torchmetrics may be mi
     """Mean relative sharpness κ over all samples of all processes.
 
     Args:
-        definition: Which κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
-        **options: Of `torchmetrics.Metric`.
+        definition: Definition of κ: `"paper"`, `"neuronwise"` or `"unsquared"`.
+        **options: Options of `torchmetrics.Metric`.
 
     Attributes:
         total: Sum of κ, nats, float64.
@@ -64,7 +64,7 @@ class RelativeSharpness(Metric):  # type: ignore[misc]  # torchmetrics may be mi
         Args:
             logits: Shape (n, k).
             features: Input φ of the last layer, shape (n, d).
-            weight: Weight W of the last layer as it is now, shape (k, d).
+            weight: Current weight W of the last layer, shape (k, d).
         """
         kappa = relative_sharpness(logits, features, weight.detach(), definition=self.definition)
         self.total += kappa.detach().sum(dtype=torch.float64)
@@ -74,7 +74,7 @@ class RelativeSharpness(Metric):  # type: ignore[misc]  # torchmetrics may be mi
         """The mean of κ.
 
         Returns:
-            κ in nats, float64, ≥ 0; NaN where a sample's κ is NaN or there was none.
+            κ in nats, float64, ≥ 0; NaN if a sample's κ is NaN or there are no samples.
         """
         return self.total / self.n_evaluated
 
@@ -83,15 +83,15 @@ class LossChangeRobustness(Metric):  # type: ignore[misc]
     """Share of samples, over all processes, whose loss rises by at most ε at their adversarial points.
 
     The rules are those of `scores.loss_change_robustness_score`: undefined outputs count as not robust, samples that
-    no attack finished are left out.
+    no attack finished are excluded.
 
     Args:
         epsilon: Tolerated loss change ε ≥ 0, nats.
-        **options: Of `torchmetrics.Metric`.
+        **options: Options of `torchmetrics.Metric`.
 
     Attributes:
         robust: Number of robust samples.
-        n_evaluated: Number of samples that were not left out.
+        n_evaluated: Number of samples that were not excluded.
 
     Source: (δ,ε)-robustness: arXiv 2510.14231.
 
@@ -131,9 +131,9 @@ class LossChangeRobustness(Metric):  # type: ignore[misc]
             logits: Clean logits, shape (n, k).
             logits_adv: Adversarial logits, shape (n, k), or (m, n, k) for m attacks: the worst point counts.
             target: True labels, indices (n,) or one-hot (n, k).
-            admissible: Which adversarial points lie in the ball, bool, (n,) or (m, n); the others count as no
+            admissible: Mask of the adversarial points in the ball, bool, (n,) or (m, n); the others count as no
                 change. All if None.
-            finished: Where an attack gave a point, bool, (n,) or (m, n). Everywhere if None.
+            finished: Mask of the points that an attack finished, bool, (n,) or (m, n). All if None.
 
         Raises:
             InputError: If shapes or labels do not fit.
@@ -151,20 +151,20 @@ class LossChangeRobustness(Metric):  # type: ignore[misc]
         change = change.masked_fill(change.isnan(), torch.inf)
         if admissible is not None:
             change = change.masked_fill(~_mask(admissible, change, "admissible"), 0.0)
-        known = torch.ones_like(clean, dtype=torch.bool)
+        is_known = torch.ones_like(clean, dtype=torch.bool)
         if finished is not None:
             done = _mask(finished, change, "finished")
-            change, known = change.masked_fill(~done, -torch.inf), clean.isnan() | done.any(dim=0)
+            change, is_known = change.masked_fill(~done, -torch.inf), clean.isnan() | done.any(dim=0)
         robust = (change.amax(dim=0) <= self.epsilon) & ~clean.isnan()
-        self.robust += (robust & known).sum()
-        self.n_evaluated += known.sum()
+        self.robust += (robust & is_known).sum()
+        self.n_evaluated += is_known.sum()
 
     def compute(self) -> Tensor:
         """The share of robust samples.
 
         Returns:
             A number in [0, 1], an upper estimate, since attacks may miss the largest loss; NaN if every
-            sample was left out.
+            sample was excluded.
         """
         return self.robust / self.n_evaluated
 
@@ -179,6 +179,6 @@ def _mask(values: Tensor, change: Tensor, name: str) -> Tensor:
 
 
 def _mark(metric: Metric, value: float) -> None:
-    # A MetricCollection lets metrics share one state if theirs are equal after the first batch; those with other
-    # settings may be so by chance, and differ later.
+    # A MetricCollection lets metrics share one state if theirs are equal after the first batch; metrics with other
+    # settings may be equal by chance then, and differ later.
     metric.add_state("setting", torch.tensor(value, dtype=torch.float64), dist_reduce_fx="max")

@@ -1,4 +1,4 @@
-"""The words that every part shares: norms, definitions of κ, statuses, arrays."""
+"""Public types: norms, definitions of κ, statuses, arrays."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     Array: TypeAlias = np.ndarray | torch.Tensor
 
 Norm = Literal["Linf", "L2", "L1", "L0"]
-"""A perturbation norm, as it is stored."""
+"""A perturbation norm, in its stored form."""
 
 Definition = Literal["paper", "neuronwise", "unsquared"]
-"""Which of the three relative sharpnesses is meant; see `art_flat.functional.relative_sharpness`."""
+"""One of the three definitions of the relative sharpness; see `art_flat.functional.relative_sharpness`."""
 
 Status = Literal["ok", "fallback", "failed", "skipped"]
 """How an attack ended on a sample."""

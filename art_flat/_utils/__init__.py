@@ -1,1 +1,1 @@
-"""Helpers that know neither models nor attacks: arrays, validation, random numbers, time limits."""
+"""Helpers independent of models and attacks: arrays, validation, random numbers, time limits."""

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def to_numpy(value: Any) -> np.ndarray:
-    """Any array, tensor, series or list as a NumPy array; a copy only where it must be one."""
+    """Any array, tensor, series or list as a NumPy array; copied only if necessary."""
     if isinstance(value, torch.Tensor):
         tensor = value.detach().cpu().resolve_conj().resolve_neg()
         value = tensor.float().numpy() if tensor.dtype == torch.bfloat16 else tensor.numpy()
@@ -30,15 +30,15 @@ def to_tensor(
     read_only: bool = False,
     name: str = "",
 ) -> torch.Tensor:
-    """Any array, tensor, series or list as a tensor; a copy only where it must be one.
+    """Any array, tensor, series or list as a tensor; copied only if necessary.
 
     Args:
-        value: The numbers.
-        device: Where to.
-        dtype: Of which type.
-        read_only: Nothing will be written into the tensor, so that an array that may not be written to (a file mapped
-            into memory) need not be copied.
-        name: The argument that the numbers were passed as, for errors.
+        value: The values.
+        device: Target device; unchanged if None.
+        dtype: Target dtype; unchanged if None.
+        read_only: The tensor will not be written to, so that a read-only array (such as a memory-mapped
+            file) need not be copied.
+        name: Name of the argument, for errors.
 
     Returns:
         The tensor, on `device` and in `dtype` where they are given.
@@ -55,12 +55,12 @@ def to_tensor(
         ):
             array = np.array(array, dtype=array.dtype.newbyteorder("="))
         array = torch_dtype_safe(array)
-        value = torch.from_numpy(array) if array.flags.writeable else _not_to_be_written(array)
+        value = torch.from_numpy(array) if array.flags.writeable else _read_only_tensor(array)
     tensor = dense_real(value, name)
     return tensor.to(device=device, dtype=dtype)
 
 
-def _not_to_be_written(array: np.ndarray) -> torch.Tensor:
+def _read_only_tensor(array: np.ndarray) -> torch.Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
         return torch.from_numpy(array)
@@ -72,13 +72,13 @@ def n_samples(value: Any) -> int:
 
 
 def like(result: Array, source: Any) -> Array:
-    """`result` in the kind of array that `source` is: a tensor on its device, or NumPy."""
+    """`result` as the same kind of array as `source`: a tensor on its device, or a NumPy array."""
     if isinstance(source, torch.Tensor):
         return to_tensor(result, device=source.device)
     return to_numpy(result)
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait until an accelerator has done what it was asked for, so that a clock read next counts it."""
+    """Wait for pending work on an accelerator, so that timings include it."""
     if device.type != "cpu":
         torch.accelerator.synchronize(device)

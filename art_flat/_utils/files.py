@@ -14,14 +14,14 @@ from .replace import replace_file
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 PART_SUFFIX = ".part"
-"""Ending of files that are being written; one that is left over comes from a process that was killed."""
+"""Suffix of files that are being written; remaining ones are from killed processes."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
     """Write a file so that it appears with all of its content or not at all, also after a crash.
 
     Args:
-        path: The file; its folder is made if need be.
+        path: The file; its folder is created if necessary.
         content: Its content; text is encoded in UTF-8, line ends unchanged.
 
     Raises:
@@ -46,7 +46,7 @@ def write_errors(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        advice = "what was finished is kept; run the same command again to go on"
+        advice = "finished work is kept; run the same command again to continue"
         if error.errno in _FULL:
             advice = "make room; " + advice
         raise StoreError(f"cannot write {path}: {error.strerror or error}; {advice}") from error

@@ -11,21 +11,21 @@ import torch
 from ..errors import InputError
 
 _WIDER = {np.dtype(f"uint{bits}"): np.dtype("int64") for bits in (16, 32, 64)}
-"""Unsigned types in which torch computes little."""
+"""Unsigned types with limited support in torch."""
 
 
 def as_numbers(value: Any, name: str = "") -> np.ndarray:
     """An array, list, sparse matrix, data frame, series or Arrow table as a NumPy array of real numbers.
 
     Args:
-        value: The numbers; sparse ones are made dense.
-        name: The argument they were passed as, for errors.
+        value: The numbers; sparse arrays become dense.
+        name: Name of the argument, for errors.
 
     Returns:
         The array, of kind bool, int or float; the same memory where that is possible.
 
     Raises:
-        InputError: If `value` holds something else than real numbers, or is a loader or an iterator.
+        InputError: If `value` does not hold real numbers, or is a loader or an iterator.
     """
     expected = f"`{name}` must be an array of numbers" if name else "expected an array of numbers"
     _refuse_batches(value, name or "x")
@@ -48,18 +48,18 @@ def as_numbers(value: Any, name: str = "") -> np.ndarray:
 
 
 def torch_dtype_safe(array: np.ndarray) -> np.ndarray:
-    """The array in a type that torch has: unsigned integers become int64, long doubles float64."""
+    """The array in a dtype supported by torch: unsigned integers become int64, long doubles float64."""
     if array.dtype in _WIDER:
         return array.astype(_WIDER[array.dtype])
     return array.astype(np.float64) if array.dtype == np.longdouble != np.float64 else array
 
 
 def dense_real(tensor: torch.Tensor, name: str = "") -> torch.Tensor:
-    """A tensor of real numbers, strided, in a type in which torch computes.
+    """A dense tensor of real numbers in a dtype with full support in torch.
 
     Args:
-        tensor: The numbers; sparse ones are made dense.
-        name: The argument they were passed as, for errors.
+        tensor: The numbers; sparse tensors become dense.
+        name: Name of the argument, for errors.
 
     Returns:
         The tensor.
@@ -76,7 +76,7 @@ def dense_real(tensor: torch.Tensor, name: str = "") -> torch.Tensor:
 
 
 def is_batches(value: Any) -> bool:
-    """Whether a value gives batches or samples one after another, as a `DataLoader` or a generator does."""
+    """Whether a value yields batches or samples, as a `DataLoader` or a generator does."""
     if isinstance(value, (torch.utils.data.DataLoader, torch.utils.data.Dataset)):
         return True
     return isinstance(value, Iterable) and not hasattr(value, "__len__") and not hasattr(value, "__array__")

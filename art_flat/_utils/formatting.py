@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 MISSING = "–"
-"""Stands for a number that is NaN or None."""
+"""Text for NaN and None."""
 
 
 def is_missing(value: Any) -> bool:
     """Whether a number is None or NaN."""
-    return value is None or bool(value != value)  # NaN is the number that differs from itself
+    return value is None or bool(value != value)  # NaN differs from itself
 
 
 def percent(share: Any) -> str:

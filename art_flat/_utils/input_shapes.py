@@ -15,7 +15,7 @@ def check_input_shape(shape: tuple[int, ...], input_shape: Sequence[int] | None,
     Args:
         shape: Shape of the inputs, (n, ...).
         input_shape: Shape of one sample; not checked if None.
-        name: What to call the inputs in an error.
+        name: Name of the argument, for errors.
 
     Raises:
         InputError: If there is no sample, or samples have another shape or no features.
@@ -40,7 +40,7 @@ def check_columns(x: Any, feature_names: Sequence[str] | None, name: str = "x") 
     Args:
         x: Inputs; only data frames with named columns are checked, as in scikit-learn.
         feature_names: The columns; not checked if None.
-        name: What to call the inputs in an error.
+        name: Name of the argument, for errors.
 
     Raises:
         InputError: If columns differ, or their order does.

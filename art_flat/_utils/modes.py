@@ -10,7 +10,7 @@ from torch import nn
 
 @contextlib.contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
-    """Every part of a model in evaluation mode inside the block; restored afterwards, also after an error.
+    """Set every submodule to evaluation mode inside the block; modes are restored afterwards, also after an error.
 
     >>> model = nn.Sequential(nn.Dropout(), nn.Linear(2, 2))
     >>> with eval_mode(model):
@@ -29,14 +29,14 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
 
 
 def restore_modes(modules: Sequence[nn.Module], modes: Sequence[bool]) -> bool:
-    """Set the modes that differ from `modes`; setting one is slow, so the others are not touched.
+    """Set the modes that differ from `modes`; setting one is slow, so equal modes are skipped.
 
     Args:
         modules: The modules.
         modes: Their values of `training`.
 
     Returns:
-        Whether one differed.
+        Whether any mode differed.
     """
     changed = [(m, mode) for m, mode in zip(modules, modes, strict=True) if m.training != mode]
     for module, mode in changed:

@@ -16,12 +16,12 @@ import torch
 def seeded_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     """The generators of Python, NumPy and torch seeded inside the block and restored after it.
 
-    Attack libraries draw from the global generators, and some reseed them; nothing of that gets out, also after
+    Attack libraries draw from the global generators, and some reseed them; the state outside is unaffected, also after
     an exception.
 
     Args:
         seed: Any whole number; the same seed gives the same numbers.
-        device: Where random numbers are drawn beside the CPU.
+        device: Second device, beside the CPU, whose generator is seeded.
 
     Yields:
         Nothing.
@@ -58,10 +58,10 @@ def rng_was_used(seed: int) -> bool:
     """Whether something has drawn from the generators of Python, NumPy or torch since `seeded_rng(seed)` seeded them.
 
     Args:
-        seed: As given to `seeded_rng`; to be asked inside its block.
+        seed: The seed passed to `seeded_rng`; call this inside its block.
 
     Returns:
-        True if one of them is not as `seeded_rng` left it. Python's generator is compared in the main thread alone:
+        True if the state of one of them has changed. Python's generator is compared in the main thread only:
         elsewhere, as in a Dask worker, other threads draw from it too.
 
     >>> with seeded_rng(3):
@@ -84,7 +84,7 @@ def rng_was_used(seed: int) -> bool:
 
 
 def derive_seed(*parts: object) -> int:
-    """A seed that depends on the text of every part and on nothing else.
+    """A seed that depends only on the text of every part.
 
     Returns:
         A whole number in [0, 2³¹).

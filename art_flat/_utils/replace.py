@@ -8,11 +8,11 @@ from pathlib import Path
 
 _WAITS_SECONDS = (0.01, 0.05, 0.2, 0.5, 1.0)
 _OPEN_ELSEWHERE = {5, 32}
-"""Windows' codes for a file that another process, such as a reader or a virus scanner, has open."""
+"""Windows error codes for a file that another process, such as a reader or a virus scanner, has open."""
 
 
 def replace_file(part: Path, path: Path) -> None:
-    """Rename `part` to `path` in one go; on Windows, wait up to two seconds for those who have `path` open.
+    """Rename `part` to `path` atomically; on Windows, wait up to two seconds for processes that have `path` open.
 
     Args:
         part: The finished file, in the folder of `path`.

@@ -1,4 +1,4 @@
-"""Inputs that are read shard by shard, so that memory holds a shard and not the whole data."""
+"""Inputs that are read shard by shard, so that only one shard is in memory."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from .arrays import to_numpy, to_tensor
 from .foreign_arrays import torch_dtype_safe
 
 _CHUNK_BYTES = 1 << 22
-"""How much is read at once where every sample is looked at."""
+"""Bytes read at once when all samples are read."""
 
 
 class InputRows:
     """Samples by row, from an array, a file mapped into memory, or anything with `shape`, `dtype` and slices.
 
     Args:
-        source: Samples, shape (n, ...): never copied as a whole, unless it is neither an array nor a lazy one.
-        name: The argument it was passed as, for errors.
+        source: Samples, shape (n, ...): copied as a whole only if it is neither an array nor sliceable.
+        name: Name of the argument, for errors.
 
     Attributes:
         shape: (n, ...).
@@ -57,14 +57,14 @@ class InputRows:
         """Some rows, in memory; pages of a mapped file that were read for them are released.
 
         Args:
-            rows: Which, as positions.
+            rows: Positions of the rows.
 
         Returns:
             Contiguous rows of `dtype`, a copy wherever the source is not an array in memory.
         """
-        found = np.array(self._source[rows], dtype=self.dtype, order="C")
+        piece = np.array(self._source[rows], dtype=self.dtype, order="C")
         self._release()
-        return found
+        return piece
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         whole = self[:]
@@ -96,15 +96,15 @@ class ContentHash:
         self._digest = hashlib.sha256()
 
     def begin(self, dtype: np.dtype, shape: Sequence[int]) -> None:
-        """Announce an array whose values follow."""
+        """Start an array; its values follow with `add`."""
         self._digest.update(f"{dtype}{tuple(shape)}".encode())
 
     def add(self, values: np.ndarray) -> None:
-        """The next values of the array announced, in C order."""
+        """Add the next values of the current array, in C order."""
         self._digest.update(np.ascontiguousarray(values).data if values.size else b"")
 
     def array(self, value: Any) -> None:
-        """A whole array."""
+        """Add a whole array."""
         values = to_numpy(value)
         self.begin(values.dtype, values.shape)
         self.add(values)
@@ -114,7 +114,7 @@ class ContentHash:
 
 
 def _is_sliceable(source: Any) -> bool:
-    """Whether rows can be read from `source` as they are: numbers with a NumPy type, shape and slices."""
+    """Whether rows can be read from `source` directly: it has a NumPy dtype, a shape and supports slices."""
     if isinstance(source, torch.Tensor):
         return False
     try:
@@ -126,7 +126,7 @@ def _is_sliceable(source: Any) -> bool:
 
 
 def _mapping(array: Any) -> mmap.mmap | None:
-    """The file mapping shared with the file that an array views; private ones hold changes of their own."""
+    """The shared file mapping behind an array; None for private mappings, whose changes are not in the file."""
     modes = set()
     while isinstance(array, np.ndarray):
         modes.add(getattr(array, "mode", None))

@@ -9,11 +9,11 @@ import threading
 from collections.abc import Iterator
 
 RETRY_SECONDS = 1.0
-"""Seconds until code that swallowed the interruption is interrupted again."""
+"""Seconds between two interruptions of code that catches the first."""
 
 
 class TimeUpError(BaseException):
-    """The time is up; no `Exception`, so that code which catches every exception does not swallow it."""
+    """The time limit is exceeded; a `BaseException`, so that `except Exception` does not catch it."""
 
 
 class _Limit(threading.local):
@@ -25,10 +25,10 @@ _limit = _Limit()
 
 @contextlib.contextmanager
 def time_limit(seconds: float | None) -> Iterator[None]:
-    """Give what is `interruptible` inside the block, in this thread, so many seconds; None for no limit.
+    """Limit the time of `interruptible` code inside the block, in this thread; None for no limit.
 
     Args:
-        seconds: More than 0.
+        seconds: The limit in seconds, > 0.
 
     Yields:
         None
@@ -42,11 +42,11 @@ def time_limit(seconds: float | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def interruptible() -> Iterator[None]:
-    """Raise `TimeUpError` inside the block once the time that `time_limit` gives it is up, and every second after.
+    """Raise `TimeUpError` inside the block once the limit of `time_limit` is exceeded, and every second after.
 
-    In the main thread a signal also ends waiting and sleeping. In another thread, and where the timer is in use,
-    code is interrupted when it next runs a line of Python. Neither can interrupt a library that never returns to
-    Python: only ending its process does.
+    In the main thread a signal also interrupts waiting and sleeping. In other threads, and where the timer is in use,
+    code is interrupted at its next line of Python. Neither can interrupt a library that never returns to
+    Python; its process must be ended.
 
     Yields:
         None
@@ -97,5 +97,5 @@ def _by_thread(seconds: float) -> Iterator[None]:
         yield
     finally:
         done.set()
-        with lock:  # an exception that was set and not yet raised is taken back
+        with lock:  # cancel an exception that was set and not yet raised
             ctypes.pythonapi.PyThreadState_SetAsyncExc(target, None)

@@ -1,4 +1,4 @@
-"""Checks of user arguments; each error message says how to fix the call."""
+"""Checks of user arguments; each error message explains how to fix the call."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _RANGE_TOLERANCE = 1e-6
 
 
 def reject_eps_argument(function: Callable[P, R]) -> Callable[P, R]:
-    """Answer a call with `eps=` by the two words that art_flat uses instead."""
+    """Reject the argument `eps` with an error that names `delta` and `epsilon`."""
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -76,10 +76,10 @@ def check_definition(definition: Any) -> Definition:
     """One of the three relative sharpnesses.
 
     Returns:
-        `definition` as it is.
+        `definition` unchanged.
 
     Raises:
-        UnknownNameError: If it does not.
+        UnknownNameError: If `definition` is unknown.
     """
     if definition not in DEFINITIONS:
         raise UnknownNameError("definition of relative sharpness", definition, DEFINITIONS)
@@ -115,12 +115,12 @@ def check_count(value: Any, name: str, *, at_least: int = 1, of: str = "") -> in
 
     Args:
         value: The number.
-        name: What to call it in an error.
-        at_least: The smallest that is allowed.
-        of: What is counted, such as "samples".
+        name: Name of the argument, for errors.
+        at_least: The smallest valid value.
+        of: Unit of the count, such as "samples".
 
     Returns:
-        The same as Python's own.
+        The number as a Python int.
 
     Raises:
         InputError: If it is not a whole number, or too small.
@@ -155,15 +155,15 @@ def check_labels(
 
     Args:
         y: The labels.
-        n: How many samples there are; not checked if None.
-        nb_classes: How many classes there are; not checked if None.
-        name: What to call the labels in an error.
+        n: Number of samples; not checked if None.
+        nb_classes: Number of classes; not checked if None.
+        name: Name of the argument, for errors.
 
     Returns:
         Indices, int64, shape (n,), on the device of `y`.
 
     Raises:
-        InputError: If labels are soft, out of range, of another number, or no labels.
+        InputError: If labels are soft, out of range, not numbers, or their count is wrong.
     """
     labels = to_tensor(y, name=name)
     labels = labels.to(torch.int64) if labels.dtype == torch.bool else labels
@@ -220,13 +220,13 @@ def check_inputs(
         x: Samples, shape (n, ...).
         input_shape: Shape of one sample; not checked if None.
         clip_values: Smallest and largest value, numbers or arrays; not checked if None.
-        name: What to call the inputs in an error.
-        read_only: Nothing will be written into the result; see `to_tensor`.
-        first_index: Index of the first sample, where `x` is a piece of the inputs.
+        name: Name of the argument, for errors.
+        read_only: The result will not be written to; see `to_tensor`.
+        first_index: Index of the first sample if `x` is a part of the inputs.
         feature_names: Columns that a data frame must have, in this order; not checked if None.
 
     Returns:
-        The samples; float32 if they were not floating.
+        The samples; float32 unless they have a floating-point dtype.
 
     Raises:
         InputError: If there is no sample, or one has another shape, NaN, or lies outside the range.
@@ -236,7 +236,7 @@ def check_inputs(
     if not inputs.is_floating_point():
         inputs = inputs.to(torch.float32)
     check_input_shape(tuple(inputs.shape), input_shape, name)
-    # one pass over the inputs and one copy to the host, which would wait for the device
+    # one pass over the inputs and one copy to the host, to synchronise with the device only once
     low, high = torch.stack(inputs.detach().aminmax()).tolist()
     if not (math.isfinite(low) and math.isfinite(high)):
         bad = (~torch.isfinite(inputs)).flatten(1).any(dim=1).nonzero()[:, 0] + first_index

@@ -13,12 +13,12 @@ from ..errors import InputError
 
 
 def stack_batches(batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs and labels of a `DataLoader`, or of anything that gives pairs (x, y) of batches, in memory.
+    """Inputs and labels of a `DataLoader`, or of any iterable of batches (x, y), in memory.
 
-    Each batch is read once, so a loader that shuffles or augments gives the samples as they came this time.
+    Each batch is read once, so a loader that shuffles or augments returns the samples of this pass.
 
     Args:
-        batches: Gives (x, y): inputs (m, ...) and labels (m,) or (m, k), of any m.
+        batches: Yields (x, y): inputs (m, ...) and labels (m,) or (m, k), for any m.
 
     Returns:
         Inputs (n, ...) and labels (n,) or (n, k).
@@ -38,11 +38,11 @@ def stack_batches(batches: Iterable[Any]) -> tuple[np.ndarray, np.ndarray]:
     parts: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
     for batch in batches:
         if not isinstance(batch, (tuple, list)) or len(batch) != 2:
-            raise InputError(f"`batches` must give pairs (x, y) of batches, got a {type(batch).__name__}")
+            raise InputError(f"`batches` must yield pairs (x, y) of batches, got a {type(batch).__name__}")
         for part, values in zip(parts, batch, strict=True):
             part.append(to_numpy(values))
     if not parts[0]:
-        raise InputError("`batches` gave no batch; an iterator can be read only once")
+        raise InputError("`batches` is empty; an iterator can be read only once")
     try:
         x, y = map(np.concatenate, parts)
     except ValueError as error:

@@ -15,13 +15,13 @@ class Dataset:
 
     Attributes:
         name: Name it was loaded by.
-        x: Inputs, float32, shape (n, c, h, w) or (n, d), within `clip_values`; an array, or `ImageFiles` that
-            read the images they are indexed for.
+        x: Inputs, float32, shape (n, c, h, w) or (n, d), within `clip_values`; an array, or `ImageFiles`, which
+            reads images when they are indexed.
         y: Class indices, int64, shape (n,).
         class_names: Name of each class, in the order of the indices.
-        sample_ids: Place of each sample in the stored order (digits: of all 1,797; else of the split), int64,
+        sample_ids: Position of each sample in the stored order (digits: of all 1,797; else of the split), int64,
             shape (n,).
-        clip_values: Smallest and largest value that an input may have.
+        clip_values: Smallest and largest possible value of an input.
     """
 
     name: str
@@ -46,7 +46,7 @@ class Dataset:
 
 
 def count(n: int | None, total: int, what: str) -> int:
-    """How many samples to take of `total`: `n`, or all if it is None.
+    """Number of samples to take out of `total`: `n`, or all if `n` is None.
 
     Returns:
         A number from 1 to `total`.

@@ -18,7 +18,7 @@ class ImageFiles:
 
     Args:
         files: The files.
-        size: Height and width that images are cut and resized to; None if they have one size.
+        size: Height and width to crop and resize to; None if all images have the same size.
 
     Attributes:
         shape: (n, 3, h, w).

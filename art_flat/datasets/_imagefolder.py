@@ -16,7 +16,7 @@ from ._image_files import ImageFiles
 _TRAINING_FOLDERS = ("train", "training")
 _SPLIT_FOLDERS = frozenset({*_TRAINING_FOLDERS, "val", "valid", "validation", "test"})
 _DECODED_BYTES = 2**25
-"""Up to which size the images are decoded at once."""
+"""Maximum size up to which all images are decoded at once."""
 
 
 def load_imagefolder(
@@ -31,10 +31,10 @@ def load_imagefolder(
     Args:
         root: The folder.
         split: Name of the folder of the split.
-        n: How many samples, spread evenly over all; None for all.
-        size: Height and width to cut and resize to.
+        n: Number of samples, spread evenly over all; None for all.
+        size: Height and width to crop and resize to.
         classes: Names of the classes, in the order of the labels; None for the folders of the training split, or
-            of this one where there is none.
+            of this one if there is no training split.
 
     Returns:
         The samples.
@@ -53,22 +53,22 @@ def load_imagefolder(
             f"{folder} has folders that are not classes of {source}: {', '.join(map(repr, unknown))}; move them "
             "away, or list every class in `classes`, in the order of the model's outputs"
         )
-    found = [(file, names.index(name)) for name in names if name in here for file in _images(folder / name)]
-    _check_found(folder, here, found, names)
-    taken = count(n, len(found), str(folder))
-    ids = np.arange(taken) * len(found) // taken
-    images = ImageFiles([found[i][0] for i in ids], shape)
-    y = np.array([found[i][1] for i in ids], dtype=np.int64)
+    files = [(file, names.index(name)) for name in names if name in here for file in _images(folder / name)]
+    _check_found(folder, here, files, names)
+    taken = count(n, len(files), str(folder))
+    ids = np.arange(taken) * len(files) // taken
+    images = ImageFiles([files[i][0] for i in ids], shape)
+    y = np.array([files[i][1] for i in ids], dtype=np.int64)
     x: Any = np.asarray(images) if images.nbytes <= _DECODED_BYTES else images
     return Dataset(name="imagefolder", x=x, y=y, class_names=tuple(names), sample_ids=ids)
 
 
 def _class_names(root: Path, folder: Path, here: list[str]) -> list[str]:
-    """The classes of the training split beside a split; those of the folder itself where there is none."""
+    """The classes of the training split beside a split; those of the folder itself without a training split."""
     if folder != root:
         for name in _TRAINING_FOLDERS:
-            if (root / name).is_dir() and (found := _visible_folders(root / name)):
-                return found
+            if (root / name).is_dir() and (folders := _visible_folders(root / name)):
+                return folders
     return here
 
 
@@ -79,8 +79,8 @@ def _checked_classes(classes: Sequence[str]) -> list[str]:
     return names
 
 
-def _check_found(folder: Path, here: list[str], found: list[tuple[Path, int]], names: Sequence[str]) -> None:
-    filled = {names[label] for _, label in found}
+def _check_found(folder: Path, here: list[str], files: list[tuple[Path, int]], names: Sequence[str]) -> None:
+    filled = {names[label] for _, label in files}
     empty = [name for name in here if name not in filled]
     if not here or empty:
         reason = (
@@ -96,12 +96,12 @@ def _images(folder: Path) -> Iterator[Path]:
     """Images below a folder, in torchvision's order; hidden files and folders are left out."""
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
-    for place, _, files in sorted(os.walk(folder, followlinks=True)):
-        if any(part.startswith(".") for part in Path(place).relative_to(folder).parts):
+    for folder_path, _, files in sorted(os.walk(folder, followlinks=True)):
+        if any(part.startswith(".") for part in Path(folder_path).relative_to(folder).parts):
             continue
         for name in sorted(files):
             if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith("."):
-                yield Path(place, name)
+                yield Path(folder_path, name)
 
 
 def _visible_folders(folder: Path) -> list[str]:

@@ -21,7 +21,7 @@ _OPTIONS = {
     "npz": {"path", "channels_last"},
 }
 NAMES = tuple(_OPTIONS)
-"""The names that `load_dataset` knows."""
+"""The valid names for `load_dataset`."""
 
 
 def load_dataset(
@@ -55,32 +55,32 @@ def load_dataset(
         name: One of `NAMES`.
         root: Folder of mnist, cifar10 and imagefolder.
         split: "train" or "test"; for imagefolder any folder in `root`.
-        n: How many samples; None for all. The first n in the stored order, except that an image folder, which
-            is stored class by class, gives n spread evenly over it; only those images are read.
-        seed: Which of the digits are the test samples; without meaning for the others.
+        n: Number of samples; None for all. The first n in the stored order, except that an image folder, which
+            is stored class by class, returns n spread evenly over it; only these images are read.
+        seed: Seed of the split of digits; ignored for the other data sets.
         download: Whether torchvision may download mnist or cifar10 into `root` if they are not there.
         path: File of npz.
-        size: Height and width of imagefolder's images, one number or two: each image is cut to that shape
-            around its centre and resized. None leaves them as they are; they must then have one size.
-        classes: Names of imagefolder's classes, in the order of the model's outputs. None takes the folders of the
+        size: Height and width of imagefolder's images, one number or two: each image is cropped to that shape
+            around its centre and resized. None leaves images unchanged; all must then have the same size.
+        classes: Names of imagefolder's classes, in the order of the model's outputs. None uses the folders of the
             training split beside the split, so that labels mean the same in both. Hidden folders are not classes.
         channels_last: Whether the images of an npz have shape (n, h, w, c); they become (n, c, h, w).
 
     Returns:
-        The samples, in [0, 1] unless an .npz says otherwise. Image folders above 32 MB are not read into memory:
-        `x` then reads the files that it is indexed for, and `evaluate` a shard at a time.
+        The samples, in [0, 1] unless an .npz has other `clip_values`. Image folders above 32 MB stay on disk:
+        `x` then reads files when indexed, and `evaluate` reads one shard at a time.
 
     Raises:
-        UnknownNameError: If there is no data set of this name, or no such split.
-        InputError: If files are missing or damaged, an option is missing or has no meaning for this data set,
+        UnknownNameError: If the data set or split is unknown.
+        InputError: If files are missing or damaged, an option is missing or not valid for this data set,
             or `n` is not between 1 and the number of samples.
 
     >>> data = load_dataset("digits", n=100)
     >>> data.x.shape, data.y.shape, data.nb_classes, float(data.x.max())
     ((100, 1, 8, 8), (100,), 10, 1.0)
     """
-    own = {"root": root, "path": path, "size": size, "classes": classes, "download": download}
-    _check_options(name, split, {**own, "channels_last": channels_last})
+    options = {"root": root, "path": path, "size": size, "classes": classes, "download": download}
+    _check_options(name, split, {**options, "channels_last": channels_last})
     n = None if n is None else check_count(n, "n", of="samples")
     if name == "digits":
         return load_digits(split, n, seed)
@@ -93,7 +93,7 @@ def load_dataset(
 
 
 def _check_options(name: str, split: str, given: Mapping[str, Any]) -> None:
-    """Refuse an unknown data set or split, and options that this data set does not take."""
+    """Reject an unknown data set or split, and options that the data set does not take."""
     if name not in _OPTIONS:
         raise UnknownNameError("data set", name, NAMES)
     if name != "imagefolder" and split not in {"train", "test"}:
@@ -105,7 +105,7 @@ def _check_options(name: str, split: str, given: Mapping[str, Any]) -> None:
 
 
 def _location(name: str, option: str, value: str | Path | None, kind: str) -> Path:
-    """The file or folder of a data set, which must be given."""
+    """The file or folder of a data set, which is required."""
     if value is None:
         raise InputError(f"data set {name!r} needs `{option}`, the {kind} it is in")
     return Path(value).expanduser()

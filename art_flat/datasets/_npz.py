@@ -14,13 +14,13 @@ _CHANNELS = (1, 3, 4)
 
 
 def load_npz(path: Path, split: str, n: int | None, channels_last: bool) -> Dataset:
-    """Arrays x, y or x_{split}, y_{split} of a file, without running any code in it.
+    """Arrays x, y or x_{split}, y_{split} of a file; no code in the file is run.
 
     Returns:
         The first `n` samples.
 
     Raises:
-        InputError: If the file or an array is missing or damaged, or its values cannot be used.
+        InputError: If the file or an array is missing or damaged, or its values are invalid.
     """
     if not path.is_file():
         raise InputError(f"there is no file {path}; `path` must name an .npz file")
@@ -44,7 +44,7 @@ def load_npz(path: Path, split: str, n: int | None, channels_last: bool) -> Data
 
 
 def _read(path: Path, split: str) -> dict[str, np.ndarray]:
-    # one split as "x" and "y", and the optional entries for classes and range
+    # One split as "x" and "y", and the optional entries for classes and range
     try:
         with path.open("rb") as stream:
             file = np.load(stream, allow_pickle=False)
@@ -118,7 +118,7 @@ def _scaled(x: np.ndarray, clip: np.ndarray | None, what: str) -> tuple[np.ndarr
 
 
 def _class_names(arrays: dict[str, np.ndarray], path: Path) -> tuple[str, ...]:
-    # those stored, or a number for each class that the labels of either split use
+    # The stored names, or a number for each class in the labels of either split
     if "class_names" in arrays:
         return tuple(map(str, arrays["class_names"].tolist()))
     nb_classes = 0

@@ -1,7 +1,7 @@
 """CIFAR variants of common architectures: a 3×3 stem with stride 1 and no max pooling after it.
 
-All map colour images (n, 3, h, w), usually 32×32, to logits (n, k); `width` multiplies every number of
-channels. Parts and parameter names are torchvision's where it has them.
+All map colour images (n, 3, h, w), usually 32×32, to logits (n, k); `width` scales every number of
+channels. Submodules and parameter names are torchvision's where they exist.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .._utils.validation import check_number
 
 
 class _ResNet(nn.Module):
-    """Four stages of two basic blocks each, named as torchvision names them."""
+    """Four stages of two basic blocks each, with torchvision's parameter names."""
 
     def __init__(self, base: int, nb_classes: int) -> None:
         super().__init__()
@@ -39,7 +39,7 @@ class _ResNet(nn.Module):
 
 
 class _WideBlock(nn.Module):
-    """Batch norm and ReLU before each of two 3×3 convolutions, and a way around them."""
+    """Batch norm and ReLU before each of two 3×3 convolutions, with a shortcut."""
 
     def __init__(self, before: int, after: int, stride: int) -> None:
         super().__init__()
@@ -61,7 +61,7 @@ def resnet18(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.M
     Args:
         width: Factor on the number of channels, > 0.
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, h, w) to logits (n, k).
@@ -81,7 +81,7 @@ def wide_resnet28_4(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) 
     Args:
         width: Factor on the number of channels after the stem, > 0; 2.5 gives WideResNet-28-10.
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, h, w) to logits (n, k).
@@ -109,7 +109,7 @@ def densenet121(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> n
     Args:
         width: Factor on the growth rate and the stem's channels, > 0.
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, h, w) to logits (n, k).
@@ -134,7 +134,7 @@ def vgg11_bn(width: float = 1.0, nb_classes: int = 10, *, seed: int = 0) -> nn.M
     Args:
         width: Factor on the number of channels, > 0.
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, h, w), at least 32×32 pixels, to logits (n, k).

@@ -56,7 +56,7 @@ def cifar_resnet20(nb_classes: int = 10, *, seed: int = 0) -> nn.Module:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, h, w), with h and w even, to logits (n, k).
@@ -74,7 +74,7 @@ def cifar_resnet32(nb_classes: int = 10, *, seed: int = 0) -> nn.Module:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, h, w), with h and w even, to logits (n, k).
@@ -92,7 +92,7 @@ def cifar_resnet44(nb_classes: int = 10, *, seed: int = 0) -> nn.Module:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, h, w), with h and w even, to logits (n, k).
@@ -110,7 +110,7 @@ def cifar_resnet56(nb_classes: int = 10, *, seed: int = 0) -> nn.Module:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, h, w), with h and w even, to logits (n, k).

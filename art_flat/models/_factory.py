@@ -1,4 +1,4 @@
-"""From a network, or the import string of a function that makes one, to an ART classifier."""
+"""ART classifiers from networks, or from the import string of a function that builds one."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ def as_classifier(
     """An `art.estimators.classification.PyTorchClassifier` with cross-entropy around a network of logits.
 
     Args:
-        model: Network from (n, *input_shape) to logits (n, k); moved in place if `device` is another.
+        model: Network from (n, *input_shape) to logits (n, k); moved in place if it is on another device.
         input_shape: Shape of one sample.
         nb_classes: Number k of classes.
         clip_values: Smallest and largest value of an input.
-        mean: Of the normalisation (x − mean)/std before the network: a number or one per channel, in units of the
+        mean: Mean of the normalisation (x − mean)/std before the network: a number or one per channel, in units of the
             inputs; None for no normalisation. It becomes part of the classifier, as ART's preprocessing.
-        std: Of the same, > 0; given together with `mean`.
+        std: Standard deviation of the normalisation, > 0; required with `mean`.
         preprocessing: In place of `mean` and `std`: an ART preprocessor, or the pair (mean, std) as ART takes it.
-        device: "cpu" or a CUDA device; None for where the model is.
+        device: "cpu" or a CUDA device; the model's device if None.
 
     Returns:
         The classifier.
 
     Raises:
-        InputError: If the model does not map such inputs to `nb_classes` logits, the device is not there, or the
-            normalisation is not made of such numbers or is given twice.
+        InputError: If the model does not map such inputs to `nb_classes` logits, the device is not available, or the
+            normalisation is invalid or given twice.
 
     >>> from art_flat.models import fcn
     >>> as_classifier(fcn(), input_shape=(1, 28, 28), nb_classes=10, mean=0.1307, std=0.3081).nb_classes
@@ -65,14 +65,14 @@ def as_classifier(
     normalisation = mean_and_std(mean, std, input_shape)
     if normalisation is not None and preprocessing is not None:
         raise InputError("the normalisation is given twice; pass `mean` and `std`, or `preprocessing`")
-    place = _device(model, device)
-    model.to(place)
+    target = _device(model, device)
+    model.to(target)
     _check_logits(model, input_shape, nb_classes, clip_values[0])
     if isinstance(preprocessing, (tuple, list)):
         means, stds = (np.asarray(part, dtype=np.float32) for part in preprocessing)
         normalisation = (means, stds)
-    # ART puts the model on the current CUDA device, regardless of the index it is given
-    with torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext():
+    # ART moves the model to the current CUDA device and ignores the index
+    with torch.cuda.device(target) if target.type == "cuda" else contextlib.nullcontext():
         return PyTorchClassifier(
             model=model,
             loss=nn.CrossEntropyLoss(),
@@ -80,7 +80,7 @@ def as_classifier(
             nb_classes=nb_classes,
             clip_values=clip_values,
             preprocessing=preprocessing if normalisation is None else normalisation,
-            device_type="gpu" if place.type == "cuda" else "cpu",
+            device_type="gpu" if target.type == "cuda" else "cpu",
         )
 
 
@@ -99,32 +99,32 @@ def build(
     search_path: str | Path | None = None,
     trust: bool = False,
 ) -> Any:
-    """The ART classifier that an import string such as "art_flat.models:mnist_cnn" stands for.
+    """The ART classifier of an import string such as "art_flat.models:mnist_cnn".
 
-    The function named is called with those of `input_shape`, `in_features` (its product), `nb_classes`,
+    The function is called with those of `input_shape`, `in_features` (its product), `nb_classes`,
     `num_classes`, `clip_values` and `seed` that its signature names, and with `options`. It returns an ART
     classifier, or a network of logits, which is then wrapped by `as_classifier`.
 
     Args:
         factory: "package.module:function".
-        weights: File of weights for the network, read by `load_weights`; None to leave it as made.
+        weights: File of weights for the network, read by `load_weights`; initial weights if None.
         input_shape: Shape of one sample.
         nb_classes: Number k of classes.
         clip_values: Smallest and largest value of an input.
-        mean: Of the normalisation before a network; see `as_classifier`.
-        std: Of the same.
-        options: More keyword arguments for the function, which win over ours.
-        seed: Random state while the function runs; the caller's is untouched.
-        device: Where a network goes; None for the GPU if there is one, else the CPU.
-        search_path: Folder in which modules are looked for first, while the function is imported and runs.
+        mean: Mean of the normalisation before a network; see `as_classifier`.
+        std: Standard deviation of the normalisation.
+        options: Further keyword arguments for the function; they take precedence.
+        seed: Seed while the function runs; the caller's random state is unchanged.
+        device: Device of a network; None for the GPU if there is one, else the CPU.
+        search_path: First folder of the import path while the function is imported and runs.
         trust: Read weights from pickles that can run any code; see `load_weights`.
 
     Returns:
-        The classifier; an ART classifier is returned as the function made it.
+        The classifier; an ART classifier is returned unchanged.
 
     Raises:
-        ConfigError: If the module cannot be imported, or the function raises or returns something else.
-        UnknownNameError: If the module has no such function, or the function no such option.
+        ConfigError: If the module cannot be imported, or the function fails or returns neither of the two.
+        UnknownNameError: If the function or an option of it does not exist.
         InputError: If the weights or the network do not fit.
 
     >>> build("art_flat.models:digits_cnn", input_shape=(1, 8, 8), nb_classes=10).input_shape
@@ -141,7 +141,7 @@ def build(
         "clip_values": clip_values,
         "seed": seed,
     }
-    with _looking_in(search_path), seeded_rng(seed, "cuda" if torch.cuda.is_available() else "cpu"):
+    with _import_path(search_path), seeded_rng(seed, "cuda" if torch.cuda.is_available() else "cpu"):
         made = _import(factory)
         if not isinstance(made, (nn.Module, BaseEstimator)):
             made = _call(made, factory, offered, dict(options or {}))
@@ -180,24 +180,24 @@ def _import(factory: str) -> Any:
         meant = f"; did you mean {f'{head}:{tail}'!r}?" if head and tail else ""
         raise ConfigError(f"factory {factory!r} must read 'package.module:function'{meant}")
     try:
-        found: Any = importlib.import_module(name)
+        named: Any = importlib.import_module(name)
     except Exception as error:
         raise ConfigError(
             f"factory {factory!r}: importing {name!r} raised {type(error).__name__}: {error}. Install the "
             "package that holds it, or run where Python finds it"
         ) from error
     for part in attribute.split("."):
-        if not hasattr(found, part):
-            public = getattr(found, "__all__", None) or [
-                n for n, v in vars(found).items() if _is_public(n, v)
+        if not hasattr(named, part):
+            public = getattr(named, "__all__", None) or [
+                n for n, v in vars(named).items() if _is_public(n, v)
             ]
             raise UnknownNameError(f"factory in {name!r}", part, public)
-        found = getattr(found, part)
-    if not callable(found) and not hasattr(found, "predict"):
+        named = getattr(named, part)
+    if not callable(named) and not hasattr(named, "predict"):
         raise ConfigError(
-            f"factory {factory!r} is {_kind(found)}; it must be a function that returns a classifier"
+            f"factory {factory!r} is {_kind(named)}; it must be a function that returns a classifier"
         )
-    return found
+    return named
 
 
 def _call(
@@ -222,7 +222,7 @@ def _call(
 
 
 @contextmanager
-def _looking_in(folder: str | Path | None) -> Iterator[None]:
+def _import_path(folder: str | Path | None) -> Iterator[None]:
     before = list(sys.path)
     if folder is not None:
         sys.path.insert(0, str(Path(folder).resolve()))
@@ -260,14 +260,16 @@ def _device(model: nn.Module, device: torch.device | str | None) -> torch.device
     if device is None:
         return next((p.device for p in model.parameters()), torch.device("cpu"))
     try:
-        place = torch.device(device)
+        target = torch.device(device)
     except RuntimeError:
-        place = torch.device("meta")
-    usable = place.type == "cpu" or (place.type == "cuda" and (place.index or 0) < torch.cuda.device_count())
+        target = torch.device("meta")
+    usable = target.type == "cpu" or (
+        target.type == "cuda" and (target.index or 0) < torch.cuda.device_count()
+    )
     if not usable:
         here = ", ".join(["'cpu'", *(f"'cuda:{i}'" for i in range(torch.cuda.device_count()))])
         raise InputError(f"ART cannot run on device {str(device)!r} here; choose one of {here}")
-    return place
+    return target
 
 
 def _is_public(name: str, value: Any) -> bool:

@@ -21,7 +21,7 @@ def fcn(
         in_features: Numbers in one input.
         hidden: Widths of the hidden layers; the last is the number d of features.
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, ...) with `in_features` numbers per sample to logits (n, k).
@@ -51,7 +51,7 @@ def mnist_cnn(
     Args:
         input_shape: (channels, height, width); at least 4×4 pixels.
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, *input_shape) to logits (n, k), with d = 128 features.
@@ -82,7 +82,7 @@ def digits_cnn(nb_classes: int = 10, *, seed: int = 0) -> nn.Sequential:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 1, 8, 8) to logits (n, k), with d = 64 features.

@@ -1,4 +1,4 @@
-"""State dicts in files: safetensors, and PyTorch's own files as they are published, opened without running code."""
+"""Reading state dicts from safetensors and PyTorch files without running code."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from ..errors import InputError
 StateDict = dict[str, torch.Tensor]
 
 ENTRIES = ("state_dict", "model_state_dict", "model", "net")
-"""Names under which training scripts keep a state dict beside epochs, optimisers and accuracies."""
+"""Keys under which training scripts store a state dict beside epochs, optimisers and accuracies."""
 PREFIXES = ("module.", "_orig_mod.", "model.", "net.")
-"""What `DataParallel`, `torch.compile` and wrappers put before every name."""
+"""Prefixes that `DataParallel`, `torch.compile` and wrappers add to every name."""
 
 _TRUST = "art-flat run --trust, or load_weights(..., trust=True)"
 _SAVE_ADVICE = "save the weights with art_flat.models.save_weights(model, 'weights.safetensors')"
 _MAX_DEPTH = 4
-"""Lists and entries inside each other; a pickle can hold a list that contains itself."""
+"""Maximum nesting of lists and entries; a pickled list can contain itself."""
 
 
 def read_state_dicts(path: Path, *, trust: bool = False) -> list[StateDict]:
     """Every state dict in a file, in its order.
 
     Args:
-        path: A .safetensors file, or a file written by `torch.save`, of any other suffix.
+        path: A .safetensors file, or a file written by `torch.save` with any other suffix.
         trust: Also open files that hold more than tensors, which can run any code.
 
     Returns:
-        At least one state dict, on the CPU: the file itself, its entry of a name in `ENTRIES`, or those of a list.
+        At least one state dict, on the CPU: the whole file, its entries with a key in `ENTRIES`, or those of a list.
 
     Raises:
         InputError: If the file is missing, damaged, holds more than tensors, or holds no state dict.
@@ -45,17 +45,17 @@ def read_state_dicts(path: Path, *, trust: bool = False) -> list[StateDict]:
         raise InputError(
             f"no weights file {path}; check `weights` (relative paths start at the working folder)"
         )
-    found = list(_inside(_opened(path, trust)))
-    if not found:
+    states = list(_inside(_opened(path, trust)))
+    if not states:
         raise InputError(f"{path} holds no state dict (parameter names to tensors); {_SAVE_ADVICE}")
-    return found
+    return states
 
 
 def without_prefixes(state: StateDict) -> Iterator[StateDict]:
-    """A state dict, then the same with each known prefix removed that all of its names share.
+    """A state dict, then copies without each known prefix that all of its names share.
 
     Yields:
-        State dicts of the same tensors.
+        State dicts with the same tensors.
 
     >>> [list(form) for form in without_prefixes({"module.net.weight": torch.zeros(1)})]
     [['module.net.weight'], ['net.weight'], ['weight']]
@@ -71,7 +71,7 @@ def _opened(path: Path, trust: bool) -> Any:
         if path.suffix == ".safetensors":
             return safetensors.torch.load_file(path)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about pickle protocols, which the error names where it matters
+            warnings.simplefilter("ignore")  # about pickle protocols; relevant ones are in the error
             return torch.load(path, map_location="cpu", weights_only=not trust)
     except pickle.UnpicklingError as error:
         used = re.search(r"GLOBAL ([\w.]+)", str(error))

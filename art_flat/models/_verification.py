@@ -1,4 +1,4 @@
-"""Small networks that papers on verification publish weights for; parameter names are those of the published files."""
+"""Small networks with published weights from the verification literature, with the parameter names of those files."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def mnist_lenet5(nb_classes: int = 10, *, seed: int = 0) -> nn.Sequential:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 1, 28, 28) to logits (n, k).
@@ -60,7 +60,7 @@ def cnn_a(
     Args:
         input_shape: (channels, height, width); at least 4×4 pixels.
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, *input_shape) to logits (n, k).
@@ -86,7 +86,7 @@ def conv_small(
     Args:
         input_shape: (channels, height, width); at least 10×10 pixels.
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, *input_shape) to logits (n, k).
@@ -107,7 +107,7 @@ def cifar_base(nb_classes: int = 10, *, seed: int = 0) -> nn.Sequential:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, 32, 32) to logits (n, k).
@@ -125,7 +125,7 @@ def mnist_6x100(nb_classes: int = 10, *, seed: int = 0) -> nn.Sequential:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, ...) with 784 numbers per sample to logits (n, k).
@@ -147,7 +147,7 @@ def cifar_resnet2b(nb_classes: int = 10, *, seed: int = 0) -> nn.Sequential:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, 32, 32) to logits (n, k).
@@ -166,7 +166,7 @@ def cifar_resnet4b(nb_classes: int = 10, *, seed: int = 0) -> nn.Sequential:
 
     Args:
         nb_classes: Number k of classes.
-        seed: Of the initial weights; the caller's random state is untouched.
+        seed: Seed of the initial weights; the caller's random state is unchanged.
 
     Returns:
         Network from (n, 3, 32, 32) to logits (n, k).

@@ -19,8 +19,8 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
 
     Args:
         model: The network; it is not changed.
-        path: The file, ending in .safetensors; missing folders are made.
-        dtype: Round floating numbers to this type, `torch.float16` for files of half the size; None for their own.
+        path: The file, ending in .safetensors; missing folders are created.
+        dtype: Floating-point dtype of the file, such as `torch.float16` for half the size; unchanged if None.
 
     Returns:
         The path written.
@@ -39,7 +39,7 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
         raise InputError(
             f"weights are written as safetensors, got {path.name!r}; end the name in .safetensors"
         )
-    # a copy of each: safetensors refuses tensors that share memory
+    # copies, because safetensors rejects tensors that share memory
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     if dtype is not None:
         state = {name: v.to(dtype) if v.is_floating_point() else v for name, v in state.items()}
@@ -50,7 +50,7 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
 def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> nn.Module:
     """Fill `model` with the weights in a file; names and shapes must agree, and no code in the file is run.
 
-    Public checkpoints are read as they are published: a state dict, one in an entry `state_dict`, `model_state_dict`,
+    Public checkpoints are read directly: a state dict, one in an entry `state_dict`, `model_state_dict`,
     `model` or `net`, or a list of them; with a prefix such as `module.` before every name; without the counters of
     batch norm (`num_batches_tracked`), which old versions of PyTorch did not write.
 
@@ -58,7 +58,7 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
         model: The network; changed in place, on its current device.
         path: A .safetensors file, or one written by `torch.save`, such as a .pt, .pth or .th file.
         trust: Also read files that hold more than tensors, such as whole pickled models. Opening such a file can run
-            any code: only for files of your own.
+            any code: use it only for trusted files.
 
     Returns:
         `model` itself.
@@ -99,8 +99,8 @@ def load_weights(model: nn.Module, path: str | Path, *, trust: bool = False) -> 
 
 
 def _differences(state: StateDict, wanted: Mapping[str, torch.Tensor]) -> dict[str, list[str]]:
-    """Names with shapes that keep a state dict from being the model's; empty if there are none."""
-    found = {
+    """Names and shapes in which a state dict differs from the model's; empty if there are none."""
+    differences = {
         "missing in the file": [
             f"{name} {tuple(value.shape)}"
             for name, value in wanted.items()
@@ -113,7 +113,7 @@ def _differences(state: StateDict, wanted: Mapping[str, torch.Tensor]) -> dict[s
             if name in state and state[name].shape != value.shape
         ],
     }
-    return {what: names for what, names in found.items() if names}
+    return {what: names for what, names in differences.items() if names}
 
 
 def _size(differences: Mapping[str, list[str]]) -> int:

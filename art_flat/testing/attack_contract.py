@@ -1,4 +1,4 @@
-"""The contract that every attack keeps, as a pytest class for plugin authors.
+"""The contract of every attack, as a pytest class for plugin authors.
 
 ```python
 from art_flat.testing import AttackContract
@@ -58,10 +58,10 @@ class AttackContract:
 
     Attributes:
         attack: A name as `load_attack` takes it, or an `Attack`.
-        norm: Norm to run it in.
-        delta: Radius in units of the problem's clip range, [0, 1] unless you bring your own problem.
-        strength: Share of clean-correct samples that must be misclassified inside the ball; an attack that does nothing
-            must not pass, so it is greater than 0 unless the attack is a control.
+        norm: Norm of the runs.
+        delta: Radius in units of the problem's clip range, [0, 1] unless `problem` is overridden.
+        strength: Share of clean-correct samples that must be misclassified inside the ball; an attack without effect
+            must fail, so it is greater than 0 unless the attack is a control.
     """
 
     attack: ClassVar[str | Attack]
@@ -71,7 +71,7 @@ class AttackContract:
 
     @pytest.fixture
     def problem(self) -> tuple[Adapter, np.ndarray, np.ndarray]:
-        """Classifier, inputs and labels to attack; override it to bring your own."""
+        """Classifier, inputs and labels to attack; override it to use other ones."""
         return small_problem()
 
     @classmethod
@@ -82,7 +82,7 @@ class AttackContract:
         return self._attack()(net, x, y, delta=self.delta, norm=self.norm, **options)
 
     def _points(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> AttackResult:
-        """The points for the whole problem; one run for all tests that are called on the same instance."""
+        """The points for the whole problem, computed once per instance."""
         if self._found is None:
             self._found = self._run(*problem)
         return self._found
@@ -108,10 +108,10 @@ class AttackContract:
         if self._attack().info.budget == "fixed":
             assert np.asarray(result.within_budget).all()
 
-    def test_success_is_what_the_classifier_says(
+    def test_success_agrees_with_the_classifier(
         self, problem: tuple[Adapter, np.ndarray, np.ndarray]
     ) -> None:
-        """Success agrees with the estimator's own predictions, and is as frequent as claimed."""
+        """Success agrees with the estimator's own predictions, and reaches `strength`."""
         net, x, y = problem
         result = self._points(problem)
         wrong = net.estimator.predict(result.x).argmax(axis=1) != y
@@ -120,7 +120,7 @@ class AttackContract:
         assert (np.asarray(result.success)[right].mean() >= self.strength) or self.strength == 0
 
     def test_same_seed_same_points(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> None:
-        """A seed decides the points, for any state of the global generators."""
+        """The seed determines the points, for any state of the global generators."""
         net, x, y = problem
         first = self._run(net, x[:6], y[:6], seed=7)
         torch.rand(3)
@@ -129,10 +129,10 @@ class AttackContract:
         again = self._run(net, x[:6], y[:6], seed=7)
         np.testing.assert_array_equal(first.x, again.x)
 
-    def test_nothing_is_left_behind(
+    def test_state_is_unchanged(
         self, problem: tuple[Adapter, np.ndarray, np.ndarray], capfd: pytest.CaptureFixture[str]
     ) -> None:
-        """Model, inputs, random generators and terminal are as they were."""
+        """Model, inputs and random generators are unchanged, and nothing is printed."""
         net, x, y = problem
         model = getattr(net.estimator, "model", None)
         modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
@@ -149,8 +149,8 @@ class AttackContract:
             self._run(net, x[:4], y[:4])
             assert [m.training for m in modules] == modes
             assert [_hooks(m) for m in modules] == hooks
-            left = [p.grad for m in modules for p in m.parameters(recurse=False)]
-            assert all(now is before for now, before in zip(left, grads, strict=True))
+            grads_after = [p.grad for m in modules for p in m.parameters(recurse=False)]
+            assert all(now is before for now, before in zip(grads_after, grads, strict=True))
             after = model.state_dict() if modules and model else {}
             assert all(torch.equal(v, state[k]) for k, v in after.items())
             assert torch.equal(torch.get_rng_state(), draws[0])
@@ -166,7 +166,7 @@ class AttackContract:
         assert not err
 
     def test_label_forms_and_torch_agree(self, problem: tuple[Adapter, np.ndarray, np.ndarray]) -> None:
-        """Indices, one-hot rows and tensors give the same points; what came in goes out."""
+        """Indices, one-hot rows and tensors give the same points, as the same kind of array."""
         net, x, y = problem
         x, y = x[:4], y[:4]
         plain = self._run(net, x, y)

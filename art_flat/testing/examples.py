@@ -35,7 +35,7 @@ def example_classifier() -> tuple[Adapter, np.ndarray, np.ndarray]:
 
 @functools.cache
 def example_results() -> Results:
-    """A run of two attacks at two radii on `example_classifier`, with its points kept.
+    """A run of two attacks at two radii on `example_classifier`, with saved points.
 
     Returns:
         The results, in memory; the same object at every call.

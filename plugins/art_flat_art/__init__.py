@@ -1,6 +1,6 @@
 """Registry entries of all evasion attacks of ART.
 
-The facts in the rows were found by running ART 1.20.1 on NumPy 2 and by reading its sources; line numbers are those
+The specifications were verified by running ART 1.20.1 on NumPy 2 and by reading its sources; line numbers are those
 of 1.20.1.
 """
 
@@ -25,7 +25,7 @@ def attacks() -> tuple[AttackInfo, ...]:
     """Registry entries of all evasion attacks of ART.
 
     Returns:
-        One entry per attack, those that cannot be used included.
+        One entry per attack, including those that cannot be used.
 
     >>> next(info for info in attacks() if info.name == "art:DeepFool").budget
     'minimum-norm'

@@ -28,7 +28,7 @@ def describe(row: ArtSpec, version: str) -> AttackInfo:
     """Return the registry entry of an attack.
 
     Args:
-        row: The attack's row.
+        row: The attack's specification.
         version: ART's version.
 
     Returns:
@@ -49,22 +49,22 @@ def describe(row: ArtSpec, version: str) -> AttackInfo:
         reason=refusal or row.reason,
         notes=row.notes,
         version=version,
-        defaults=row.known(),
+        defaults=row.parameters(),
     )
     return info
 
 
 class ArtAttack(Attack):
-    """An attack of ART, as its row says.
+    """An attack of ART with a specification.
 
     Args:
-        info: What is known of the attack.
-        row: What is peculiar to it.
+        info: Registry entry of the attack.
+        row: Specification of the attack.
         params: The library's parameters by their own names; steps are in units of `clip_values`, as δ is.
 
     Raises:
-        ParameterError: If a parameter does not exist or is given by the call instead.
-        AttackNotUsableError: If it cannot be used here and its parameters cannot be checked either.
+        ParameterError: If a parameter does not exist or is set by the call.
+        AttackNotUsableError: If the attack cannot be used in this installation.
     """
 
     def __init__(self, info: AttackInfo, row: ArtSpec, params: Mapping[str, Any]) -> None:
@@ -82,7 +82,7 @@ class ArtAttack(Attack):
         self.row = row
 
     def check(self, net: Adapter, norm: Norm) -> None:
-        """Refuse what the library cannot do, before any forward pass; see `Attack.check`."""
+        """Reject unsupported classifiers before any forward pass; see `Attack.check`."""
         wrong = []
         if self.row.step:
             self.require_step(self.row.step[0], self._all_params[self.row.step[0]])
@@ -100,11 +100,11 @@ class ArtAttack(Attack):
         """See `Attack.fixed_steps`."""
         if self.row.step is None or self.row.step[1] is not scaled_step:
             return None
-        given, params = self._all_params[self.row.step[0]], self._all_params
-        return Steps(scaled_step(delta, params) if given is None else given, int(params["max_iter"]))
+        value, params = self._all_params[self.row.step[0]], self._all_params
+        return Steps(scaled_step(delta, params) if value is None else value, int(params["max_iter"]))
 
     def run(self, problem: Problem) -> torch.Tensor:
-        """See `Attack.run`; points that are solved already are handed over only where more can be gained."""
+        """See `Attack.run`; solved points are passed to ART only if the attack can still improve them."""
         row, points = self.row, problem.x.clone()
         logits = _clean_logits(problem) if self._needs_logits else None
         todo = torch.ones(len(points), dtype=torch.bool, device=points.device)
@@ -156,15 +156,18 @@ class ArtAttack(Attack):
         arguments = {k: v for k, v in self._all_params.items() if k in signature}
         if row.step and row.step[0] in arguments:
             name, default = row.step
-            given = arguments[name]
+            value = arguments[name]
             unit = Window.from_problem(problem).size
-            arguments[name] = default(radius, arguments) if given is None else given / unit
+            arguments[name] = default(radius, arguments) if value is None else value / unit
         if arguments.get("batch_size", 0) is None:
             arguments["batch_size"] = min(n, SHARD)
         if row.radius is not None:
             arguments[row.radius] = radius
-        ours = {"norm": _ORDER[problem.norm], "targeted": problem.target is not None, "verbose": False}
-        return {**arguments, **{k: v for k, v in ours.items() if k in signature and k not in row.hidden}}
+        set_by_call = {"norm": _ORDER[problem.norm], "targeted": problem.target is not None, "verbose": False}
+        return {
+            **arguments,
+            **{k: v for k, v in set_by_call.items() if k in signature and k not in row.hidden},
+        }
 
 
 def _clean_logits(problem: Problem) -> torch.Tensor:
@@ -173,7 +176,7 @@ def _clean_logits(problem: Problem) -> torch.Tensor:
 
 
 def _labels(row: ArtSpec, problem: Problem, logits: torch.Tensor | None) -> torch.Tensor:
-    """The classes that `generate` is given."""
+    """The labels that are passed to `generate`."""
     if problem.target is not None:
         return problem.target
     if row.labels == "true" or logits is None:

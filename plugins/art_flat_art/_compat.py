@@ -15,7 +15,7 @@ import numpy as np
 
 @contextlib.contextmanager
 def no_context(seed: int) -> Iterator[None]:
-    """No help needed.
+    """A context without any patch.
 
     Args:
         seed: Seed of the run.
@@ -28,7 +28,7 @@ def no_context(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def seeded_states(seed: int) -> Iterator[None]:
-    """Every `numpy.random.RandomState()` made inside follows from `seed`, where ART would ask the system.
+    """Seed every `numpy.random.RandomState()` created inside from `seed`, where ART leaves it unseeded.
 
     Args:
         seed: Seed of the run.
@@ -49,7 +49,7 @@ def seeded_states(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_seeded_states(seed: int) -> Iterator[None]:
-    """`seeded_states`, without the progress bar that BrendelBethgeAttack cannot be asked to leave out.
+    """`seeded_states`, without the progress bar of BrendelBethgeAttack, which has no option for it.
 
     Args:
         seed: Seed of the run.
@@ -64,7 +64,7 @@ def quiet_seeded_states(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def old_numpy(seed: int) -> Iterator[None]:
-    """`numpy.asfarray`, which NumPy 2 removed and LaserAttack calls.
+    """Provide `numpy.asfarray`, which NumPy 2 removed and LaserAttack calls.
 
     Args:
         seed: Seed of the run.
@@ -78,9 +78,9 @@ def old_numpy(seed: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def standard_multiprocessing(seed: int) -> Iterator[None]:
-    """The standard library's `multiprocessing` under the name `multiprocess`, where that package is missing.
+    """Provide the standard library's `multiprocessing` as `multiprocess` if that package is missing.
 
-    ART's AutoAttack imports it whether it uses it or not.
+    ART's AutoAttack imports it even if it is not used.
 
     Args:
         seed: Seed of the run.
@@ -105,13 +105,13 @@ def installed(package: str) -> bool:
 
 @contextlib.contextmanager
 def patched_attribute(owner: Any, name: str, value: Any) -> Iterator[None]:
-    """An attribute of a module set for a while."""
-    had, before = name in vars(owner), vars(owner).get(name)
+    """Set an attribute of a module inside the block; restored afterwards."""
+    existed, before = name in vars(owner), vars(owner).get(name)
     setattr(owner, name, value)
     try:
         yield
     finally:
-        if had:
+        if existed:
             setattr(owner, name, before)
         else:
             delattr(owner, name)

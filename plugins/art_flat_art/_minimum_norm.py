@@ -131,4 +131,4 @@ MINIMUM_NORM: tuple[ArtSpec, ...] = (
         ),
     ),
 )
-"""One row per attack."""
+"""One specification per attack."""

@@ -179,4 +179,4 @@ NORM_BOUNDED: tuple[ArtSpec, ...] = (
         ),
     ),
 )
-"""One row per attack."""
+"""One specification per attack."""

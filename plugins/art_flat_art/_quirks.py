@@ -17,7 +17,7 @@ Params = Mapping[str, Any]
 Check = Callable[[Params, Adapter, Norm], str | None]
 
 ANY: tuple[Norm, ...] = ("L2", "Linf", "L1", "L0")
-"""Of attacks that know no ball: their points are measured in every norm."""
+"""Norms of attacks without a ball: their points are measured in every norm."""
 
 FIRST_FLIP = (
     "works only on clean-correct points and does not keep its best iterate: for a point it cannot "
@@ -25,7 +25,7 @@ FIRST_FLIP = (
 )
 FLEES = "ignores y and leaves the predicted class; misclassified points are left unchanged"
 LAST = "returns its last iterate"
-ONE_BATCH = "what a point gets depends on the other points of its batch"
+ONE_BATCH = "the result for a point depends on the other points of its batch"
 ONE_VALUE = "in L1 a step moves one value, which stalls once that value is at the edge of the range"
 SCALED = "default step 2.5 δ/max_iter"
 UNSEEDED = "draws from generators that ART does not seed; here they follow the seed of the call"
@@ -35,7 +35,7 @@ WRONG_CLASS = "reads y as a target; untargeted it is given the most likely wrong
 
 
 def scaled_step(delta: float, params: Params) -> float:
-    """2.5 δ/max_iter: the whole ball can be crossed."""
+    """2.5 δ/max_iter, so that the steps can cross the whole ball."""
     return 2.5 * delta / max(1, int(params["max_iter"]))
 
 
@@ -50,7 +50,7 @@ def tenth_step(delta: float, params: Params) -> float:
 
 
 def pixels(problem: Problem) -> int:
-    """How many pixels may change if δ values may; a pixel has one value per channel."""
+    """Number of pixels that may change if δ values may change; a pixel has one value per channel."""
     return int((problem.delta or 0) // problem.net.input_shape[0])
 
 
@@ -60,7 +60,7 @@ def grey_levels(problem: Problem) -> float:
 
 
 def needs_dlr(params: Params, net: Adapter, norm: Norm) -> str | None:
-    """The L∞ defect of ACG and ReACG."""
+    """Require the DLR loss in L∞ because of a defect of ACG and ReACG."""
     if norm == "Linf" and params["loss_type"] != "difference_logits_ratio":
         return (
             "steps along the raw gradient in Linf with cross-entropy (the sign is computed and then not used) and "
@@ -70,14 +70,14 @@ def needs_dlr(params: Params, net: Adapter, norm: Norm) -> str | None:
 
 
 def dlr_classes(params: Params, net: Adapter, norm: Norm) -> str | None:
-    """The difference of logits ratio reads the third largest logit."""
+    """Require three classes: the difference of logits ratio uses the third largest logit."""
     if params["loss_type"] == "difference_logits_ratio" and net.nb_classes < 3:
         return f"needs at least 3 classes for difference_logits_ratio, the classifier has {net.nb_classes}"
     return None
 
 
 def square_fits(params: Params, net: Adapter, norm: Norm) -> str | None:
-    """ART draws the place of its first square from an empty range on some small images."""
+    """Require that the first square fits: ART draws its position from an empty range on some small images."""
     height, width = net.input_shape[1:]
     side = max(round(math.sqrt(params["p_init"] * height * width)), 1 if norm == "Linf" else 3)
     side += norm == "L2" and side % 2 == 0
@@ -87,7 +87,7 @@ def square_fits(params: Params, net: Adapter, norm: Norm) -> str | None:
 
 
 def dct_fits(params: Params, net: Adapter, norm: Norm) -> str | None:
-    """SimBA's blocks have to tile a square image."""
+    """Require square images that SimBA's blocks tile."""
     _, height, width = net.input_shape
     if height != width or (height - params["freq_dim"]) % params["stride"]:
         return (
@@ -97,27 +97,27 @@ def dct_fits(params: Params, net: Adapter, norm: Norm) -> str | None:
 
 
 def three_channels(params: Params, net: Adapter, norm: Norm) -> str | None:
-    """Attacks on colours."""
+    """Require colour images."""
     channels = net.input_shape[0]
     return None if channels == 3 else f"needs images of 3 channels, these have {channels}"
 
 
 def inner_attack(*names: str) -> Check:
-    """The attacks that a universal perturbation can be made from here."""
+    """Require one of the supported attacks inside a universal perturbation."""
 
     def check(params: Params, net: Adapter, norm: Norm) -> str | None:
-        known = ", ".join(map(repr, names))
+        supported = ", ".join(map(repr, names))
         return (
             None
             if params["attacker"] in names
-            else f"takes attacker={known} here, not {params['attacker']!r}"
+            else f"takes attacker={supported} here, not {params['attacker']!r}"
         )
 
     return check
 
 
 def cma_installed(params: Params, net: Adapter, norm: Norm) -> str | None:
-    """es=0 is CMA-ES."""
+    """Require the package cma for es=0, which is CMA-ES."""
     if params["es"] == 0 and not installed("cma"):
         return (
             "needs the package cma for es=0 (pip install cma); es=1, differential evolution, does not need it"

@@ -18,19 +18,19 @@ STEP_ATTACKS = ("fgsm", "bim", "pgd")
 
 
 def one_by_one(call: ArtCall) -> np.ndarray:
-    """A new attack for every point; a point at which the library breaks down is NaN, which art_flat calls failed."""
-    found = np.full_like(call.x, np.nan)
+    """A new attack for every point; a point at which the library raises an error becomes NaN, hence failed."""
+    points_adv = np.full_like(call.x, np.nan)
     for i in range(len(call.x)):
-        attack = call.attack(**_alone(call))
+        attack = call.attack(**_single_batch(call))
         try:
-            found[i] = attack.generate(call.x[i : i + 1], y=call.y[i : i + 1])[0]
+            points_adv[i] = attack.generate(call.x[i : i + 1], y=call.y[i : i + 1])[0]
         except (ArithmeticError, AssertionError, IndexError, ValueError) as error:
             warnings.warn(f"point {i}: {error}", RuntimeWarning, stacklevel=2)
-    return found
+    return points_adv
 
 
 def ensemble(call: ArtCall) -> np.ndarray:
-    """Without the progress bars of the attacks inside."""
+    """Run the ensemble without the progress bars of its inner attacks."""
     attack = call.attack()
     for inside in attack.attacks:
         inside.verbose = False
@@ -38,22 +38,22 @@ def ensemble(call: ArtCall) -> np.ndarray:
 
 
 def universal(call: ArtCall) -> np.ndarray:
-    """One perturbation for all points, with the radius handed on to the attack inside."""
-    attacker, given = call.params["attacker"], call.params["attacker_params"] or {}
+    """One perturbation for all points; the radius is passed to the inner attack."""
+    attacker, inner_params = call.params["attacker"], call.params["attacker_params"] or {}
     inside: dict[str, Any] = {} if attacker == "fgsm" else {"verbose": False}
     if attacker in STEP_ATTACKS:
         inside |= {"eps": call.delta, "norm": call.norm}
-        inside["eps_step"] = 2.5 * (call.delta or 0) / given.get("max_iter", 100)
-    return np.asarray(call.attack(attacker_params={**inside, **given}).generate(call.x, y=call.y))
+        inside["eps_step"] = 2.5 * (call.delta or 0) / inner_params.get("max_iter", 100)
+    return np.asarray(call.attack(attacker_params={**inside, **inner_params}).generate(call.x, y=call.y))
 
 
 def universal_targeted(call: ArtCall) -> np.ndarray:
-    """One perturbation towards one class: the target, or untargeted the commonest wrong class.
+    """One perturbation towards one class: the target, or the most common wrong class if untargeted.
 
-    ART leaves the attack inside untargeted, so that it flees from the target; here it is targeted.
+    ART leaves the inner attack untargeted, so that it moves away from the target; here it is targeted.
 
     Returns:
-        Points, as ART has them.
+        Points in ART's layout.
     """
     y = call.y
     if call.target is None:
@@ -70,25 +70,25 @@ def universal_targeted(call: ArtCall) -> np.ndarray:
 
 
 def from_images(call: ArtCall) -> np.ndarray:
-    """Start from an image of the batch: where random images have led nowhere, or all do if there is a target."""
-    found = np.array(call.x)
-    stuck = np.ones(len(found), dtype=bool)
+    """Start from an image of the batch: where random starts failed, and always for a targeted attack."""
+    points_adv = np.array(call.x)
+    is_unchanged = np.ones(len(points_adv), dtype=bool)
     if call.target is None:
-        found = np.asarray(call.attack().generate(call.x, y=call.y))
-        stuck = (found == call.x).reshape(len(found), -1).all(axis=1)
-    if stuck.any():
-        rest = call.some(stuck)
-        found[stuck] = rest.attack().generate(rest.x, y=rest.y, x_adv_init=starting_points(rest))
-    return found
+        points_adv = np.asarray(call.attack().generate(call.x, y=call.y))
+        is_unchanged = (points_adv == call.x).reshape(len(points_adv), -1).all(axis=1)
+    if is_unchanged.any():
+        rest = call.some(is_unchanged)
+        points_adv[is_unchanged] = rest.attack().generate(rest.x, y=rest.y, x_adv_init=starting_points(rest))
+    return points_adv
 
 
 def towards_starting_points(call: ArtCall) -> np.ndarray:
-    """Approach the outputs of another image of the batch, the nearest one of another class (or of the target)."""
+    """Approach the outputs of the nearest image of the batch with another class (or the target class)."""
     return np.asarray(call.attack().generate(call.x, y=starting_points(call)))
 
 
 def frame_by_frame(call: ArtCall) -> np.ndarray:
-    """The attack inside is gradient descent in the same ball."""
+    """Run frame by frame, with gradient descent in the same ball as the inner attack."""
     steps, size = call.params["max_iter"], len(call.x)
     inside = evasion.ProjectedGradientDescent(
         call.view,
@@ -104,7 +104,7 @@ def frame_by_frame(call: ArtCall) -> np.ndarray:
 
 
 def patched(call: ArtCall) -> np.ndarray:
-    """Learn one patch on all points, then put it on each."""
+    """Train one patch on all points, then apply it to each."""
     channels, height, width = call.x.shape[1:]
     side = min(height, width)
     attack = call.attack(patch_shape=(channels, side, side))
@@ -126,24 +126,24 @@ def laser(call: ArtCall) -> np.ndarray:
 
 
 def starting_points(call: ArtCall) -> np.ndarray:
-    """For every point the nearest of the batch that is predicted as its target, or as another class than its own.
+    """For every point, the nearest one of the batch that is predicted as its target or as another class.
 
     Args:
-        call: What is attacked.
+        call: The call of the attack.
 
     Returns:
-        Images of the shape of `call.x`; a point for which there is none gets itself.
+        Images of the shape of `call.x`; the point itself if there is none.
     """
     predicted = np.asarray(call.view.predict(call.pool, batch_size=SHARD).argmax(axis=1))
     fits = predicted != call.label[:, None] if call.target is None else predicted == call.target[:, None]
     points, pool = (torch.from_numpy(a.reshape(len(a), -1)) for a in (call.x, call.pool))
-    apart = torch.cdist(points, pool, compute_mode="donot_use_mm_for_euclid_dist").numpy()
-    apart[~fits | (apart == 0)] = np.inf
-    nearest = call.pool[apart.argmin(axis=1)]
-    nearest[np.isinf(apart).all(axis=1)] = call.x[np.isinf(apart).all(axis=1)]
+    distances = torch.cdist(points, pool, compute_mode="donot_use_mm_for_euclid_dist").numpy()
+    distances[~fits | (distances == 0)] = np.inf
+    nearest = call.pool[distances.argmin(axis=1)]
+    nearest[np.isinf(distances).all(axis=1)] = call.x[np.isinf(distances).all(axis=1)]
     return np.asarray(nearest)
 
 
-def _alone(call: ArtCall) -> dict[str, int]:
-    """A batch size of one where it means the number of points at once, as it does if it was filled in."""
+def _single_batch(call: ArtCall) -> dict[str, int]:
+    """A batch size of one, if the attack has that parameter and it was not set."""
     return {"batch_size": 1} if call.params.get("batch_size", 0) is None else {}

@@ -24,20 +24,20 @@ _OURS = ("norm", "targeted", "verbose", "summary_writer")
 
 @dataclass(frozen=True)
 class ArtCall:
-    """What a row's `run` is given: the points to attack, as ART wants them.
+    """The input of a specification's `run`: the points to attack, in ART's layout.
 
     Attributes:
         build: The attack's class.
         arguments: Its constructor's arguments after the classifier.
         view: The classifier.
         x: Clean points in [0, 1], float32.
-        y: Labels for `generate`, one-hot float32: true ones, wrong ones or targets, as the row says.
+        y: Labels for `generate`, one-hot float32: true ones, wrong ones or targets, see `ArtSpec.labels`.
         target: Target classes (n,), or None.
         label: True classes (n,).
-        pool: Every clean point of the batch, those included that are not attacked.
+        pool: Every clean point of the batch, including those that are not attacked.
         delta: Radius in the attack's units, or None.
-        norm: The norm as ART writes it.
-        params: What the attack's user may set, defaults included.
+        norm: The norm in ART's notation.
+        params: Parameters that a user may set, including defaults.
     """
 
     build: type[Any]
@@ -53,23 +53,23 @@ class ArtCall:
     params: Mapping[str, Any]
 
     def attack(self, **more: Any) -> Any:
-        """A new attack object; ART's keep state, so none is used twice."""
+        """A new attack object; ART's objects are stateful, so none is used twice."""
         return self.build(self.view, **{**self.arguments, **more})
 
     def some(self, rows: np.ndarray) -> ArtCall:
-        """The same for some of the points, chosen by a mask (n,)."""
+        """The same call for a subset of the points, given by a mask (n,)."""
         target = None if self.target is None else self.target[rows]
         return replace(self, x=self.x[rows], y=self.y[rows], label=self.label[rows], target=target)
 
 
 def whole_batch(call: ArtCall) -> np.ndarray:
-    """Hand over everything at once."""
+    """Run the attack on the whole batch at once."""
     return np.asarray(call.attack().generate(call.x, y=call.y))
 
 
 @dataclass(frozen=True)
 class ArtSpec:
-    """All that is peculiar to one attack of ART.
+    """Specification of one attack of ART.
 
     Attributes:
         name: Class in `art.attacks.evasion`.
@@ -78,21 +78,21 @@ class ArtSpec:
         radius_value: From the problem to that parameter's value.
         step: The parameter that takes a step, and its default from (radius, parameters).
         targeted: Whether it takes a target class; None: if its constructor has the parameter.
-        labels: What `generate` is given as y when there is no target: the true class, or the most likely wrong
+        labels: The y of `generate` without a target: the true class, or the most likely wrong
             one for attacks that read y as a target.
-        predicted: It runs away from the predicted class, so points that are wrong already are left alone.
-        probabilities: It needs probabilities instead of logits.
-        layout: How it needs its inputs arranged.
-        run: Calls the library.
-        around: Context in which it runs.
+        predicted: It moves away from the predicted class, so misclassified points are left unchanged.
+        probabilities: Whether it needs probabilities instead of logits.
+        layout: Layout of its inputs.
+        run: Function that calls the library.
+        around: Context manager around the run.
         defaults: Defaults that differ from the library's.
         hidden: Parameters that cannot be set.
-        extra: Parameters of ours, handled by `run`.
+        extra: Parameters of art_flat, handled by `run`.
         classes: Smallest number of classes.
-        images: It needs inputs of shape (channels, height, width).
-        checks: Further conditions: from (parameters, classifier, norm) to what is wrong, or nothing.
-        needs: A package without which it is refused.
-        refusal: Why it is refused everywhere.
+        images: Whether it needs inputs of shape (channels, height, width).
+        checks: Further conditions: functions of (parameters, classifier, norm) that return an error message or None.
+        needs: A package that it requires.
+        refusal: Reason why it can never be used.
         usability: As in `AttackInfo`.
     """
 
@@ -131,11 +131,13 @@ class ArtSpec:
             return {}
         return dict(list(inspect.signature(build.__init__).parameters.items())[2:])
 
-    def known(self) -> dict[str, Any]:
-        """The parameters that a user may set, with their defaults; None is filled in when δ and x are known."""
-        ours = {*_OURS, *self.hidden, self.radius}
+    def parameters(self) -> dict[str, Any]:
+        """The parameters that a user may set, with their defaults; None is replaced when δ and x are known."""
+        reserved = {*_OURS, *self.hidden, self.radius}
         shown = {
-            k: None if p.default is p.empty else p.default for k, p in self.signature.items() if k not in ours
+            k: None if p.default is p.empty else p.default
+            for k, p in self.signature.items()
+            if k not in reserved
         }
         filled = {"batch_size": None} | ({self.step[0]: None} if self.step else {})
         filled = {k: v for k, v in filled.items() if k in shown}

@@ -106,7 +106,7 @@ UNBOUNDED: tuple[ArtSpec, ...] = (
         ),
     ),
 )
-"""One row per attack."""
+"""One specification per attack."""
 
 _VARIANT = "is a part of art:{}, which uses it where it fits"
 _PATCH = "use art:AdversarialPatchPyTorch; "
@@ -145,4 +145,4 @@ REFUSED: dict[str, str] = {
     "HighConfidenceLowUncertainty": "attacks Gaussian processes, which have no linear head",
     "LowProFool": "attacks tables with weighted columns, not images",
 }
-"""Name → why it cannot be used."""
+"""Name → reason why it cannot be used."""

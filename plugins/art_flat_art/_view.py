@@ -1,8 +1,8 @@
 """The classifier that is passed to ART's attacks: float32 inputs in [0, 1] and one kind of output.
 
-ART's attacks assume images in [0, 1], channels first, float32 and one kind of output each. The view gives all of
-them exactly that, for every estimator: inputs are rescaled, cast and reordered on the way in, the
-preprocessing is inside, and logits or probabilities come out. The user's estimator is never handed to an attack.
+ART's attacks assume images in [0, 1], channels first, float32 and one kind of output each. The view provides
+this for every estimator: inputs are rescaled, cast and reordered, the
+preprocessing is included, and outputs are logits or probabilities. The user's estimator is never passed to an attack.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ from art_flat.attacks.view import Window
 Shape = tuple[int, ...]
 
 SHARD = 128
-"""Samples at once where ART's own default would be one."""
+"""Batch size where ART's default is one."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How an attack wants its inputs arranged.
+    """Layout of the inputs of an attack.
 
     Attributes:
-        shape: From our shape of one sample to the attack's.
-        there: From our batch (n, ...) to the attack's.
-        back: From the attack's batch and our shape of one sample to our batch.
+        shape: Maps art_flat's shape of one sample to the attack's.
+        there: Maps art_flat's batch (n, ...) to the attack's.
+        back: Maps the attack's batch and art_flat's shape of one sample to art_flat's batch.
         channels_first: The `channels_first` argument that ART gets.
     """
 
@@ -44,7 +44,7 @@ class Layout:
 
 
 CHANNELS_FIRST = Layout(lambda shape: shape, lambda x: x, lambda x, _: x)
-"""As the data are."""
+"""The layout of the data."""
 
 CHANNELS_LAST = Layout(
     lambda shape: (*shape[1:], shape[0]),
@@ -63,7 +63,7 @@ COLUMN = Layout(
 
 
 class LogitsModule(nn.Module):
-    """What ART sees of the model: no parameter of it, so that ART can neither move nor change it."""
+    """The model as ART sees it: without its parameters, so that ART can neither move nor change it."""
 
     def __init__(self, problem: Problem, window: Window, layout: Layout, probabilities: bool) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class LogitsModule(nn.Module):
         self._inside = (problem, window, layout)  # in a tuple: not registered as a submodule
 
     def forward(self, u: torch.Tensor) -> torch.Tensor:
-        """Inputs as ART has them → logits or probabilities (n, k), float32, on the device of `u`."""
+        """Inputs in ART's layout → logits or probabilities (n, k), float32, on the device of `u`."""
         problem, window, layout = self._inside
         x = layout.back(u, problem.net.input_shape).to(problem.net.device, problem.net.dtype)
         result: torch.Tensor = self.output(problem.module(window.from_unit(x)).float())
@@ -83,9 +83,9 @@ def classifier(problem: Problem, layout: Layout = CHANNELS_FIRST, *, probabiliti
     """An ART classifier of the problem's model.
 
     Args:
-        problem: What is attacked.
-        layout: How the inputs are arranged.
-        probabilities: Give softmax probabilities instead of logits.
+        problem: The problem to attack.
+        layout: Layout of the inputs.
+        probabilities: Return softmax probabilities instead of logits.
 
     Returns:
         A `PyTorchClassifier` on inputs in [0, 1].
@@ -105,21 +105,21 @@ def classifier(problem: Problem, layout: Layout = CHANNELS_FIRST, *, probabiliti
 
 
 def to_view(x: torch.Tensor, window: Window, layout: Layout) -> np.ndarray:
-    """Our tensor in clip units → ART's float32 array in [0, 1]."""
+    """A tensor in clip units → ART's float32 array in [0, 1]."""
     return np.ascontiguousarray(layout.there(window.to_unit(x)).float().cpu().numpy())
 
 
 def from_view(
     u: np.ndarray, clean: np.ndarray, problem: Problem, x: torch.Tensor, layout: Layout
 ) -> torch.Tensor:
-    """ART's points → our tensor in clip units; inputs that were left alone are exactly as they were.
+    """ART's points → a tensor in clip units; unchanged inputs stay bit-equal.
 
     Args:
         u: ART's points.
-        clean: The clean points as ART had them.
-        problem: What is attacked.
-        x: The same clean points, ours.
-        layout: How the inputs are arranged.
+        clean: The clean points in ART's layout.
+        problem: The problem to attack.
+        x: The same clean points in clip units.
+        layout: Layout of the inputs.
 
     Returns:
         Points of the shape of `x`.

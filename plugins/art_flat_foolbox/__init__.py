@@ -1,6 +1,6 @@
 """Every attack of foolbox 3.3 as an art_flat attack: `load_attack("foolbox:LinfPGD", steps=20)`.
 
-The facts in the rows were found by running foolbox 3.3.4 and by reading its sources.
+The specifications were verified by running foolbox 3.3.4 and by reading its sources.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import inspect
 import warnings
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that SciPy is about to remove
+    warnings.simplefilter("ignore", DeprecationWarning)  # it imports names that SciPy deprecates
     import foolbox
     from foolbox.attacks.base import Attack as FoolboxAttack
 
@@ -21,15 +21,15 @@ from ._spec import FoolboxSpec
 
 
 def attacks() -> list[AttackInfo]:
-    """Return the registry entries of all attacks of foolbox, refused ones included."""
-    known = {row.name for row in ROWS}
-    found = {
+    """Return the registry entries of all attacks of foolbox, including those that cannot be used."""
+    specified = {row.name for row in ROWS}
+    available = {
         thing.__name__
         for thing in vars(foolbox.attacks).values()
         if inspect.isclass(thing) and issubclass(thing, FoolboxAttack) and not inspect.isabstract(thing)
     }
-    reason = f"art_flat does not know it; it is new in foolbox {foolbox.__version__}"
-    rows = (*ROWS, *(FoolboxSpec(name, ("L2",), refusal=reason) for name in sorted(found - known)))
+    reason = f"not supported by art_flat yet; it is new in foolbox {foolbox.__version__}"
+    rows = (*ROWS, *(FoolboxSpec(name, ("L2",), refusal=reason) for name in sorted(available - specified)))
     return [_info(row) for row in rows]
 
 

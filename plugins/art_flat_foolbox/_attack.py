@@ -30,9 +30,9 @@ class WrappedFoolboxAttack(Attack):
     """An attack of foolbox behind the contract of `art_flat.attacks.Attack`.
 
     Args:
-        row: What the attack is.
-        info: The same for the registry.
-        params: Its parameters, by the library's own names.
+        row: Specification of the attack.
+        info: Its registry entry.
+        params: Its parameters, with the library's names.
 
     Raises:
         ParameterError: If a parameter does not exist, or both step sizes are given.
@@ -50,22 +50,22 @@ class WrappedFoolboxAttack(Attack):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The parameters, defaults included."""
+        """The parameters, including defaults."""
         return {**self.info.defaults, **self.params}
 
     def fixed_steps(self, delta: float) -> Steps | None:
         """See `Attack.fixed_steps`."""
-        if not self.row.walks:
+        if not self.row.has_fixed_steps:
             return None
         count, size, share = (self.settings[k] for k in ("steps", STEP, "rel_stepsize"))
         return Steps(delta * (2.5 / count if share is None else share) if size is None else size, count)
 
     def check(self, net: Adapter, norm: Norm) -> None:
-        """Refuse what the library cannot deal with; see `Attack.check`.
+        """Reject unsupported classifiers and parameters; see `Attack.check`.
 
         Raises:
             AttackNotUsableError: If the classifier cannot be attacked with it.
-            InputError: If a parameter has no meaning here.
+            InputError: If a parameter is invalid for the classifier.
         """
         if net.clip_values is not None and any(np.ndim(value) for value in net.clip_values):
             raise AttackNotUsableError(
@@ -92,13 +92,13 @@ class WrappedFoolboxAttack(Attack):
         labels = problem.y if problem.target is None else problem.target
         points = start.clone()
         points[todo] = self._points(model, start[todo], labels[todo], problem, window.size).to(points)
-        moved = (points != start).reshape(problem.x.shape)
+        is_changed = (points != start).reshape(problem.x.shape)
         back = window.from_unit(points.reshape(problem.x.shape).to(problem.x.dtype))
-        return torch.where(moved, back, problem.x)
+        return torch.where(is_changed, back, problem.x)
 
     @torch.no_grad()
     def _open(self, view: UnitView, start: torch.Tensor, problem: Problem) -> torch.Tensor:
-        """Samples with anything to do: attacks that seek the nearest wrong point get those that are right."""
+        """Mask of the samples to attack; minimum-norm attacks get only correctly classified ones."""
         if self.info.budget == "fixed":
             return torch.ones(len(start), dtype=torch.bool, device=start.device)
         label = view(start).argmax(dim=1)
@@ -108,7 +108,7 @@ class WrappedFoolboxAttack(Attack):
     def _points(
         self, model: Any, x: torch.Tensor, labels: torch.Tensor, problem: Problem, span: float
     ) -> torch.Tensor:
-        """The library's points; where it finds no start for one of them, NaN for that one."""
+        """The library's points; NaN where it finds no starting point."""
         try:
             return self._call(model, x, labels, problem, span)
         except ValueError as error:

@@ -20,7 +20,7 @@ _REPEATED = replace(
 )
 _CORRUPTION = FoolboxSpec("", _ANY, access="black-box", targeted=False)
 _BB = FoolboxSpec(
-    "", ("L2",), starts=True, needs="numba", notes=("walks along the boundary with exact gradients",)
+    "", ("L2",), starts=True, needs="numba", notes=("moves along the boundary with exact gradients",)
 )
 _FMN = FoolboxSpec(
     "", ("L2",), notes=("a step towards the boundary, then a projection onto a ball of adapted size",)

@@ -29,17 +29,17 @@ _HIDDEN = (
 
 @dataclass(frozen=True)
 class FoolboxSpec:
-    """All that is peculiar to one attack of foolbox.
+    """Specification of one attack of foolbox.
 
     Attributes:
         name: Class in `foolbox.attacks`.
         norms: Norms of the ball or of the distance it minimises.
         access: As in `AttackInfo`; `maximises_loss`, `targeted` and `notes` likewise.
-        images: It needs inputs of shape (channels, height, width).
-        starts: It starts from a point that is adversarial already, which it may not find.
+        images: Whether it needs inputs of shape (channels, height, width).
+        starts: Whether it starts from an adversarial point, which it may not find.
         defaults_here: Defaults where the library has none.
-        needs: A package without which it is refused.
-        refusal: Why it is refused everywhere.
+        needs: A package that it requires.
+        refusal: Reason why it can never be used.
     """
 
     name: str
@@ -61,7 +61,7 @@ class FoolboxSpec:
 
     @property
     def budget(self) -> Budget:
-        """Whether it takes δ, minimises a distance, or neither: what its class derives from."""
+        """Whether it takes δ, minimises a distance, or neither, from its base class."""
         if not self.refusal and issubclass(self.library_class, FixedEpsilonAttack):
             return "fixed"
         return (
@@ -76,29 +76,29 @@ class FoolboxSpec:
         return dict(list(inspect.signature(self.library_class.__init__).parameters.items())[1:])
 
     @property
-    def walks(self) -> bool:
+    def has_fixed_steps(self) -> bool:
         """Whether it takes a fixed number of steps of one size."""
         return STEP in self.signature
 
     def defaults(self) -> dict[str, Any]:
-        """Return the parameters a user may give; None for steps that grow with δ."""
+        """Return the parameters that a user may set; None for steps that scale with δ."""
         if self.refusal:
             return {}
-        known = {k: p.default for k, p in self.signature.items() if k not in _HIDDEN}
-        if self.walks:
-            known |= {STEP: None, "rel_stepsize": None}
-        return {**known, **self.defaults_here}
+        parameters = {k: p.default for k, p in self.signature.items() if k not in _HIDDEN}
+        if self.has_fixed_steps:
+            parameters |= {STEP: None, "rel_stepsize": None}
+        return {**parameters, **self.defaults_here}
 
     def refused_here(self) -> str:
-        """Return why it cannot be used in this installation; nothing if it can."""
+        """Return the reason why it cannot be used in this installation; empty if it can."""
         if self.needs and importlib.util.find_spec(self.needs) is None:
             return f"needs the package {self.needs}, which is not installed"
         return self.refusal
 
     def all_notes(self) -> tuple[str, ...]:
-        """Return the notes, with what follows from the class."""
+        """Return the notes, including those that follow from the base class."""
         notes = list(self.notes)
-        if not self.refusal and self.walks:
+        if not self.refusal and self.has_fixed_steps:
             notes += [
                 "the step is 2.5 delta / steps unless rel_stepsize (in units of delta) or abs_stepsize (in units of "
                 "clip_values, as delta is) is given",

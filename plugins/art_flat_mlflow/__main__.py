@@ -1,4 +1,4 @@
-"""`python -m art_flat_mlflow DIR`: log a results folder, also from another environment than the one that made it."""
+"""`python -m art_flat_mlflow DIR`: log a results folder, also from a different environment than that of the run."""
 
 from __future__ import annotations
 
@@ -12,26 +12,24 @@ from ._log import log_results
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the command line; art_flat's errors are one message and exit code 2."""
+    """Run the command line; art_flat's errors are printed as one message, with exit code 2."""
     parser = argparse.ArgumentParser(
         prog="python -m art_flat_mlflow",
         description="Log a results folder of art_flat to MLflow: one run, with one nested run per attack.",
     )
     parser.add_argument("folder", help="results folder of a run")
+    parser.add_argument("--tracking-uri", help="such as sqlite:///mlflow.db (default: MLflow's own setting)")
     parser.add_argument(
-        "--tracking-uri", help="such as sqlite:///mlflow.db; MLflow's own setting if not given"
+        "--experiment", default="art_flat", help="created if it does not exist (default: art_flat)"
     )
-    parser.add_argument(
-        "--experiment", default="art_flat", help="made if it does not exist (default: art_flat)"
-    )
-    parser.add_argument("--artifact-location", help="where a new experiment keeps its files")
+    parser.add_argument("--artifact-location", help="where a new experiment stores its files")
     parser.add_argument("--run-name", help="default: the folder's name")
-    parser.add_argument("--points", action="store_true", help="also the points, where the run kept them")
-    given = parser.parse_args(arguments)
+    parser.add_argument("--points", action="store_true", help="also log the points, if the run saved them")
+    options = parser.parse_args(arguments)
     try:
         run_id = log_results(
-            Results.load(given.folder), tracking_uri=given.tracking_uri, experiment=given.experiment,
-            artifact_location=given.artifact_location, run_name=given.run_name, points=given.points,
+            Results.load(options.folder), tracking_uri=options.tracking_uri, experiment=options.experiment,
+            artifact_location=options.artifact_location, run_name=options.run_name, points=options.points,
         )  # fmt: skip
     except ArtFlatError as error:
         sys.stderr.write(f"error: {error}\n")

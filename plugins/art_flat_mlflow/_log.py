@@ -22,9 +22,9 @@ from art_flat.evaluation import ALL_ATTACKS
 
 _KEYS = ("model", "attack", "source_model", "norm", "delta", "maximises_loss")
 _LONGEST = 5000
-"""Characters of a parameter; MLflow refuses more than 6000."""
+"""Maximum number of characters of a parameter; MLflow's limit is 6000."""
 _AT_ONCE = {"metrics": 1000, "params": 100, "tags": 100}
-"""How many of each MLflow takes in one call."""
+"""Maximum number of each in one call of MLflow."""
 
 
 def log_results(
@@ -39,20 +39,20 @@ def log_results(
 ) -> str:
     """Log an evaluation to MLflow.
 
-    The run holds what decided the evaluation as parameters, the worst case over all attacks as metrics, and the
-    records, summary, configuration, environment and, where there is one, the report as artifacts. Each attack has a
+    The run has the settings of the evaluation as parameters, the worst case over all attacks as metrics, and the
+    records, summary, configuration, environment and, if it exists, the report as artifacts. Each attack has a
     nested run with its own parameters and metrics. A metric is named `column/model/norm/delta`, those of a tolerated
     loss change `column/model/norm/delta/epsilon ε`, as in `loss_change_robustness/cnn/Linf/0.1/epsilon 0.5`; δ is in
-    clip units and ε in nats. Points found on another model add `/from source`. What is not finite is left out.
+    clip units and ε in nats. Points found on another model add `/from source`. Non-finite values are omitted.
 
     Args:
         results: The evaluation.
-        tracking_uri: Where MLflow keeps its runs, such as `"sqlite:///mlflow.db"`; MLflow's own setting if None.
-        experiment: Name of the experiment; made if it does not exist.
-        artifact_location: Where a new experiment keeps its files; MLflow's default if None.
-        run_name: Name of the run; that of the results folder if None.
+        tracking_uri: Where MLflow stores its runs, such as `"sqlite:///mlflow.db"`; MLflow's own setting if None.
+        experiment: Name of the experiment; created if it does not exist.
+        artifact_location: Where a new experiment stores its files; MLflow's default if None.
+        run_name: Name of the run; the name of the results folder if None.
         tags: Tags of the run.
-        points: Also log the points, where the evaluation kept them.
+        points: Also log the points, if the evaluation saved them.
 
     Returns:
         The id of the run.
@@ -69,14 +69,14 @@ def log_results(
         _log(client, run_id, _parameters(results), _metrics(worst))
         _log_files(client, run_id, results, points)
         for attack in results.facts["attacks"]:
-            own = summary[summary["attack"] == attack["name"]] if len(summary) else summary
+            attack_rows = summary[summary["attack"] == attack["name"]] if len(summary) else summary
             with _run(client, home, attack["name"], {"mlflow.parentRunId": run_id}) as nested:
-                _log(client, nested, _attack_parameters(attack), _metrics(own))
+                _log(client, nested, _attack_parameters(attack), _metrics(attack_rows))
     return run_id
 
 
 def _worst(summary: pd.DataFrame) -> pd.DataFrame:
-    """The rows over all attacks, or the only attack's where there is one."""
+    """The rows over all attacks, or those of the only attack."""
     if summary.empty:
         return summary
     keys = ["model", "norm", "delta"]
@@ -96,7 +96,7 @@ def _experiment(client: MlflowClient, name: str, artifact_location: str | None) 
 
 @contextmanager
 def _run(client: MlflowClient, experiment: str, name: str, tags: dict[str, str]) -> Iterator[str]:
-    """A run that ends as FINISHED, or as FAILED if an error leaves the block."""
+    """A run that ends as FINISHED, or as FAILED after an exception in the block."""
     run_id = str(client.create_run(experiment, run_name=name, tags=tags).info.run_id)
     try:
         yield run_id
@@ -108,12 +108,12 @@ def _run(client: MlflowClient, experiment: str, name: str, tags: dict[str, str])
 
 def _log(client: MlflowClient, run_id: str, parameters: dict[str, Any], metrics: dict[str, float]) -> None:
     now = int(time.time() * 1000)
-    everything: dict[str, list[Any]] = {
+    batches: dict[str, list[Any]] = {
         "metrics": [Metric(k, v, now, 0) for k, v in metrics.items()],
         "params": [Param(k, _text(v)) for k, v in parameters.items()],
         "tags": [RunTag("art_flat", "results")],
     }
-    for kind, items in everything.items():
+    for kind, items in batches.items():
         for start in range(0, len(items), _AT_ONCE[kind]):
             client.log_batch(run_id, **{kind: items[start : start + _AT_ONCE[kind]]})
 
@@ -123,7 +123,9 @@ def _parameters(results: Results) -> dict[str, Any]:
     found: dict[str, Any] = {k: facts[k] for k in ("seed", "n_samples", "epsilons", "deltas") if k in facts}
     found |= {"attacks": [a["name"] for a in facts["attacks"]], "python": facts.get("python")}
     found |= {
-        f"model/{_name(m)}/{k}": v for m, said in facts.get("models", {}).items() for k, v in said.items()
+        f"model/{_name(m)}/{k}": v
+        for m, model_facts in facts.get("models", {}).items()
+        for k, v in model_facts.items()
     }
     found |= {f"package/{p}": v for p, v in facts.get("packages", {}).items()}
     return {k: v for k, v in found.items() if v is not None}
@@ -136,18 +138,18 @@ def _attack_parameters(attack: Mapping[str, Any]) -> dict[str, Any]:
 def _metrics(rows: pd.DataFrame) -> dict[str, float]:
     found: dict[str, float] = {}
     for row in rows.to_dict("records"):
-        place = f"{_name(row['model'])}/{row['norm']}/{row['delta']:.6g}"
+        cell = f"{_name(row['model'])}/{row['norm']}/{row['delta']:.6g}"
         source = "" if row["source_model"] == row["model"] else f"/from {_name(row['source_model'])}"
         for column, value in row.items():
             if column in _KEYS or not isinstance(value, int | float) or not math.isfinite(value):
                 continue
             name, _, epsilon = str(column).partition("@")
-            found[f"{name}/{place}{f'/epsilon {epsilon}' if epsilon else ''}{source}"] = float(value)
+            found[f"{name}/{cell}{f'/epsilon {epsilon}' if epsilon else ''}{source}"] = float(value)
     return found
 
 
 def _log_files(client: MlflowClient, run_id: str, results: Results, points: bool) -> None:
-    """The results folder as artifacts; one is written for results in memory."""
+    """Log the results folder as artifacts; results in memory are written to a temporary one."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = results.folder
         if folder is None:
@@ -162,7 +164,7 @@ def _log_files(client: MlflowClient, run_id: str, results: Results, points: bool
 
 
 def _name(text: Any) -> str:
-    """What MLflow takes in a key: letters, digits and a few signs."""
+    """A valid key of MLflow: letters, digits and a few signs."""
     return re.sub(r"[^0-9A-Za-z_. -]", "_", str(text)).replace("..", "__")
 
 

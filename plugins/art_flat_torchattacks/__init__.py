@@ -12,13 +12,13 @@ from ._spec import TorchattacksSpec
 
 
 def attacks() -> list[AttackInfo]:
-    """Return the registry entries of all attacks of torchattacks, refused ones included."""
+    """Return the registry entries of all attacks of torchattacks, including those that cannot be used."""
     rows = {row.name: row for row in _norm_bounded.ROWS + _minimum_norm.ROWS}
     return [_info(rows.get(name) or _unknown(name)) for name in torchattacks.__all__]
 
 
 def _unknown(name: str) -> TorchattacksSpec:
-    reason = f"art_flat does not know it; it is new in torchattacks {torchattacks.__version__}"
+    reason = f"not supported by art_flat yet; it is new in torchattacks {torchattacks.__version__}"
     return TorchattacksSpec(name, ("Linf",), radius=None, usability="refused", reason=reason)
 
 

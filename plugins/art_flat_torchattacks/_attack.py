@@ -22,9 +22,9 @@ class TorchattacksAttack(Attack):
     """An attack of torchattacks behind the contract of `art_flat.attacks.Attack`.
 
     Args:
-        row: What the attack is.
-        info: The same for the registry.
-        params: Its parameters, by the library's own names.
+        row: Specification of the attack.
+        info: Its registry entry.
+        params: Its parameters, with the library's names.
 
     Raises:
         ParameterError: If a parameter does not exist, or is set by the call.
@@ -38,15 +38,15 @@ class TorchattacksAttack(Attack):
 
     @property
     def settings(self) -> Mapping[str, Any]:
-        """The parameters, defaults included."""
+        """The parameters, including defaults."""
         return {**self.info.defaults, **self.params}
 
     def check(self, net: Adapter, norm: Norm) -> None:
-        """Refuse what the library cannot deal with; see `Attack.check`.
+        """Reject unsupported classifiers and parameters; see `Attack.check`.
 
         Raises:
-            AttackNotUsableError: If the classifier, the norm or both cannot be attacked with it.
-            InputError: If a parameter has no meaning here.
+            AttackNotUsableError: If the attack does not support the classifier or the norm.
+            InputError: If a parameter is invalid for the classifier.
         """
         case = CheckContext(self.info.name, net, norm, self.settings)
         if net.clip_values is not None and any(np.ndim(value) for value in net.clip_values):
@@ -73,8 +73,8 @@ class TorchattacksAttack(Attack):
         if step is None:
             return None
         count = self.settings[step.steps] if step.steps else 1
-        given = self.settings[step.parameter]
-        return Steps(step.factor * delta / count if given is None else given, count)
+        size = self.settings[step.parameter]
+        return Steps(step.factor * delta / count if size is None else size, count)
 
     def run(self, problem: Problem) -> torch.Tensor:
         """Return the library's points, in clip units; see `Attack.run`."""
@@ -90,9 +90,9 @@ class TorchattacksAttack(Attack):
         points = self.row.call(setup, attack, problem.y if target is None else target).detach()
         if self.row.finish is not None:
             points = self.row.finish(setup, points)
-        moved = (view.narrow(points) != view.narrow(start)).reshape(problem.x.shape)
+        is_changed = (view.narrow(points) != view.narrow(start)).reshape(problem.x.shape)
         back = window.from_unit(view.narrow(points).reshape(problem.x.shape).to(problem.x.dtype))
-        return torch.where(moved, back, problem.x)
+        return torch.where(is_changed, back, problem.x)
 
     def library_attack(self, setup: Setup) -> Any:
         """Return the library's object with δ, norm, seed, step size and parameters set."""
@@ -102,8 +102,8 @@ class TorchattacksAttack(Attack):
             settings[row.step.parameter] = steps.size / setup.span
         if row.radius is not None and setup.radius is not None:
             settings[row.radius] = setup.radius
-        ours = {"norm": setup.problem.norm, "seed": setup.problem.seed}
-        settings |= {k: v for k, v in ours.items() if k in row.signature}
+        set_by_call = {"norm": setup.problem.norm, "seed": setup.problem.seed}
+        settings |= {k: v for k, v in set_by_call.items() if k in row.signature}
         if row.settings is not None:
             settings |= row.settings(setup)
         attack = row.construct(setup, row.name, settings)

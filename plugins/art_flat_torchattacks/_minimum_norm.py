@@ -67,7 +67,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         budget="minimum-norm",
         radius=None,
         positive_logits=True,
-        call=quirks.apart_with_kappa,
+        call=quirks.one_by_one_with_kappa,
         checks=(quirks.ten_iterations,),
         notes=(notes.ALONE, notes.OUTSIDE, notes.POSITIVE, notes.STOPS, "with kappa it runs image by image"),
     ),
@@ -78,7 +78,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         budget="minimum-norm",
         radius=None,
         positive_logits=True,
-        call=quirks.apart_with_kappa,
+        call=quirks.one_by_one_with_kappa,
         checks=(quirks.ten_iterations,),
         notes=(notes.ALONE, notes.OUTSIDE, notes.POSITIVE, notes.STOPS, "with kappa it runs image by image"),
     ),
@@ -135,7 +135,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         call=quirks.one_by_one,
         notes=(
             notes.ALONE,
-            "rearranges pixels until the prediction changes, and does not look for the fewest",
+            "rearranges pixels until the prediction changes, and does not minimise their number",
         ),
     ),
     # Not possible here

@@ -71,14 +71,14 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         targeted=False,
         step=_STEP,
         usability="degraded",
-        reason="takes no label: it climbs the KL divergence from the clean prediction, right or wrong",
+        reason="takes no label: it maximises the KL divergence from the clean prediction, correct or not",
         notes=(notes.LAST,),
     ),
     TorchattacksSpec(
         "Jitter",
         ("Linf",),
         step=_STEP,
-        notes=(notes.LAST, "climbs a squared error on noisy rescaled probabilities"),
+        notes=(notes.LAST, "maximises a squared error on noisy rescaled probabilities"),
     ),
     TorchattacksSpec(
         "DIFGSM",
@@ -118,7 +118,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         notes=(
             notes.LAST,
             notes.OUTSIDE,
-            "climbs the margin by estimated gradients; max_batch_size counts copies of the whole batch",
+            "maximises the margin with estimated gradients; max_batch_size counts copies of the whole batch",
             "its parameter `delta` is the width of the finite differences, not the radius",
         ),
     ),
@@ -131,7 +131,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         notes=(
             notes.FLIP,
             notes.SEED,
-            "climbs to the last step, but keeps the last wrong point, not that with the largest loss",
+            "ascends to the last step, but returns the last wrong point, not that with the largest loss",
         ),
     ),
     TorchattacksSpec(
@@ -144,7 +144,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
             notes.FLIP,
             notes.SEED,
             "n_classes is at most the classifier's number of classes",
-            "in L2 every sample walks with the step size of the batch's first",
+            "in L2 every sample uses the step size of the batch's first",
         ),
     ),
     TorchattacksSpec(
@@ -172,7 +172,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         notes=(
             notes.FLIP,
             notes.SEED,
-            "`steps` and `n_queries` are those of the attacks inside: 100 as published, not the library's 10",
+            "`steps` and `n_queries` apply to the inner attacks: 100 as published, not the library's 10",
             "n_classes is at most the classifier's number of classes",
         ),
     ),
@@ -184,7 +184,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         construct=quirks.several,
         checks=(quirks.inner_attacks_fit,),
         extra={"attacks": ("APGD", "Square")},
-        notes=(notes.FLIP, "each attack of `attacks` gets the samples that those before it left right"),
+        notes=(notes.FLIP, "each attack of `attacks` gets the samples that the earlier ones did not fool"),
     ),
     # L2
     TorchattacksSpec(

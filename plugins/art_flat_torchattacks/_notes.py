@@ -6,11 +6,11 @@ ZERO = "a sample whose gradient underflows to 0 becomes NaN and is recorded as f
 LAST = "returns its last iterate, not its best"
 FLIP = "stops at the first wrong prediction and returns the clean image where it finds none"
 OUTSIDE = "queries the classifier outside the input range"
-COPIES = "climbs the loss of transformed copies of the input, which is meant for transfer to other models"
-BATCH = "what it finds for a sample depends on the other samples of the batch"
+COPIES = "maximises the loss of transformed copies of the input, which is meant for transfer to other models"
+BATCH = "the result for a sample depends on the other samples of the batch"
 STOPS = "stops when the loss of the whole batch rises: " + BATCH
 ALONE = "does not use delta: it runs once, and its points are read at every delta"
-WIDE = "one-channel classifiers are shown to it as three equal channels, of which the mean is taken"
+WIDE = "one-channel inputs become three equal channels, whose mean is passed to the classifier"
 POSITIVE = (
     "the library's margin takes the largest logit with the others set to 0; a constant added to all logits "
     "makes this the true margin"
@@ -19,4 +19,4 @@ SEED = (
     "the library sets torch's global seed, by default to 0; here to the seed of the call, and the generators are "
     "restored"
 )
-RESTART = "a restart is only made for samples that are still right"
+RESTART = "restarts only samples that are still correctly classified"

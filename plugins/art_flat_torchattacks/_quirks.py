@@ -17,14 +17,14 @@ from ._attack import TorchattacksAttack
 from ._spec import CheckContext, Setup, whole_batch
 
 JSMA_FEATURES = 12_288
-"""Features above which JSMA's maps of features × features take more than some gigabytes."""
+"""Maximum number of features for JSMA, whose maps of features × features take gigabytes above it."""
 
 
 # Checks: each raises if the attack cannot run
 
 
 def refuse(case: CheckContext, reason: str) -> NoReturn:
-    """Say why the attack cannot run.
+    """Raise an error with the reason why the attack cannot run.
 
     Raises:
         AttackNotUsableError: Always.
@@ -33,30 +33,30 @@ def refuse(case: CheckContext, reason: str) -> NoReturn:
 
 
 def need_classes(case: CheckContext, least: int, what: str) -> None:
-    """Refuse classifiers with fewer than `least` classes."""
+    """Require at least `least` classes."""
     if case.net.nb_classes < least:
         refuse(case, f"{what} needs at least {least} classes, the classifier has {case.net.nb_classes}")
 
 
 def four_classes(case: CheckContext) -> None:
-    """The targeted DLR loss looks at the four largest logits."""
+    """Require four classes: the targeted DLR loss uses the four largest logits."""
     need_classes(case, 4, "the targeted DLR loss")
 
 
 def three_classes_for_dlr(case: CheckContext) -> None:
-    """The DLR loss looks at the three largest logits."""
+    """Require three classes: the DLR loss uses the three largest logits."""
     if case.params["loss"] == "dlr":
         need_classes(case, 3, 'loss="dlr"')
 
 
 def classes_of_version(case: CheckContext) -> None:
-    """AutoAttack's versions contain the DLR loss, plain (rand) or targeted too (standard, plus)."""
+    """Require the classes of AutoAttack's DLR losses: untargeted (rand), or also targeted (standard, plus)."""
     version = case.params["version"]
     need_classes(case, 3 if version == "rand" else 4, f"version={version!r}")
 
 
 def one_or_three_channels(case: CheckContext) -> None:
-    """The library's kernels have three channels; one channel is shown as three."""
+    """Require one or three channels: the library's kernels have three; one channel is repeated."""
     if case.image[0] not in {1, 3}:
         refuse(
             case, f"its kernels are for 3 channels (1 is shown as 3), the classifier takes {case.image[0]}"
@@ -64,14 +64,14 @@ def one_or_three_channels(case: CheckContext) -> None:
 
 
 def square_images(case: CheckContext) -> None:
-    """The library takes one side for both."""
+    """Require square images: the library uses one side for both."""
     _, height, width = case.image
     if height != width:
         refuse(case, f"it takes height for width, and the images are {height}×{width}")
 
 
 def shrinking_resize(case: CheckContext) -> None:
-    """Input diversity pads back to the width of the image, so images must be square and become smaller.
+    """Require a resize that shrinks: input diversity pads back to the width of square images.
 
     Raises:
         InputError: If `resize_rate` does not make them smaller.
@@ -86,7 +86,7 @@ def shrinking_resize(case: CheckContext) -> None:
 
 
 def window_fits(case: CheckContext) -> None:
-    """Square's L2 windows must fit into the image, and its first pattern needs five pixels a side."""
+    """Require that Square's L2 windows fit into the image; its first pattern needs five pixels per side."""
     _, height, width = case.image
     window = max(5, round(math.sqrt(case.params.get("p_init", 0.8) * height * width)) | 1)
     if case.norm == "L2" and min(height, width) < window:
@@ -94,7 +94,7 @@ def window_fits(case: CheckContext) -> None:
 
 
 def saliency_fits(case: CheckContext) -> None:
-    """JSMA builds maps of features × features."""
+    """Limit the number of features: JSMA builds maps of features × features."""
     features = math.prod(case.net.input_shape)
     if features > JSMA_FEATURES:
         refuse(
@@ -103,7 +103,7 @@ def saliency_fits(case: CheckContext) -> None:
 
 
 def ten_iterations(case: CheckContext) -> None:
-    """EAD looks back every max_iterations // 10 iterations.
+    """Require ten iterations: EAD compares losses every max_iterations // 10 iterations.
 
     Raises:
         InputError: If that is every 0 iterations.
@@ -116,7 +116,7 @@ def ten_iterations(case: CheckContext) -> None:
 
 
 def inner_attacks_fit(case: CheckContext) -> None:
-    """Every attack inside MultiAttack must accept the classifier and the norm."""
+    """Require that every attack inside MultiAttack accepts the classifier and the norm."""
     for inner in inner_attacks(case.params["attacks"]):
         if case.norm not in inner.info.norms:
             refuse(case, f"{inner.name} inside it does not support the norm {case.norm}")
@@ -127,14 +127,14 @@ def inner_attacks_fit(case: CheckContext) -> None:
 
 
 def inner_attacks(names: Any) -> list[TorchattacksAttack]:
-    """Return the attacks inside MultiAttack, from names with or without the library's name.
+    """Return the inner attacks of MultiAttack, from names with or without the library prefix.
 
     Raises:
         InputError: If they are fewer than two, or one cannot run inside MultiAttack.
     """
     if not isinstance(names, (list, tuple)) or len(names) < 2:
         raise InputError(f"torchattacks:MultiAttack: `attacks` must list at least two attacks, got {names!r}")
-    found = []
+    inner_list = []
     for name in names:
         attack = load_attack(name if str(name).startswith("torchattacks:") else f"torchattacks:{name}")
         if not isinstance(attack, TorchattacksAttack) or not attack.row.plain:
@@ -142,8 +142,8 @@ def inner_attacks(names: Any) -> list[TorchattacksAttack]:
                 f"torchattacks:MultiAttack: {attack.name} cannot run inside it; list attacks with a fixed "
                 "budget that need no special view of the classifier, such as PGD and Square"
             )
-        found.append(attack)
-    return found
+        inner_list.append(attack)
+    return inner_list
 
 
 def several(setup: Setup, name: str, settings: Mapping[str, Any]) -> Any:
@@ -153,7 +153,7 @@ def several(setup: Setup, name: str, settings: Mapping[str, Any]) -> Any:
 
 
 def classes_to_target(setup: Setup) -> dict[str, Any]:
-    """Return the number of classes to try, at most as many as there are."""
+    """Return the number of classes to try, at most that of the classifier."""
     return {"n_classes": min(setup.params["n_classes"], setup.problem.net.nb_classes)}
 
 
@@ -175,7 +175,7 @@ def noise_of_size(setup: Setup) -> dict[str, Any]:
 
 
 def published_steps(attack: Any, setup: Setup) -> None:
-    """AutoAttack's inner attacks with the number of steps and queries asked for."""
+    """Set the requested number of steps and queries of AutoAttack's inner attacks."""
     for inner in attack._autoattack.attacks:
         for key in ("steps", "n_queries"):
             if hasattr(inner, key):
@@ -186,12 +186,12 @@ def published_steps(attack: Any, setup: Setup) -> None:
 
 
 def inside_range(images: torch.Tensor) -> torch.Tensor:
-    """Return images without values so close to 0 or 1 that tanh has no gradient there."""
+    """Return images clamped away from 0 and 1, where tanh has no gradient."""
     return images.clamp(1e-3, 1 - 1e-3)
 
 
 def target_unless_dlr(setup: Setup) -> torch.Tensor | None:
-    """Return the target of the call; the library's targeted DLR loss takes it for the true label as well.
+    """Return the target of the call; the library's targeted DLR loss also uses it as the true label.
 
     Raises:
         AttackNotUsableError: If there is a target and the loss is "dlr".
@@ -211,24 +211,24 @@ def next_class(setup: Setup) -> torch.Tensor:
 
 
 def one_by_one(setup: Setup, attack: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Return the library's points, found image by image."""
+    """Return the library's points, computed image by image."""
     pairs = zip(setup.start.split(1), labels.split(1), strict=True)  # type: ignore[no-untyped-call]
     return torch.cat([attack(image, label) for image, label in pairs])
 
 
-def apart_with_kappa(setup: Setup, attack: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Return the library's points; with a margin kappa EAD mixes up the labels of a batch, so one by one."""
+def one_by_one_with_kappa(setup: Setup, attack: Any, labels: torch.Tensor) -> torch.Tensor:
+    """Return the library's points; one by one with a margin kappa, since EAD then mixes up the labels of a batch."""
     return (one_by_one if setup.params["kappa"] else whole_batch)(setup, attack, labels)
 
 
 @torch.no_grad()
 def pushed_over(setup: Setup, points: torch.Tensor) -> torch.Tensor:
-    """Return the points, those still right moved on along their own direction by the overshoot."""
+    """Return the points; those still correctly classified move on along their direction by the overshoot."""
     right = setup.view(points).argmax(dim=1) == setup.problem.y
     further = setup.start + (1 + setup.params["overshoot"]) * (points - setup.start)
     return torch.where(right[:, None, None, None], further.clamp(0, 1), points)
 
 
 def into_ball(setup: Setup, points: torch.Tensor) -> torch.Tensor:
-    """Return the noise, pulled back to δ where it is larger."""
+    """Return the noise, scaled down to δ where it is larger."""
     return points if setup.radius is None else project(setup.start, points, setup.radius, setup.problem.norm)

@@ -20,18 +20,18 @@ SET_BY_CALL: Mapping[str, str] = {
     "max_epsilon": "pass `delta` to the call, in units of the classifier's clip_values",
     "norm": "pass `norm` to the call",
     "seed": "pass `seed` to the call",
-    "verbose": "what the library prints is kept in the result's `warnings`",
+    "verbose": "output of the library is stored in the result's `warnings`",
 }
-"""Parameters of the library that the call or art_flat sets, and what to do instead of passing them."""
+"""Parameters of the library that the call or art_flat sets, with the alternative to passing them."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A step size that grows with δ where the user gives none: factor · δ / steps.
+    """A default step size that scales with δ: factor · δ / steps.
 
     Attributes:
         parameter: The library's name for the step size.
-        steps: The library's name for the number of steps, or None if there is one.
+        steps: The library's name for the number of steps, or None for a single step.
         factor: Share of δ that all steps together cover.
     """
 
@@ -42,13 +42,13 @@ class Step:
 
 @dataclass(frozen=True)
 class CheckContext:
-    """What is known before an attack runs, for the checks.
+    """Context of the checks before an attack runs.
 
     Attributes:
-        name: The attack, for texts.
+        name: Name of the attack, for messages.
         net: The classifier.
         norm: Norm of the ball.
-        params: The attack's parameters, defaults included.
+        params: The attack's parameters, including defaults.
     """
 
     name: str
@@ -64,14 +64,14 @@ class CheckContext:
 
 @dataclass(frozen=True)
 class Setup:
-    """What there is while an attack runs, in the library's terms.
+    """State of one run of an attack, in the library's units.
 
     Attributes:
         problem: The problem in clip units.
         view: The classifier as the library sees it: images in [0, 1].
         start: The clean images in [0, 1], shape (n, channels, height, width).
         span: Length of the window that is mapped to [0, 1], in clip units.
-        params: The attack's parameters, defaults included.
+        params: The attack's parameters, including defaults.
     """
 
     problem: Problem
@@ -86,12 +86,12 @@ class Setup:
         return None if self.problem.delta is None else self.problem.delta / self.span
 
     def with_params(self, params: Mapping[str, Any]) -> Setup:
-        """Return the same for an attack with other parameters."""
+        """Return a copy with other parameters."""
         return replace(self, params=params)
 
 
 def library_class(setup: Setup, name: str, settings: Mapping[str, Any]) -> Any:
-    """Return the library's attack object, made by its class."""
+    """Return a new attack object of the library."""
     return getattr(torchattacks, name)(setup.view, **settings)
 
 
@@ -107,26 +107,26 @@ def whole_batch(setup: Setup, attack: Any, labels: torch.Tensor) -> torch.Tensor
 
 @dataclass(frozen=True)
 class TorchattacksSpec:
-    """One attack of the library: what it is, and where it needs something of its own.
+    """Specification of one attack of torchattacks.
 
     Attributes:
         name: Name of the class in torchattacks.
         norms: See `AttackInfo`; so for `budget`, `access`, `maximises_loss`, `targeted`, `usability`,
             `reason` and `notes`.
         radius: The constructor's parameter that takes δ in [0, 1] units, or None.
-        step: Its step size, if it has one that should grow with δ.
+        step: Its step size, if the default scales with δ.
         images: Whether it needs inputs of shape (channels, height, width).
-        three_channels: Whether the library's code only knows three channels.
+        three_channels: Whether the library's code only supports three channels.
         positive_logits: Whether it takes a maximum over logits with the others set to 0, which is right only
             where logits are positive; the view then adds a constant per sample, which changes no probability.
         begin: The images to start from; by default the clean ones.
         settings: Further arguments of the constructor.
-        construct: Makes the library's object.
+        construct: Creates the library's object.
         adjust: Changes the object before it runs.
         aim: The target labels, or None to attack untargeted.
         call: Runs the object on the images.
-        finish: What is done with its points, in [0, 1].
-        checks: What must hold before it may run; each raises if it does not.
+        finish: Postprocessing of its points, in [0, 1].
+        checks: Functions that raise if the attack cannot run.
         extra: Parameters that the constructor does not have, with their defaults.
     """
 
@@ -156,11 +156,11 @@ class TorchattacksSpec:
 
     @property
     def plain(self) -> bool:
-        """Whether the library's object for δ is all there is to it: no start or last step of its own."""
+        """Whether the library's object is run without extra steps: no custom start, target, call or finish."""
         if self.budget != "fixed" or self.usability == "refused":
             return False
-        own = (self.begin, self.finish, self.aim is not given_target, self.call is not whole_batch)
-        return not (self.three_channels or self.positive_logits or any(own))
+        custom = (self.begin, self.finish, self.aim is not given_target, self.call is not whole_batch)
+        return not (self.three_channels or self.positive_logits or any(custom))
 
     @property
     def signature(self) -> Mapping[str, inspect.Parameter]:
@@ -170,19 +170,21 @@ class TorchattacksSpec:
         return {k: p for k, p in named.items() if k != "model"}
 
     def defaults(self) -> dict[str, Any]:
-        """Return the parameters a user may give; None for a step size that grows with δ."""
-        known = {k: p.default for k, p in self.signature.items() if p.default is not inspect.Parameter.empty}
-        known = {k: v for k, v in known.items() if k not in SET_BY_CALL}
+        """Return the parameters that a user may set; None for a step size that scales with δ."""
+        parameters = {
+            k: p.default for k, p in self.signature.items() if p.default is not inspect.Parameter.empty
+        }
+        parameters = {k: v for k, v in parameters.items() if k not in SET_BY_CALL}
         if self.step is not None:
-            known[self.step.parameter] = None
-        return {**known, **self.extra}
+            parameters[self.step.parameter] = None
+        return {**parameters, **self.extra}
 
     def step_notes(self) -> tuple[str, ...]:
-        """Return what the step size is where the user gives none."""
+        """Return a note on the default step size."""
         if self.step is None:
             return ()
-        many = f" / {self.step.steps}" if self.step.steps else ""
+        divisor = f" / {self.step.steps}" if self.step.steps else ""
         return (
-            f"{self.step.parameter} is {self.step.factor} delta{many} unless given; "
+            f"{self.step.parameter} is {self.step.factor} delta{divisor} unless given; "
             "given values are in units of clip_values, as delta is",
         )

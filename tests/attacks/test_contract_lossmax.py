@@ -48,7 +48,7 @@ def contract_of(run):
 
 def test_doing_nothing_breaks_the_contract(digits):
     with pytest.raises(AssertionError):
-        contract_of(lambda p: p.x).test_success_is_what_the_classifier_says(digits)
+        contract_of(lambda p: p.x).test_success_agrees_with_the_classifier(digits)
 
 
 def test_leaving_the_ball_breaks_the_contract(digits):
@@ -77,6 +77,6 @@ def test_changing_the_weights_breaks_the_contract(digits, capfd):
 
     try:
         with pytest.raises(ModelChangedError, match="weights"):
-            contract_of(vandal).test_nothing_is_left_behind(digits, capfd)
+            contract_of(vandal).test_state_is_unchanged(digits, capfd)
     finally:
         net.estimator.model.load_state_dict(state)

@@ -65,8 +65,8 @@ def test_contract(name, params, norm, delta, how, cell, capfd):
             contract._run(net, x, y)
         return
     contract.test_points_are_inside_ball_and_range((net, x, y))
-    contract.test_success_is_what_the_classifier_says((net, x, y))
-    contract.test_nothing_is_left_behind((net, x, y), capfd)
+    contract.test_success_agrees_with_the_classifier((net, x, y))
+    contract.test_state_is_unchanged((net, x, y), capfd)
     if how.cells == "all" and cell in SOME["two"]:
         contract.test_label_forms_and_torch_agree((net, x, y))
         contract.test_one_sample((net, x, y))

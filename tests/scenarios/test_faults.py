@@ -294,7 +294,7 @@ def small_disk(tmp_path):
 @pytest.mark.slow
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(small_disk):
     arguments = small_run(out=small_disk / "run", shard_size=2)
-    with pytest.raises(StoreError, match="No space left on device; make room; what was finished is kept"):
+    with pytest.raises(StoreError, match="No space left on device; make room; finished work is kept"):
         af.evaluate(**arguments)
     written = af.Results.load(small_disk / "run")  # every file that is there is whole
     assert 0 < len(written.adversarial) < 120
