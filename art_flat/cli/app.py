@@ -1,6 +1,6 @@
 """The command line: `art-flat demo`, `run`, `plan`, `merge`, `summary`, `report`, `attacks`.
 
-Nothing heavy is imported before a command needs it, so that `--help` answers at once.
+Heavy packages are imported only by the commands that need them, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -37,13 +37,11 @@ Trust = Annotated[
 ]
 Certify = Annotated[
     str | None,
-    typer.Option("--certify", help="What certifies: auto, lipschitz, crown, branch or none."),
+    typer.Option("--certify", help="Kind of certificates: auto, lipschitz, crown, branch or none."),
 ]
 Target = Annotated[
     str | None,
-    typer.Option(
-        "--target", help="Target every attack, in place of the configuration: least-likely or next."
-    ),
+    typer.Option("--target", help="Target every attack; overrides the configuration: least-likely or next."),
 ]
 Epsilons = Annotated[
     list[float] | None, typer.Option("--epsilon", help="Tolerated loss change in nats; may be repeated.")
@@ -57,10 +55,10 @@ def demo(out: Out = Path("art-flat-demo")) -> None:
 
     from .demo import demo_config
 
-    torch.set_num_threads(1)  # the net is so small that threads would mostly wait for each other
+    torch.set_num_threads(1)  # the net is too small to gain from threads
     console = _console()
     config, folder = demo_config(out, console.print)
-    _carry_out(config, folder, out, console)
+    _run_and_show(config, folder, out, console)
 
 
 @app.command()
@@ -77,27 +75,27 @@ def run(
     certify: Certify = None,
     trust: Trust = False,
 ) -> None:
-    """Evaluate your own models and data, as a configuration file says; resumes by itself."""
+    """Evaluate your own models and data from a configuration file; an interrupted run is resumed."""
     from .config import read_config
 
     parsed, folder = read_config(config, target=target, certify=certify)
-    _carry_out(parsed, folder, out, _console(), n_jobs=n_jobs, part=part, trust=trust)
+    _run_and_show(parsed, folder, out, _console(), n_jobs=n_jobs, part=part, trust=trust)
 
 
 @app.command()
 def plan(
     config: Config,
     workers: Annotated[
-        list[int] | None, typer.Option("--workers", min=1, help="How many workers; may be repeated.")
+        list[int] | None, typer.Option("--workers", min=1, help="Number of workers; may be repeated.")
     ] = None,
     probe_seconds: Annotated[
-        float, typer.Option("--probe-seconds", help="How long each measurement takes.")
+        float, typer.Option("--probe-seconds", help="Duration of each measurement.")
     ] = 0.3,
     target: Target = None,
     certify: Certify = None,
     trust: Trust = False,
 ) -> None:
-    """Say what a run will cost before it starts: measures each attack on a few samples."""
+    """Estimate the cost of a run before it starts: measures each attack on a few samples."""
     started = time.perf_counter()
     from ..evaluation import plan as make_plan
     from .config import read_config
@@ -119,9 +117,11 @@ def plan(
 @app.command()
 def merge(
     folders: Annotated[list[Path], typer.Argument(help="Results folders of parts of one run.")],
-    out: Annotated[Path | None, typer.Option("--out", help="Where to; the first folder if left out.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Destination; the first folder by default.")
+    ] = None,
 ) -> None:
-    """Put parts of a run together; doing it again changes nothing."""
+    """Merge parts of a run; repeating it changes nothing."""
     from ..evaluation import merge as put_together
 
     console = _console()
@@ -136,10 +136,11 @@ def merge(
 def train(
     config: Annotated[Path, typer.Argument(help="Configuration in TOML; see the README.")],
     out: Annotated[
-        Path, typer.Option("--out", help="Folder for weights and model card; a training there goes on.")
+        Path,
+        typer.Option("--out", help="Folder for weights and model card; a training found there is resumed."),
     ],
 ) -> None:
-    """Train a network as a configuration file says; resumes by itself."""
+    """Train a network from a configuration file; an interrupted training is resumed."""
     from .train import read_train_config, train_from_config
     from .train_progress import stopping_between_steps, training_progress
 
@@ -150,7 +151,7 @@ def train(
             command = f"art-flat train {config} --out {out}"
             facts = train_from_config(parsed, folder, out, progress=update, notify=notify, command=command)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command goes on from the last checkpoint\n")
+        sys.stderr.write("interrupted; the same command continues from the last checkpoint\n")
         raise typer.Exit(130) from None
     if "test accuracy" in facts:
         console.print(
@@ -182,7 +183,7 @@ def summary(
 @app.command()
 def report(
     folder: Annotated[Path, typer.Argument(help="Results folder of a run.")],
-    out: Annotated[Path | None, typer.Option("--out", help="HTML file; DIR/report.html if left out.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="HTML file; DIR/report.html by default.")] = None,
     definition: Annotated[
         str, typer.Option(help="Relative sharpness: paper, neuronwise or unsquared.")
     ] = "paper",
@@ -199,7 +200,7 @@ def report(
 def attacks(
     name: Annotated[str | None, typer.Argument(help="One attack, for its parameters and notes.")] = None,
 ) -> None:
-    """List every attack known here, or say all about one."""
+    """List all attacks, or describe one."""
     from ..attacks import list_attacks, load_attack
     from .tables import attack_details, attack_table
 
@@ -210,7 +211,7 @@ def attacks(
         console.print(attack_details(load_attack(name).info), soft_wrap=True, highlight=False)
 
 
-def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **options: Any) -> None:
+def _run_and_show(config: RunConfig, folder: Path, out: Path, console: Console, **options: Any) -> None:
     from ..evaluation.progress import run_progress
     from .run import run_config
 
@@ -218,7 +219,7 @@ def _carry_out(config: RunConfig, folder: Path, out: Path, console: Console, **o
         with run_progress(console) as (progress, notify):
             results = run_config(config, folder, out, progress, notify, **options)
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted; what is finished is kept, and the same command goes on from there\n")
+        sys.stderr.write("interrupted; finished units are kept, and the same command continues from there\n")
         raise typer.Exit(130) from None
     _show(results, console, None, "paper")
     console.print(f"records, summary, configuration and environment: {out}/", soft_wrap=True, highlight=False)
@@ -239,8 +240,8 @@ def _show(results: Results, console: Console, epsilons: list[float] | None, defi
 
     if results.missing_units:
         console.print(
-            f"{results.missing_units} of {results.total_units} units are missing; the command of the run goes on "
-            "with them, and `art-flat merge` puts parts together",
+            f"{results.missing_units} of {results.total_units} units are missing; the command of the run continues "
+            "with them, and `art-flat merge` merges parts",
             soft_wrap=True, highlight=False,
         )  # fmt: skip
         return
@@ -257,7 +258,7 @@ def _show(results: Results, console: Console, epsilons: list[float] | None, defi
 
 
 def _console() -> Console:
-    # the stream is bound now, because attacks run with sys.stdout redirected
+    # bind the stream now, because attacks run with sys.stdout redirected
     stream = sys.stdout
     return Console(file=stream, width=None if stream.isatty() else 160)
 

@@ -1,4 +1,4 @@
-"""The configuration of a run, as written in `config.toml`: its keys, and how a file is read and checked."""
+"""The configuration of a run in `config.toml`: its keys, reading and validation."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _DEFAULTS: Any = Settings()
 
 
 class Section(BaseModel):
-    """A part of a configuration: unknown keys are faults, and nothing changes afterwards."""
+    """A section of a configuration: frozen, and unknown keys are errors."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class ModelConfig(Section):
-    """`[models.NAME]`: where the classifier comes from."""
+    """`[models.NAME]`: the source of a classifier."""
 
     factory: str
     """`"package.module:function"`; returns an ART classifier or a torch network of logits."""
     weights: str | None = None
     """Weights file, relative to the configuration file."""
     mean: float | list[float] | None = None
-    """Of the normalisation (x − mean)/std before a network: a number or one per channel, in units of the inputs."""
+    """Mean of the normalisation (x − mean)/std before a network: a number or one per channel, in input units."""
     std: float | list[float] | None = None
-    """Of the same."""
+    """Standard deviation of the normalisation."""
     options: dict[str, Any] = {}
     """Keyword arguments for the factory."""
 
 
 class DataConfig(Section):
-    """`[data]`: what is attacked."""
+    """`[data]`: the samples to attack."""
 
     name: Literal["digits", "mnist", "cifar10", "imagefolder", "npz"]
     root: str | None = None
@@ -60,16 +60,16 @@ class DataConfig(Section):
 
 
 class AnalysesConfig(Section):
-    """`[analyses]`: what else is looked at; tables go into the folder `analyses` of the results."""
+    """`[analyses]`: further analyses; tables are written to the folder `analyses` of the results."""
 
     trajectories: list[str] = []
-    """Attacks whose way is traced, see `art_flat.trace_attack`."""
+    """Attacks whose trajectories are recorded, see `art_flat.trace_attack`."""
     scale_sweep: bool | list[str] = False
-    """Attacks of the scale sweep; true: those of `trajectories`, or ART's PGD."""
+    """Attacks of the scale sweep; true for those of `trajectories`, or ART's PGD."""
     radial_profile: bool = False
     """Loss and curvature along rays."""
     n: int | None = Field(default=200, ge=1)
-    """How many samples, the first of the run."""
+    """Number of samples, the first of the run."""
 
 
 class RunConfig(Section):
@@ -89,43 +89,43 @@ class RunConfig(Section):
     threads: int | None = Field(default=_DEFAULTS.threads, ge=1)
     time_limit: float | None = Field(default=_DEFAULTS.time_limit, gt=0, allow_inf_nan=False)
     lipschitz: Literal["auto", "spectral", "none"] | dict[str, float] = Field(default=_DEFAULTS.lipschitz)
-    """What certifies; see `evaluate`."""
+    """Kind of certificates; see `evaluate`."""
     certify: Literal["auto", "lipschitz", "crown", "branch", "none"] | None = _DEFAULTS.certify
-    """Which bounds certify; see `evaluate`."""
+    """Kind of Lipschitz bounds; see `evaluate`."""
     target: Literal["least-likely", "next"] | list[int] | None = _DEFAULTS.target
     """Makes every attack targeted; see `evaluate`."""
     analyses: AnalysesConfig | None = None
 
 
 def read_config(path: str | Path, **changes: Any) -> tuple[RunConfig, Path]:
-    """Read and check a configuration file.
+    """Read and validate a configuration file.
 
     Args:
         path: A TOML file.
-        **changes: Keys that replace the file's, where they are not None.
+        **changes: Keys that override the file's, unless they are None.
 
     Returns:
-        The configuration, and the folder its relative paths start from.
+        The configuration, and the base folder of its relative paths.
 
     Raises:
-        ConfigError: If the file cannot be read or is invalid; the message lists every fault.
+        ConfigError: If the file cannot be read or is invalid; the message lists all errors.
     """
     raw = {**read_toml(path), **{key: value for key, value in changes.items() if value is not None}}
     return parse_config(raw, str(path)), Path(path).resolve().parent
 
 
 def parse_config(raw: Mapping[str, Any], where: str = "the configuration") -> RunConfig:
-    """Check a configuration that has been read already.
+    """Validate the content of a configuration file.
 
     Args:
-        raw: Keys and values as in the file.
-        where: What to call it in an error.
+        raw: Keys and values of the file.
+        where: Name of the configuration, for errors.
 
     Returns:
         The configuration.
 
     Raises:
-        ConfigError: If something is missing, unknown or out of range; every fault is named.
+        ConfigError: If something is missing, unknown or out of range; all errors are listed.
     """
     return validated(RunConfig, raw, where)
 
@@ -134,7 +134,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
     """The keys and values of a TOML file.
 
     Returns:
-        What is in it.
+        The content.
 
     Raises:
         ConfigError: If it cannot be read or is not valid TOML.
@@ -150,7 +150,7 @@ def read_toml(path: str | Path) -> dict[str, Any]:
 
 
 def validated(kind: type[C], raw: Mapping[str, Any], where: str) -> C:
-    """A configuration of one kind from keys and values; every fault is named.
+    """A configuration of one kind from keys and values; all errors are listed.
 
     Returns:
         The configuration.
@@ -161,37 +161,37 @@ def validated(kind: type[C], raw: Mapping[str, Any], where: str) -> C:
     try:
         return kind.model_validate(raw)
     except ValidationError as error:
-        faults = dict.fromkeys(_fault(kind, e) for e in error.errors())
+        faults = dict.fromkeys(_describe_error(kind, e) for e in error.errors())
         raise ConfigError(f"{where}:\n" + "\n".join(faults)) from None
 
 
-def _fault(kind: type[BaseModel], error: Any) -> str:
-    place = [
+def _describe_error(kind: type[BaseModel], error: Any) -> str:
+    key_path = [
         str(p)
         for p in error["loc"]
         if not str(p).startswith(("list[", "dict[", "literal[", "float", "function-"))
     ]
-    key = ".".join(place)
+    key = ".".join(key_path)
     if error["type"] == "extra_forbidden":
-        known = _section(kind, place[:-1]).model_fields
-        near = closest(place[-1], known, n=1)
+        known_keys = _section(kind, key_path[:-1]).model_fields
+        near = closest(key_path[-1], known_keys, n=1)
         return f"  {key}: unknown key; " + (
-            f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+            f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known_keys)}"
         )
     if error["type"] == "missing":
         return f"  {key}: missing"
     return f"  {key}: {error['msg'].removeprefix('Value error, ')}, got {error['input']!r}"
 
 
-def _section(kind: type[BaseModel], place: list[str]) -> type[BaseModel]:
-    """The section that a key stands in, by the types of the fields on the way."""
-    if not place:
+def _section(kind: type[BaseModel], key_path: list[str]) -> type[BaseModel]:
+    """The section of a key, from the types of the fields on its path."""
+    if not key_path:
         return kind
-    field = kind.model_fields.get(place[0])
+    field = kind.model_fields.get(key_path[0])
     steps = 2 if field is not None and get_origin(field.annotation) is dict else 1
     kinds = [] if field is None else [field.annotation]
-    for annotation in kinds:  # grows: the parts of a union, the values of a dictionary
+    for annotation in kinds:  # grows by the members of unions and the values of dictionaries
         if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-            return _section(annotation, place[steps:])
+            return _section(annotation, key_path[steps:])
         kinds += get_args(annotation)
     return kind

@@ -31,13 +31,13 @@ def run_config(
     """Load data and models as configured, evaluate them, and write the tables of `[analyses]`.
 
     Args:
-        config: What to do.
-        folder: Where relative paths start and where modules of factories are looked for first.
+        config: The configuration.
+        folder: Base of relative paths and first folder of the import path of factories.
         out: Results folder.
         progress: See `evaluate`.
         notify: Called with a message before each step.
-        n_jobs: Worker processes, in place of the configuration's.
-        part: Which share of the units to compute, such as `"3/16"`.
+        n_jobs: Number of worker processes; overrides the configuration.
+        part: Share of the units to compute, such as `"3/16"`.
         trust: Read weights from pickles that can run any code.
 
     Returns:
@@ -49,11 +49,13 @@ def run_config(
     from ..evaluation import evaluate
 
     data, models, options = prepare(config, folder, notify, trust=trust)
-    given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
-    given["data"]["classes"] = list(data.class_names)
+    as_given = config.model_dump(mode="json", exclude_none=True, exclude_defaults=True, exclude={"analyses"})
+    as_given["data"]["classes"] = list(data.class_names)
     if n_jobs is not None:
         options["n_jobs"] = n_jobs
-    results = evaluate(models, data.x, data.y, **options, out=out, part=part, progress=progress, config=given)
+    results = evaluate(
+        models, data.x, data.y, **options, out=out, part=part, progress=progress, config=as_given
+    )
     if config.analyses is not None and out is not None and not results.missing_units:
         _analyse(config.analyses, results, models, data, Path(out), notify)
     return results
@@ -65,8 +67,8 @@ def prepare(
     """Load data and models as configured.
 
     Args:
-        config: What to do.
-        folder: Where relative paths start and where modules of factories are looked for first.
+        config: The configuration.
+        folder: Base of relative paths and first folder of the import path of factories.
         notify: Called with a description of the data.
         trust: Read weights from pickles that can run any code.
 
@@ -87,11 +89,11 @@ def prepare(
         arguments = {**_arguments(model, data, folder), "trust": trust}
         net.made_by = FactoryRecipe(arguments, net.identity()["sha256"])
         models[name] = net
-    given = {f.name: getattr(config, f.name) for f in fields(Settings) if f.name in RunConfig.model_fields}
+    as_given = {f.name: getattr(config, f.name) for f in fields(Settings) if f.name in RunConfig.model_fields}
     return (
         data,
         models,
-        {"samples": data.sample_ids, "deltas": config.deltas, "attacks": config.attacks, **given},
+        {"samples": data.sample_ids, "deltas": config.deltas, "attacks": config.attacks, **as_given},
     )
 
 
@@ -144,7 +146,7 @@ def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "mo
         The classifier.
 
     Raises:
-        ConfigError: If it cannot be made.
+        ConfigError: If it cannot be built.
     """
     from ..models import build
 
@@ -155,7 +157,7 @@ def load_model(config: ModelConfig, data: Dataset, folder: Path, name: str = "mo
 
 
 def _arguments(config: ModelConfig, data: Dataset, folder: Path) -> dict[str, Any]:
-    """What `models.build` is called with."""
+    """The arguments of `models.build`."""
     return {
         "factory": config.factory,
         "weights": folder / Path(config.weights).expanduser() if config.weights else None,

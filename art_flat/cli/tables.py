@@ -21,7 +21,7 @@ def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
 
     Args:
         frame: From `Results.summary`.
-        definition: Which relative sharpness κ is.
+        definition: Definition of the relative sharpness κ.
 
     Yields:
         The tables.
@@ -48,7 +48,7 @@ def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
 
 
 def plan_table(plan: Plan) -> Table:
-    """What a run will cost, by model and attack."""
+    """Estimated cost of a run, per model and attack."""
     table = Table()
     table.add_column("attack", overflow="fold")
     for header in ("units", "forward\npasses", "backward\npasses", "time on\none worker", "disk"):
@@ -70,14 +70,14 @@ def plan_lines(plan: Plan, workers: Iterable[int]) -> list[str]:
     total = f"{len(units)} units, {forwards} forward and {backwards} backward passes, {size(units['bytes'].sum())}"
     times = ", ".join(f"{duration(plan.seconds(n))} on {n}" for n in dict.fromkeys(workers))
     return [
-        f"in all: {total} on the disk",
+        f"total: {total} on disk",
         f"time, with workers as fast as this one: {times}",
         f"memory of a worker: {size(plan.peak_bytes)} while probing; probed for {duration(plan.probe_seconds)}",
     ]
 
 
 def attack_table(infos: Iterable[AttackInfo]) -> Table:
-    """Every attack with its norms, what it needs, and whether it can be used here."""
+    """Every attack with its norms, requirements and usability in this installation."""
     table = Table()
     table.add_column("attack", no_wrap=True)
     for header in ("norms", "access", "budget", "seeks\nmax. loss", "targeted", "usable"):
@@ -95,7 +95,7 @@ def attack_table(infos: Iterable[AttackInfo]) -> Table:
 
 
 def attack_details(info: AttackInfo) -> str:
-    """All that is known of one attack, as text."""
+    """The registry entry of one attack, as text."""
     lines: list[tuple[str, Any]] = [
         ("norms", ", ".join(info.norms)),
         ("access", info.access),

@@ -28,14 +28,14 @@ _SPELLED = {
 
 
 def use_safe_streams() -> None:
-    """Let standard output and error spell out what their encoding lacks, such as "delta" for δ."""
-    codecs.register_error(_HANDLER, _spell_out)
+    """Make standard output and error replace characters that their encoding lacks, such as δ by "delta"."""
+    codecs.register_error(_HANDLER, _transliterate)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors=_HANDLER)
 
 
-def _spell_out(error: UnicodeError) -> tuple[str, int]:
+def _transliterate(error: UnicodeError) -> tuple[str, int]:
     if not isinstance(error, UnicodeEncodeError):
         raise error
     text = error.object[error.start : error.end]

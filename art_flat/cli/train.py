@@ -47,7 +47,7 @@ class CertifiedConfig(Section):
 
 
 class TrainingConfig(Section):
-    """`[training]`: see `art_flat.training.TrainingSettings`, whose defaults hold."""
+    """`[training]`: see `art_flat.training.TrainingSettings`, which sets the defaults."""
 
     epochs: int = Field(default=_DEFAULTS.epochs, ge=1)
     lr: float = _DEFAULTS.lr
@@ -64,15 +64,15 @@ class TrainingConfig(Section):
 
 
 class TrainConfig(Section):
-    """A whole training; the split of `data` is "train" unless another is named."""
+    """The configuration of a training; the split of `data` is "train" by default."""
 
     model: ModelConfig
     data: DataConfig
     test: DataConfig | None = None
-    """What the accuracy is measured on, after every epoch and for the model card."""
+    """Test data for the accuracy after every epoch and in the model card."""
     training: TrainingConfig = TrainingConfig()
     about: str = ""
-    """A sentence for the model card, on where the data come from for instance."""
+    """A sentence for the model card, for example on the source of the data."""
     seed: int = 0
     device: str | None = None
     half: bool = False
@@ -80,16 +80,16 @@ class TrainConfig(Section):
 
 
 def read_train_config(path: str | Path) -> tuple[TrainConfig, Path]:
-    """Read and check the configuration of a training.
+    """Read and validate the configuration of a training.
 
     Args:
         path: A TOML file.
 
     Returns:
-        The configuration, and the folder its relative paths start from.
+        The configuration, and the base folder of its relative paths.
 
     Raises:
-        ConfigError: If the file cannot be read or is invalid; the message lists every fault.
+        ConfigError: If the file cannot be read or is invalid; the message lists all errors.
     """
     config = validated(TrainConfig, read_toml(path), str(path))
     if "split" not in config.data.model_fields_set:
@@ -106,24 +106,24 @@ def train_from_config(
     notify: Callable[[str], None] = lambda _: None,
     command: str = "art-flat train",
 ) -> dict[str, Any]:
-    """Train as configured; weights, model card, history and checkpoint go into a folder.
+    """Train as configured; weights, model card, history and checkpoint are written to a folder.
 
-    A training found there goes on where it stopped.
+    A training found there is resumed.
 
     Args:
-        config: What to do.
-        folder: Where relative paths start and where modules of factories are looked for first.
-        out: The folder; made if missing.
+        config: The configuration.
+        folder: Base of relative paths and first folder of the import path of factories.
+        out: The folder; created if missing.
         progress: See `train`.
         notify: Called with a message before and after each step.
-        command: For the model card.
+        command: The command line, for the model card.
 
     Returns:
-        What the model card says.
+        The facts of the model card.
 
     Raises:
         ConfigError: If data or the model cannot be loaded.
-        InputError: If settings cannot be used, or the checkpoint belongs to a different training run.
+        InputError: If settings are invalid, or the checkpoint belongs to a different training run.
     """
     from ..training import train
 
@@ -139,7 +139,7 @@ def train_from_config(
 
     def on_epoch(history: list[dict[str, Any]]) -> None:
         write_history(history, out / HISTORY)
-        notify(_told(history[-1], config.training.epochs))
+        notify(_epoch_message(history[-1], config.training.epochs))
 
     out.mkdir(parents=True, exist_ok=True)
     train(
@@ -165,7 +165,7 @@ def write_history(history: list[dict[str, Any]], path: Path) -> None:
     pd.DataFrame(history).to_csv(path, index=False)
 
 
-def _told(row: dict[str, Any], epochs: int) -> str:
+def _epoch_message(row: dict[str, Any], epochs: int) -> str:
     test = f", test accuracy {row['test_accuracy']:.4f}" if "test_accuracy" in row else ""
     return (
         f"epoch {row['epoch']}/{epochs}: loss {row['loss']:.4f}, accuracy {row['accuracy']:.4f}{test}, "
@@ -182,7 +182,7 @@ def _finish(
 
     network = classifier.model
     save_weights(network, out / WEIGHTS, dtype=torch.float16 if config.half else None)
-    load_weights(network, out / WEIGHTS)  # what is measured is what is in the file
+    load_weights(network, out / WEIGHTS)  # measure the weights as stored
     facts = {
         "weights": f"{WEIGHTS}, {'float16' if config.half else 'as trained'}, "
         f"{(out / WEIGHTS).stat().st_size:,} bytes",

@@ -17,10 +17,10 @@ Step = Callable[[int, int, float], None]
 
 @contextlib.contextmanager
 def training_progress(console: Console) -> Iterator[tuple[Step, Notify]]:
-    """A bar with the loss on a terminal; elsewhere a line twice a minute.
+    """A progress bar with the loss on a terminal; elsewhere a line twice a minute.
 
     Yields:
-        What to call after a step, and what to call with a line to be shown.
+        The callback after a step, and the callback for messages.
     """
     with progress_display(console, "training", "steps") as (update, notify):
         yield lambda step, total, loss: update(step, total, f"loss {loss:.3f}"), notify
@@ -28,12 +28,12 @@ def training_progress(console: Console) -> Iterator[tuple[Step, Notify]]:
 
 @contextlib.contextmanager
 def stopping_between_steps(progress: Step) -> Iterator[Step]:
-    """The first Ctrl-C ends the training after the step under way, the second at once.
+    """The first Ctrl-C ends the training after the current step, the second at once.
 
     Yields:
-        `progress`, which raises KeyboardInterrupt once Ctrl-C was pressed.
+        `progress`, which raises KeyboardInterrupt after Ctrl-C.
     """
-    if threading.current_thread() is not threading.main_thread():  # only it gets signals
+    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
         yield progress
         return
     pressed = threading.Event()

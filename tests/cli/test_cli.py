@@ -150,7 +150,7 @@ def test_ctrl_c_leaves_a_folder_that_can_be_resumed(project, monkeypatch, here):
         patch.setattr(PGD, "run", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         code, _, err = here("run", "config.toml", "--out", "out", cwd=project)
     assert code == 130
-    assert "goes on from there" in err
+    assert "continues from there" in err
     assert here("run", "config.toml", "--out", "out", cwd=project).returncode == 0
 
 

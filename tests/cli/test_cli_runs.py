@@ -108,7 +108,7 @@ def test_an_interruption_is_one_line_and_can_be_resumed(project, n_jobs):
         os.killpg(run.pid, signal.SIGINT)
         _, err = run.communicate(timeout=120)
     assert run.returncode == 130, err
-    assert err == "interrupted; what is finished is kept, and the same command goes on from there\n"
+    assert err == "interrupted; finished units are kept, and the same command continues from there\n"
     there = af.Results.load(project / "run")
     assert there.missing_units > 0
     assert not list((project / "run").glob(".work*"))

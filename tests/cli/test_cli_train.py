@@ -133,7 +133,7 @@ def test_ctrl_c_and_the_same_command_again(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=60)
         assert process.returncode == 130, errors
-        assert errors == "interrupted; the same command goes on from the last checkpoint\n"
+        assert errors == "interrupted; the same command continues from the last checkpoint\n"
     assert reached < 40
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert f"epoch {reached}/40" not in said
