@@ -42,13 +42,13 @@ def make():
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("run") / "results"
     (out.parent / "tablenet.py").write_text(MODULE)
-    said = []
-    results = run_config(parse_config(CONFIG), out.parent, out, say=said.append)
-    return out, results, said
+    messages = []
+    results = run_config(parse_config(CONFIG), out.parent, out, notify=messages.append)
+    return out, results, messages
 
 
 def test_tables_are_those_of_the_functions(folder):
-    out, results, said = folder
+    out, results, messages = folder
     names = {p.name for p in (out / "analyses").iterdir()}
     assert names == {
         "analyses.json", "findings.csv", "radial_profile.csv", "radial_profile.parquet", "scale_sweep.csv",
@@ -70,17 +70,17 @@ def test_tables_are_those_of_the_functions(folder):
     sweep = pd.read_csv(out / "analyses" / "scale_sweep.csv")
     assert len(sweep) == 3 * 8
     assert (pd.read_csv(out / "analyses" / "radial_profile.csv")["sample"].nunique()) == 6
-    assert any("scale sweep: small" in line for line in said)
+    assert any("scale sweep: small" in line for line in messages)
 
 
 def test_what_is_there_is_not_made_again(folder):
     out, results, _ = folder
     before = {p.name: p.stat().st_mtime_ns for p in (out / "analyses").iterdir()}
-    said = []
-    again = run_config(parse_config(CONFIG), out.parent, out, say=said.append)
+    messages = []
+    again = run_config(parse_config(CONFIG), out.parent, out, notify=messages.append)
     after = {p.name: p.stat().st_mtime_ns for p in (out / "analyses").iterdir()}
     assert {n for n in after if after[n] != before[n]} == {"findings.csv"}
-    assert not any("trajectories:" in line for line in said)
+    assert not any("trajectories:" in line for line in messages)
     pd.testing.assert_frame_equal(again.records(), results.records())
     other = {**CONFIG, "analyses": {"trajectories": ["art_flat:PGD(steps=2)"], "n": 6}}
     run_config(parse_config(other), out.parent, out)  # other analyses of the same run: same folder
