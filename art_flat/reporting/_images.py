@@ -104,7 +104,7 @@ def showable(results: Records) -> str | None:
     """Why no images can be shown; None if they can."""
     if not results.has_points:
         return (
-            "The points of this run were not kept. Run it again with save_adversarial = true in the configuration, or "
+            "The points of this run were not saved. Run it again with save_adversarial = true in the configuration, or "
             "evaluate(..., save_adversarial=True), and make the report again."
         )
     shape = _sample_shape(results)
