@@ -165,43 +165,56 @@ def check_labels(
     Raises:
         InputError: If labels are soft, out of range, not numbers, or their count is wrong.
     """
-    labels = to_tensor(y, name=name)
-    labels = labels.to(torch.int64) if labels.dtype == torch.bool else labels
-    if labels.ndim == 0:
-        raise InputError(f"`{name}` is a single number; pass one label per sample, shape (n,) or (n, k)")
-    if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
-        raise InputError(f"`{name}` has NaN or infinite labels")
-    if labels.ndim == 2 and labels.shape[1] == 1:
-        labels = labels[:, 0]
-    if labels.ndim == 2:
-        if nb_classes is not None and labels.shape[1] != nb_classes:
-            raise InputError(
-                f"`{name}` has {labels.shape[1]} columns, the classifier has {nb_classes} classes; "
-                "pass class indices or one-hot rows with one column per class"
-            )
-        one_hot = ((labels == 0) | (labels == 1)).all() & (labels.sum(dim=1) == 1).all()
-        if not bool(one_hot):
-            raise InputError(
-                f"`{name}` has soft labels (rows that are not one-hot); the loss −log p_y needs one class per "
-                "sample: pass y.argmax(axis=1)"
-            )
-        labels = labels.argmax(dim=1)
-    elif labels.ndim != 1:
-        raise InputError(f"`{name}` must have shape (n,) or (n, k), got {tuple(labels.shape)}")
-    if labels.is_floating_point() and not bool((labels == labels.round()).all()):
-        raise InputError(
-            f"`{name}` has labels that are not whole numbers; pass class indices or one-hot rows"
-        )
-    labels = labels.to(torch.int64)
-    if n is not None and labels.shape[0] != n:
-        raise InputError(f"`{name}` has {labels.shape[0]} labels for {n} samples; pass one label per sample")
-    if nb_classes is not None and labels.numel():
-        low, high = int(labels.min()), int(labels.max())
+    indices = _class_indices(_label_tensor(y, name), nb_classes, name)
+    if n is not None and indices.shape[0] != n:
+        raise InputError(f"`{name}` has {indices.shape[0]} labels for {n} samples; pass one label per sample")
+    if nb_classes is not None and indices.numel():
+        low, high = int(indices.min()), int(indices.max())
         if low < 0 or high >= nb_classes:
             raise InputError(
                 f"`{name}` has labels from {low} to {high}, the classifier has classes 0 to {nb_classes - 1}"
             )
-    return labels
+    return indices
+
+
+def _label_tensor(y: Any, name: str) -> torch.Tensor:
+    """Labels as a tensor of finite numbers, shape (n,) or (n, k), k > 1."""
+    labels = to_tensor(y, name=name)
+    if labels.ndim == 0:
+        raise InputError(f"`{name}` is a single number; pass one label per sample, shape (n,) or (n, k)")
+    if labels.is_floating_point() and not bool(torch.isfinite(labels).all()):
+        raise InputError(f"`{name}` has NaN or infinite labels")
+    if labels.ndim > 2:
+        raise InputError(f"`{name}` must have shape (n,) or (n, k), got {tuple(labels.shape)}")
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _class_indices(labels: torch.Tensor, nb_classes: int | None, name: str) -> torch.Tensor:
+    """Indices, int64, from indices of any type or one-hot rows."""
+    if labels.ndim == 2:
+        return _one_hot_columns(labels, nb_classes, name)
+    indices = labels.to(torch.int64)
+    if labels.is_floating_point() and not bool((labels == indices).all()):
+        raise InputError(
+            f"`{name}` has labels that are not whole numbers; pass class indices or one-hot rows"
+        )
+    return indices
+
+
+def _one_hot_columns(rows: torch.Tensor, nb_classes: int | None, name: str) -> torch.Tensor:
+    """The column of the 1 in each row."""
+    if nb_classes is not None and rows.shape[1] != nb_classes:
+        raise InputError(
+            f"`{name}` has {rows.shape[1]} columns, the classifier has {nb_classes} classes; "
+            "pass class indices or one-hot rows with one column per class"
+        )
+    one_hot = ((rows == 0) | (rows == 1)).all() & (rows.sum(dim=1) == 1).all()
+    if not bool(one_hot):
+        raise InputError(
+            f"`{name}` has soft labels (rows that are not one-hot); the loss −log p_y needs one class per "
+            "sample: pass y.argmax(axis=1)"
+        )
+    return rows.to(torch.int64).argmax(dim=1)
 
 
 def check_inputs(

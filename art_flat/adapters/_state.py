@@ -98,28 +98,49 @@ def preserved(model: nn.Module) -> Iterator[list[str]]:
     changed: list[str] = []
     modules = list(model.modules())
     modes = [module.training for module in modules]
-    hooks = [(registry, dict(registry)) for module in modules for registry in _registries(module)]
     weights, buffers = _saved([m._parameters for m in modules], [m._buffers for m in modules])
-    gradients = [(p, p.grad, p.requires_grad) for p in model.parameters()]
+    hooks = [_Hooks(registry) for module in modules for registry in _registries(module)]
+    gradients = [_Gradient(parameter) for parameter in model.parameters()]
     try:
-        for parameter, _, _ in gradients:
-            parameter.grad = None
         yield changed
     finally:
         if restore_modes(modules, modes):
             changed.append("mode")
-        if sum(saved.restore() for saved in weights):
-            changed.append("weights")
-        if any(registry != before for registry, before in hooks):
-            changed.append("hooks")
-            for registry, before in hooks:
-                registry.clear()
-                registry.update(before)
-        if sum(saved.restore() for saved in buffers):
-            changed.append("buffers")
-        for parameter, gradient, learns in gradients:
-            parameter.requires_grad_(learns)
-            parameter.grad = gradient
+        changed += [
+            kind
+            for kind, parts in (("weights", weights), ("hooks", hooks), ("buffers", buffers))
+            if sum(part.restore() for part in parts)
+        ]
+        for gradient in gradients:
+            gradient.restore()
+
+
+class _Hooks:
+    """The hooks of one kind of a module."""
+
+    def __init__(self, registry: dict[int, Any]) -> None:
+        self._registry, self._before = registry, dict(registry)
+
+    def restore(self) -> bool:
+        """Whether they had been changed."""
+        if self._registry == self._before:
+            return False
+        self._registry.clear()
+        self._registry.update(self._before)
+        return True
+
+
+class _Gradient:
+    """The gradient of a parameter, set aside, and whether it has one."""
+
+    def __init__(self, parameter: nn.Parameter) -> None:
+        self._parameter, self._gradient, self._learns = parameter, parameter.grad, parameter.requires_grad
+        parameter.grad = None
+
+    def restore(self) -> None:
+        """Put it back."""
+        self._parameter.requires_grad_(self._learns)
+        self._parameter.grad = self._gradient
 
 
 @contextlib.contextmanager

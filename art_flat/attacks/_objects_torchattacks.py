@@ -73,25 +73,33 @@ def _pixels(attack: Any, problem: Problem) -> _Pixels:
         AttackNotUsableError: If nothing says what 0 and 1 are.
     """
     x, low, high = problem.x, problem.low, problem.high
-    zero, one = torch.zeros_like(low.sum()), torch.ones_like(low.sum())
-    bounded = bool(torch.isfinite(low).all() and torch.isfinite(high).all())
-    in_unit = bool((x >= 0).all() and (x <= 1).all())
-    if bool((low == 0).all() and (high == 1).all()) or (in_unit and not bounded):
-        return _Pixels(zero, one)
-    used = attack.normalization_used
-    if used and x.ndim == 4 and used["mean"].shape[1] == x.shape[1]:
-        mean, std = (used[k].to(x) for k in ("mean", "std"))
-        pixels = x * std + mean
-        if bool((pixels >= -1e-3).all() and (pixels <= 1 + 1e-3).all()):
-            return _Pixels(-mean / std, 1 / std)
+    is_bounded = bool(torch.isfinite(low).all() and torch.isfinite(high).all())
+    is_unit = bool((low == 0).all() and (high == 1).all())
+    if is_unit or (not is_bounded and _in_unit(x)):
+        return _Pixels(torch.zeros_like(low.sum()), torch.ones_like(low.sum()))
+    normalised = _normalised_pixels(attack.normalization_used, x)
+    if normalised is not None:
+        return normalised
     largest = float(x.abs().max())
-    if not bounded or (largest > 0 and float((high - low).max()) > _WIDE * largest):
+    if not is_bounded or (largest > 0 and float((high - low).max()) > _WIDE * largest):
         raise AttackNotUsableError(
             f"{type(attack).__name__} of torchattacks works on images in [0, 1], but the classifier's clip_values do "
             "not say which inputs 0 and 1 stand for; give it the range of the data, or use "
             f'load_attack("torchattacks:{type(attack).__name__}"), which follows delta'
         )
     return _Pixels(low, high - low)
+
+
+def _normalised_pixels(used: Any, x: torch.Tensor) -> _Pixels | None:
+    """The inverse of the object's normalisation; None unless it takes the inputs into [0, 1]."""
+    if not used or x.ndim != 4 or used["mean"].shape[1] != x.shape[1]:
+        return None
+    mean, std = (used[k].to(x) for k in ("mean", "std"))
+    return _Pixels(-mean / std, 1 / std) if _in_unit(x * std + mean, slack=1e-3) else None
+
+
+def _in_unit(values: torch.Tensor, slack: float = 0.0) -> bool:
+    return bool((values >= -slack).all() and (values <= 1 + slack).all())
 
 
 @contextlib.contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from types import MethodType
 from typing import Any, NamedTuple
 
@@ -72,54 +72,38 @@ def as_attack(
     if isinstance(obj, Attack):
         return obj
 
-    def again() -> OwnAttack:
-        made = as_attack(
-            obj,
-            name=name,
-            norms=norms,
-            budget=budget,
-            access=access,
-            maximises_loss=maximises_loss,
-            targeted=targeted,
-            version=version,
-        )
-        assert isinstance(made, OwnAttack)
-        return made
+    return _own_attack(obj, _Options(name, norms, budget, access, maximises_loss, targeted, version))
 
-    library = read_object(obj)
-    run: Callable[[Problem], Any]
-    if library is not None:
-        _check_budget(obj, budget, library)
-        run, radius = library.run, _radius_of(obj, library)
-    elif callable(obj) and not isinstance(obj, type):
-        run, radius = _function(obj, budget, targeted), _no_radius
-    else:
-        raise InputError(
-            f"cannot attack with {obj!r}; pass a function (module, x, y) -> x_adv, an attack object of ART, "
-            "torchattacks or foolbox (an instance, not its class), or a name to load_attack"
-        )
-    known = _Known() if library is None else _known(library)
+
+class _Options(NamedTuple):
+    """The options of `as_attack`."""
+
+    name: str | None
+    norms: Any
+    budget: Budget
+    access: Access | None
+    maximises_loss: bool | None
+    targeted: bool
+    version: str | None
+
+
+def _own_attack(obj: Any, options: _Options) -> OwnAttack:
+    subject = _subject(obj, options)
+    source = Source(obj, options.name is not None, lambda: _own_attack(obj, options))
+    maximises_loss = options.maximises_loss
     info = AttackInfo(
-        name=f"own:{_name(obj, name)}",
-        build=lambda **params: OwnAttack(
-            info,
-            params,
-            run,
-            radius,
-            Source(obj, name is not None, again),
-            must_target=library is not None and library.must_target,
-        ),
-        norms=_norms(known.norms if norms is None else norms),
-        access=access or known.access,
-        budget=known.budget if budget == "none" else budget,
-        maximises_loss=known.maximises_loss if maximises_loss is None else maximises_loss,
-        targeted=targeted if library is None else library.targeted,
-        notes=known.notes,
-        version=identity(obj) if version is None else version,
-        defaults={} if library is None else library.settings,
+        name=f"own:{_name(obj, options.name)}",
+        build=lambda **params: OwnAttack(info, params, subject, source),
+        norms=subject.norms if options.norms is None else _norms(options.norms),
+        access=options.access or subject.access,
+        budget=subject.budget if options.budget == "none" else options.budget,
+        maximises_loss=subject.maximises_loss if maximises_loss is None else maximises_loss,
+        targeted=subject.targeted,
+        notes=subject.notes,
+        version=identity(obj) if options.version is None else options.version,
+        defaults=subject.settings,
     )
-    attack: Attack = info.build(**info.defaults)
-    return attack
+    return OwnAttack(info, subject.settings, subject, source)
 
 
 class Source(NamedTuple):
@@ -132,24 +116,42 @@ class Source(NamedTuple):
     """Makes the attack again from what the object holds now."""
 
 
+@dataclass(frozen=True)
+class Subject:
+    """What is known of a function or an attack object before the user's options.
+
+    Attributes:
+        run: From a problem to points in clip units.
+        radius: From a problem to the radius, in clip units, that it keeps to; None if it has none.
+        norms: The norms it can be run in.
+        access: What it needs of the model.
+        budget: Whether it takes δ.
+        maximises_loss: Whether it maximises the cross-entropy in its ball.
+        targeted: Whether it takes target classes.
+        must_target: Whether it cannot run without them.
+        notes: For readers of its results.
+        settings: Its settings that can be part of a name.
+    """
+
+    run: Callable[[Problem], Any]
+    radius: Callable[[Problem], float | None] = lambda problem: None
+    norms: tuple[Norm, ...] = NORMS
+    access: Access = "white-box"
+    budget: Budget = "none"
+    maximises_loss: bool = False
+    targeted: bool = False
+    must_target: bool = False
+    notes: tuple[str, ...] = ()
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+
 class OwnAttack(Attack):
     """Around what `as_attack` was given."""
 
-    def __init__(
-        self,
-        info: AttackInfo,
-        params: Mapping[str, Any],
-        run: Callable[[Problem], Any],
-        radius: Callable[[Problem], float | None],
-        source: Source,
-        *,
-        must_target: bool,
-    ) -> None:
+    def __init__(self, info: AttackInfo, params: Mapping[str, Any], subject: Subject, source: Source) -> None:
         super().__init__(info, params)
-        self._run = run
-        self._radius = radius
+        self._subject = subject
         self.source = source
-        self._must_target = must_target
 
     def run(self, problem: Problem) -> torch.Tensor:
         """Run the function or object; see `Attack.run`.
@@ -160,21 +162,18 @@ class OwnAttack(Attack):
         Raises:
             AttackNotUsableError: If the object was made for target classes and there are none.
         """
-        if self._must_target and problem.target is None:
+        if self._subject.must_target and problem.target is None:
             raise AttackNotUsableError(
                 f"{self.info.name} was made targeted and needs target classes: pass `target`"
             )
-        points = self._run(problem)
+        points = self._subject.run(problem)
         if isinstance(points, np.ndarray):
             points = torch.from_numpy(points)
         return points  # type: ignore[no-any-return]
 
     def renamed(self, name: str) -> OwnAttack:
         """The same attack under another name, with the library's prefix."""
-        info = replace(self.info, name=name)
-        return OwnAttack(
-            info, self.params, self._run, self._radius, self.source, must_target=self._must_target
-        )
+        return OwnAttack(replace(self.info, name=name), self.params, self._subject, self.source)
 
     def repeats(self, other: Attack) -> bool:
         """Whether it is the same object as that of another attack, run in the same way, under any name."""
@@ -187,7 +186,36 @@ class OwnAttack(Attack):
 
     def own_radius(self, problem: Problem) -> float | None:
         """The radius that the object was made with; see `Attack.own_radius`."""
-        return self._radius(problem)
+        return self._subject.radius(problem)
+
+
+def _subject(obj: Any, options: _Options) -> Subject:
+    library = read_object(obj)
+    if library is not None:
+        _check_budget(obj, options.budget, library)
+        return _library_subject(obj, library)
+    if callable(obj) and not isinstance(obj, type):
+        return Subject(_function(obj, options.budget, options.targeted), targeted=options.targeted)
+    raise InputError(
+        f"cannot attack with {obj!r}; pass a function (module, x, y) -> x_adv, an attack object of ART, "
+        "torchattacks or foolbox (an instance, not its class), or a name to load_attack"
+    )
+
+
+def _library_subject(obj: Any, library: LibraryObject) -> Subject:
+    keeps_radius = ("an object with its own settings; delta does not change what it does",)
+    return Subject(
+        run=library.run,
+        radius=_radius_of(obj, library),
+        norms=library.norms or NORMS,
+        access="white-box" if library.info is None else library.info.access,
+        budget=library.budget,
+        maximises_loss=library.maximises_loss,
+        targeted=library.targeted,
+        must_target=library.must_target,
+        notes=keeps_radius if library.budget == "none" else (),
+        settings=library.settings,
+    )
 
 
 def _function(function: Callable[..., Any], budget: Budget, targeted: bool) -> Callable[[Problem], Any]:
@@ -197,10 +225,6 @@ def _function(function: Callable[..., Any], budget: Budget, targeted: bool) -> C
         return function(problem.module, problem.x.clone(), problem.y.clone(), **radius, **aim)
 
     return run
-
-
-def _no_radius(problem: Problem) -> None:
-    return None
 
 
 def _radius_of(attack: Any, library: LibraryObject) -> Callable[[Problem], float | None]:
@@ -216,27 +240,6 @@ def _radius_of(attack: Any, library: LibraryObject) -> Callable[[Problem], float
     return radius
 
 
-class _Known(NamedTuple):
-    """What holds of an attack where the user does not state it."""
-
-    norms: tuple[Norm, ...] | None = None
-    access: Access = "white-box"
-    budget: Budget = "none"
-    maximises_loss: bool = False
-    notes: tuple[str, ...] = ()
-
-
-def _known(library: LibraryObject) -> _Known:
-    keeps_radius = ("an object with its own settings; delta does not change what it does",)
-    return _Known(
-        norms=library.norms,
-        access="white-box" if library.info is None else library.info.access,
-        budget=library.budget,
-        maximises_loss=library.maximises_loss,
-        notes=keeps_radius if library.budget == "none" else (),
-    )
-
-
 def _check_budget(obj: Any, budget: Budget, library: LibraryObject) -> None:
     if budget == "fixed" != library.budget:
         raise InputError(
@@ -246,8 +249,6 @@ def _check_budget(obj: Any, budget: Budget, library: LibraryObject) -> None:
 
 
 def _norms(norms: Any) -> tuple[Norm, ...]:
-    if norms is None:
-        return NORMS
     return tuple(check_norm(n) for n in ((norms,) if np.ndim(norms) == 0 else norms))
 
 

@@ -67,9 +67,7 @@ def function_layer(
     if not isinstance(result, torch.Tensor) or not result.is_floating_point():
         raise Unknown("its result is not a tensor of real numbers")
     if target in _MULTIPLY | _DIVIDE:
-        if kwargs or len(args) != 2:
-            raise Unknown("it is called with more than two operands")
-        return _multiply(name, target, x, args, result)
+        return _multiply(name, target, x, args, kwargs, result)
     if not args or args[0] is not x:
         raise Unknown("an argument other than the first depends on the input")
     if target in _NEGATE:
@@ -77,12 +75,7 @@ def function_layer(
     if target in _CASTS:
         return identity("", x.shape)
     if target in _NONNEGATIVE:
-
-        def apply(t: torch.Tensor) -> torch.Tensor:
-            function = getattr(torch.Tensor, target) if isinstance(target, str) else target
-            return function(t, *args[1:], **kwargs)  # type: ignore[no-any-return]
-
-        return nonnegative("" if target in VIEWS else name, apply, x.shape)
+        return _nonnegative(name, target, x, args[1:], kwargs)
     if target not in _LAYERS:
         raise Unknown("it is a function of no known kind")
     found = _LAYERS[target](*args[1:], **kwargs)
@@ -90,13 +83,27 @@ def function_layer(
 
 
 def _multiply(
-    name: str, target: Target, x: torch.Tensor, args: Sequence[Any], result: torch.Tensor
+    name: str,
+    target: Target,
+    x: torch.Tensor,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    result: torch.Tensor,
 ) -> LinearMap:
+    if kwargs or len(args) != 2:
+        raise Unknown("it is called with more than two operands")
     if target in _DIVIDE and args[0] is not x:
         raise Unknown("it divides by something that depends on the input")
     constants = to_float64(torch.as_tensor(args[1] if args[0] is x else args[0]))
     factors = to_float64(1 / constants) if target in _DIVIDE else constants
     return multiplication(name, factors, x.shape, result.shape)
+
+
+def _nonnegative(
+    name: str, target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]
+) -> LinearMap:
+    function = getattr(torch.Tensor, target) if isinstance(target, str) else target
+    return nonnegative("" if target in VIEWS else name, lambda t: function(t, *args, **kwargs), x.shape)
 
 
 def _plain(module: type[nn.Module]) -> Callable[..., nn.Module]:

@@ -130,8 +130,6 @@ def build(
     >>> build("art_flat.models:digits_cnn", input_shape=(1, 8, 8), nb_classes=10).input_shape
     (1, 8, 8)
     """
-    from art.estimators import BaseEstimator
-
     input_shape = tuple(input_shape)
     offered = {
         "input_shape": input_shape,
@@ -142,35 +140,46 @@ def build(
         "seed": seed,
     }
     with _import_path(search_path), seeded_rng(seed, "cuda" if torch.cuda.is_available() else "cpu"):
-        made = _import(factory)
-        if not isinstance(made, (nn.Module, BaseEstimator)):
-            made = _call(made, factory, offered, dict(options or {}))
+        made = _make(factory, offered, dict(options or {}))
+    if weights is not None:
+        load_weights(_network(made, factory, weights), weights, trust=trust)
+    if isinstance(made, nn.Module):
+        return as_classifier(
+            made, input_shape=input_shape, nb_classes=nb_classes, clip_values=clip_values, mean=mean, std=std,
+            device="cuda" if device is None and torch.cuda.is_available() else device,
+        )  # fmt: skip
+    if mean is not None or std is not None:
+        raise ConfigError(
+            f"factory {factory!r} returned {_kind(made)}, which has its own preprocessing; drop `mean` and `std`, "
+            "or let the factory return the network"
+        )
+    return made
+
+
+def _make(factory: str, offered: dict[str, Any], options: dict[str, Any]) -> Any:
+    """The network or ART classifier that an import string names, or that the function it names returns."""
+    from art.estimators import BaseEstimator
+
+    made = _import(factory)
+    if not isinstance(made, (nn.Module, BaseEstimator)):
+        made = _call(made, factory, offered, options)
     if not isinstance(made, (nn.Module, BaseEstimator)):
         raise ConfigError(
             f"factory {factory!r} returned {_kind(made)}; it must return an ART classifier or an nn.Module "
             "from inputs to logits"
         )
+    return made
+
+
+def _network(made: Any, factory: str, weights: str | Path) -> nn.Module:
+    """The torch network that weights are loaded into."""
     network = made if isinstance(made, nn.Module) else getattr(made, "model", None)
-    if weights is not None:
-        if not isinstance(network, nn.Module):
-            raise ConfigError(
-                f"factory {factory!r} returned {_kind(made)}, which has no torch network to load "
-                f"{str(weights)!r} into; drop `weights` and let the factory load them"
-            )
-        load_weights(network, weights, trust=trust)
-    if not isinstance(made, nn.Module):
-        if mean is not None or std is not None:
-            raise ConfigError(
-                f"factory {factory!r} returned {_kind(made)}, which has its own preprocessing; drop `mean` and `std`, "
-                "or let the factory return the network"
-            )
-        return made
-    if device is None and torch.cuda.is_available():
-        device = "cuda"
-    return as_classifier(
-        made, input_shape=input_shape, nb_classes=nb_classes, clip_values=clip_values, mean=mean, std=std,
-        device=device,
-    )  # fmt: skip
+    if not isinstance(network, nn.Module):
+        raise ConfigError(
+            f"factory {factory!r} returned {_kind(made)}, which has no torch network to load "
+            f"{str(weights)!r} into; drop `weights` and let the factory load them"
+        )
+    return network
 
 
 def _import(factory: str) -> Any:

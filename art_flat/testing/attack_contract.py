@@ -13,9 +13,11 @@ class TestMyAttack(AttackContract):
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import random
+from collections.abc import Iterator
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,6 +25,7 @@ import pytest
 import torch
 from torch import nn
 
+from .._utils.modes import restore_modes
 from ..adapters import Adapter, adapt
 from ..attacks.base import Attack, AttackResult
 from ..attacks.registry import load_attack
@@ -134,31 +137,15 @@ class AttackContract:
     ) -> None:
         """Model, inputs and random generators are unchanged, and nothing is printed."""
         net, x, y = problem
-        model = getattr(net.estimator, "model", None)
-        modules = list(model.modules()) if isinstance(model, torch.nn.Module) else []
         before_x, before_y = x.copy(), y.copy()
-        if modules:
-            modules[0].train()
-            modules[-1].eval()
-        try:
-            modes = [m.training for m in modules]
-            hooks = [_hooks(m) for m in modules]
-            grads = [p.grad for m in modules for p in m.parameters(recurse=False)]
-            state = {k: v.clone() for k, v in model.state_dict().items()} if modules and model else {}
-            draws = (torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate())  # type: ignore[index]
+        model = getattr(net.estimator, "model", None)
+        with _in_mixed_modes(model):
+            before, draws = _model_state(model), _rng_state()
             self._run(net, x[:4], y[:4])
-            assert [m.training for m in modules] == modes
-            assert [_hooks(m) for m in modules] == hooks
-            grads_after = [p.grad for m in modules for p in m.parameters(recurse=False)]
-            assert all(now is before for now, before in zip(grads_after, grads, strict=True))
-            after = model.state_dict() if modules and model else {}
-            assert all(torch.equal(v, state[k]) for k, v in after.items())
-            assert torch.equal(torch.get_rng_state(), draws[0])
-            assert np.random.get_state()[1].tolist() == draws[1]  # type: ignore[index]
-            assert random.getstate() == draws[2]
-        finally:
-            if modules:
-                modules[0].eval()
+            for name, value in _model_state(model).items():
+                assert _is_same(value, before.pop(name, None)), f"{name} changed"
+            assert not before, f"{', '.join(before)} vanished"
+            assert _rng_state() == draws
         np.testing.assert_array_equal(x, before_x)
         np.testing.assert_array_equal(y, before_y)
         out, err = capfd.readouterr()
@@ -183,8 +170,42 @@ class AttackContract:
         assert self._run(net, x[:1], y[:1]).x.shape == x[:1].shape
 
 
-def _hooks(module: torch.nn.Module) -> int:
-    return len(module._forward_hooks) + len(module._forward_pre_hooks) + len(module._backward_hooks)
+@contextlib.contextmanager
+def _in_mixed_modes(model: Any) -> Iterator[None]:
+    """A torch model in training mode, but for its last module, inside the block."""
+    modules = list(model.modules()) if isinstance(model, nn.Module) else []
+    modes = [module.training for module in modules]
+    try:
+        for module in modules:
+            module.training = module is not modules[-1]
+        yield
+    finally:
+        restore_modes(modules, modes)
+
+
+def _model_state(model: Any) -> dict[str, Any]:
+    """Modes, hooks, gradients and copies of the weights and buffers of a torch model, by name."""
+    state: dict[str, Any] = {}
+    if not isinstance(model, nn.Module):
+        return state
+    for name, module in model.named_modules():
+        state[f"mode of {name!r}"] = module.training
+        hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
+        state[f"hooks of {name!r}"] = [list(registry) for registry in hooks]
+    state |= {f"gradient of {name!r}": p.grad for name, p in model.named_parameters()}
+    return state | {f"{name!r}": value.clone() for name, value in model.state_dict().items()}
+
+
+def _is_same(now: Any, before: Any) -> bool:
+    if now is before or not isinstance(now, torch.Tensor):
+        return now is before or bool(now == before)
+    return bool(torch.equal(now, before))
+
+
+def _rng_state() -> tuple[Any, ...]:
+    """States of the global generators of torch, NumPy and Python, as lists that can be compared."""
+    numpy_state: Any = np.random.get_state()
+    return torch.get_rng_state().tolist(), numpy_state[1].tolist(), random.getstate()
 
 
 __all__ = ["AttackContract", "small_problem"]
