@@ -19,6 +19,7 @@ as in `lse`. Rounding: probabilities, products and c_j have known errors, whose 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -26,6 +27,8 @@ import torch
 
 from ._increase import EPS, TINY, Samples, chord, finite_max, flatness_neuronwise, log1p_exp, quadratic
 from ._psi import psi
+
+Direction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 _LARGEST = 16
 """Classes whose directions are looked at; more would cost the cube of it."""
@@ -57,11 +60,11 @@ def directional(s: Samples, t: torch.Tensor) -> torch.Tensor:
     bound = chord(s, t)
     near = (t[:, None] * s.reach).masked_fill(s.idle, 0.0).amax(dim=1) <= _FARTHEST
     if bool(near.all()):
-        return torch.fmin(bound, _corner_bound(s, t))
+        return torch.fmin(bound, corner_bound(s, t))
     if not bool(near.any()):
         return bound
     rows = near.nonzero()[:, 0]
-    return bound.index_put((rows,), torch.fmin(bound[rows], _corner_bound(s.take(rows), t[rows])))
+    return bound.index_put((rows,), torch.fmin(bound[rows], corner_bound(s.take(rows), t[rows])))
 
 
 def best(s: Samples, t: torch.Tensor) -> torch.Tensor:
@@ -93,13 +96,24 @@ class _Parts:
     """Largest error of c_j; of the products it is 4 max r_j times that. Shape (m, 1)."""
 
 
-def _corner_bound(s: Samples, t: torch.Tensor) -> torch.Tensor:
+def corner_bound(s: Samples, t: torch.Tensor, direction: Direction | None = None) -> torch.Tensor:
+    """The bound at the corners of the polygon around the disc, for any direction e.
+
+    Args:
+        s: The samples.
+        t: Radius, shape (m,).
+        direction: From log p (m, K), the products ⟨u_i, u_j⟩ (m, K, K) and t to weights a_j ≥ 0 of e, (m, K); None
+            for the worst direction. It only decides how tight the bound is.
+
+    Returns:
+        The bound, shape (m,).
+    """
     rise = (s.log_p + t[:, None] * s.reach).masked_fill(s.idle, -torch.inf)
     top = finite_max(rise)
     classes = rise.detach().topk(min(_LARGEST, rise.shape[1]), dim=1).indices
     others = -torch.expm1(-t[:, None] * s.reach) * (rise - top).exp()
     others = others.scatter(1, classes, 0.0).sum(dim=1, keepdim=True) * (1 + 1e-12)
-    parts = _geometry(s, t, classes, top)
+    parts = _geometry(s, t, classes, top, direction or _worst_direction)
     at_corners = [_at_corner(parts, t[:, None] * a, t[:, None] * b) for a, b in _corners()]
     largest = torch.cat(at_corners, dim=1).amax(dim=1, keepdim=True)
     # 1e-280: masses that underflow
@@ -107,7 +121,9 @@ def _corner_bound(s: Samples, t: torch.Tensor) -> torch.Tensor:
     return bound.masked_fill(~torch.isfinite(parts.error[:, 0]), torch.inf)
 
 
-def _geometry(s: Samples, t: torch.Tensor, classes: torch.Tensor, top: torch.Tensor) -> _Parts:
+def _geometry(
+    s: Samples, t: torch.Tensor, classes: torch.Tensor, top: torch.Tensor, direction: Direction
+) -> _Parts:
     idle = s.idle.gather(1, classes)
     log_p, reach = s.log_p.gather(1, classes), s.reach.gather(1, classes).masked_fill(idle, 0.0)
     between = s.head.squared_distances[classes[:, :, None], classes[:, None, :]]
@@ -115,7 +131,7 @@ def _geometry(s: Samples, t: torch.Tensor, classes: torch.Tensor, top: torch.Ten
     products = (squared[:, :, None] + squared[:, None, :] - between) / 2
     products = products.masked_fill(idle[:, :, None] | idle[:, None, :], 0.0)
     longest = reach.amax(dim=1, keepdim=True).clamp(min=TINY)
-    pull = _worst_direction(log_p, products, t)
+    pull = direction(log_p, products, t)
     along = (pull[:, None] @ products)[:, 0]
     length = (along * pull).sum(dim=1, keepdim=True).clamp(min=0.0).sqrt()
     spread = longest * pull.sum(dim=1, keepdim=True) / length.clamp(min=TINY)

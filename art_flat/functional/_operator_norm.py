@@ -19,7 +19,8 @@ Linear = Callable[[torch.Tensor], torch.Tensor]
 """An affine map of a float64 tensor with a leading axis of 1; only its linear part counts."""
 
 SAFETY = 1 + 1e-9
-_DENSE_ENTRIES = 1 << 24
+MATRIX_ENTRIES = 1 << 24
+"""Matrices with more entries are not made."""
 _DENSE_SIDE = 2048
 _FREQUENCY_ENTRIES = 1 << 22
 _SCALINGS, _POWER_STEPS = 30, 30
@@ -103,17 +104,20 @@ def infinity_norm(matrix: torch.Tensor) -> float:
     return math.sqrt(largest_eigenvalue((gram * d.rsqrt()[:, None] * d.rsqrt())[None])) * SAFETY
 
 
-def is_dense(n: int, m: int) -> bool:
+def is_dense(n: int, m: int, max_entries: int = MATRIX_ENTRIES) -> bool:
     """Whether a map from n numbers to m is small enough to be decomposed as a matrix."""
-    return n * m <= _DENSE_ENTRIES and min(n, m) <= _DENSE_SIDE
+    return n * m <= max_entries and min(n, m) <= _DENSE_SIDE
 
 
-def dense_matrix(linear: Linear, shape: Sequence[int]) -> torch.Tensor | None:
+def dense_matrix(
+    linear: Linear, shape: Sequence[int], max_entries: int = MATRIX_ENTRIES
+) -> torch.Tensor | None:
     """The matrix of a linear map, column by column.
 
     Args:
         linear: The map.
         shape: Shape of its argument.
+        max_entries: The most entries that it may have.
 
     Returns:
         Shape (outputs, inputs); None where it would be too large to decompose.
@@ -121,10 +125,10 @@ def dense_matrix(linear: Linear, shape: Sequence[int]) -> torch.Tensor | None:
     zero = torch.zeros(tuple(shape), dtype=torch.float64)
     offset = linear(zero)
     n, m = zero.numel(), offset.numel()
-    if not is_dense(n, m):
+    if not is_dense(n, m, max_entries):
         return None
     basis = torch.eye(n, dtype=torch.float64).reshape(n, *zero.shape)
-    together = max(1, _DENSE_ENTRIES // (4 * max(n, m)))
+    together = max(1, MATRIX_ENTRIES // (4 * max(n, m)))
     return (torch.func.vmap(linear, chunk_size=together)(basis) - offset).reshape(n, m).T
 
 

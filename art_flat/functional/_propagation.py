@@ -30,13 +30,18 @@ class Propagation(fx.Interpreter):
     """A pass of one sample through a graph, in which every tensor also gets its constant."""
 
     def __init__(
-        self, net: fx.GraphModule, norm: Norm, notify: Callable[[int, int], None] | None = None
+        self,
+        net: fx.GraphModule,
+        norm: Norm,
+        notify: Callable[[int, int], None] | None,
+        max_entries: int,
     ) -> None:
         super().__init__(net, garbage_collect_values=False)
         self.extra_traceback = False  # it would rewrite our errors
         self.norm: Norm = norm
         self.table: list[LayerBound] = []
         self._notify = notify
+        self._max_entries = max_entries
         self._segments: dict[fx.Node, Segment | None] = {}  # None: does not depend on the input
         self._needed = _ancestors(net)
         inputs = [n for n in net.graph.nodes if n.op == "placeholder" and not n.args]
@@ -108,7 +113,8 @@ class Propagation(fx.Interpreter):
         return self._single(n, sources[0], result)
 
     def _input(self, x: torch.Tensor) -> Segment:
-        return Segment(constant_in_norm(1.0, self.norm, x.numel()), tuple(x.shape), self.norm)
+        start = constant_in_norm(1.0, self.norm, x.numel())
+        return Segment(start, tuple(x.shape), self.norm, max_entries=self._max_entries)
 
     def _sum(self, n: fx.Node, result: torch.Tensor) -> Segment:
         if n.kwargs.get("alpha", 1) != 1:
@@ -141,11 +147,11 @@ class Propagation(fx.Interpreter):
             _refuse_hooks(module, x, result)
             found: LinearMap | Slope = layer(str(n.target), module, tuple(x.shape))
         elif n.target in _functions.SPLIT:
-            return Segment(self._total(segment), ())
+            return self._segment_at(self._total(segment), ())
         elif isinstance(x, (tuple, list)):
             if n.target is not operator.getitem or not _is_real(result):
                 raise Unknown("of several tensors, only taking one is known")
-            return Segment(self._total(segment), tuple(result.shape))
+            return self._segment_at(self._total(segment), tuple(result.shape))
         else:
             args, kwargs = self.fetch_args_kwargs_from_env(n)
             found = function_layer(n.name, n.target, x, args, kwargs, result)
@@ -190,7 +196,10 @@ class Propagation(fx.Interpreter):
     def _start(self, n: fx.Node, total: float, before: float, how: str, result: torch.Tensor) -> Segment:
         name = str(n.target) if n.op == "call_module" else n.name
         self.table.append(LayerBound(name, total / before if before else 1.0, total, how))
-        return Segment(total, tuple(result.shape))
+        return self._segment_at(total, tuple(result.shape))
+
+    def _segment_at(self, total: float, shape: tuple[int, ...]) -> Segment:
+        return Segment(total, shape, max_entries=self._max_entries)
 
     def _unsupported(self, n: fx.Node, reason: str) -> UnsupportedLayerError:
         return UnsupportedLayerError(

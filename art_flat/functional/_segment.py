@@ -12,7 +12,7 @@ import torch
 from ..typing import Norm
 from ._chain import LARGEST, chain_constant
 from ._layers import LinearMap
-from ._operator_norm import column_norm, dense_matrix, infinity_norm, spectral_norm
+from ._operator_norm import MATRIX_ENTRIES, column_norm, dense_matrix, infinity_norm, spectral_norm
 
 
 class LayerBound(NamedTuple):
@@ -44,6 +44,8 @@ class Segment:
     """What an elementwise monotone function came from that ends there."""
     slope: float = 1.0
     """The steepest slope of that function."""
+    max_entries: int = MATRIX_ENTRIES
+    """Products of maps with more entries are not made."""
 
     def then(self, item: LinearMap) -> Segment:
         """Append a map. Factors per channel become part of the layer before them.
@@ -69,7 +71,7 @@ class Segment:
     def matrix(self) -> torch.Tensor | None:
         """The product of the maps if it can be decomposed."""
         weighted = any(item.weighted for item in self.maps)
-        return dense_matrix(self._apply, self.shape) if weighted else None
+        return dense_matrix(self._apply, self.shape, self.max_entries) if weighted else None
 
     @cached_property
     def end(self) -> LayerBound:

@@ -5,13 +5,12 @@ import torch
 from bounds_cases import every_kind, head, rounding
 
 from art_flat import errors as _errors
-from art_flat.functional import bounds
-from art_flat.functional.bounds import feature_radius, loss_increase_bound
+from art_flat.functional import feature_radius, loss_increase_bound
 
 
 @every_kind
 @pytest.mark.parametrize("call", ["bound", "radius"])
-def test_order_chunks_label_form_and_dtype(kind, call, monkeypatch):
+def test_order_label_form_and_dtype(kind, call):
     logits, features, weight, labels = head(20, 4, 3, dtype=torch.float32)
 
     def value(z, phi, y):
@@ -29,9 +28,24 @@ def test_order_chunks_label_form_and_dtype(kind, call, monkeypatch):
     same(value(logits[order], features[order], labels[order])[order.argsort()])
     same(value(logits, features, torch.nn.functional.one_hot(labels, 4)))
     same(value(logits.double(), features.double(), labels))
-    monkeypatch.setattr(bounds, "_CHUNK", 8)
-    same(value(logits, features, labels))
     assert value(logits[:0], features[:0], labels[:0]).shape == (0,)
+
+
+@every_kind
+def test_many_samples_are_taken_in_chunks(kind):
+    """So many classes and samples that temporary arrays hold only some of the samples at once."""
+    logits, features, weight, labels = head(1100, 256, 3)
+    whole = loss_increase_bound(logits, features, weight, labels, radius=0.4, kind=kind)
+    for rows in (slice(0, 50), slice(1050, 1100)):
+        part = loss_increase_bound(logits[rows], features[rows], weight, labels[rows], radius=0.4, kind=kind)
+        torch.testing.assert_close(whole[rows], part, rtol=rounding(kind), atol=0.0)
+
+
+def test_radii_of_many_samples_are_found_in_chunks():
+    logits, features, weight, labels = head(1100, 256, 3)
+    whole = feature_radius(logits, features, weight, labels, epsilon=0.4, kind="lse")
+    part = feature_radius(logits[1050:], features[1050:], weight, labels[1050:], epsilon=0.4, kind="lse")
+    torch.testing.assert_close(whole[1050:], part, rtol=rounding("lse"), atol=0.0)
 
 
 @every_kind

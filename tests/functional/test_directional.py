@@ -4,8 +4,9 @@ import pytest
 import torch
 from bounds_cases import head, worst_case
 
-from art_flat.functional import _directional
-from art_flat.functional.bounds import feature_radius, loss_increase_bound
+from art_flat.functional import feature_radius, loss_increase_bound
+from art_flat.functional._directional import _corners, corner_bound
+from art_flat.functional._increase import Samples, head_geometry
 
 
 def bound(case, t, kind="directional"):
@@ -22,19 +23,17 @@ def test_with_more_classes_than_are_looked_at(k):
     assert (bound(case, t) < chord * 0.999).double().mean() > 0.3
 
 
-def test_sound_whatever_the_direction(monkeypatch):
+def test_sound_whatever_the_direction():
     """The direction only decides how tight the bound is."""
-    case = head(400, 5, 4, scale=3.0)
+    logits, features, weight, labels = head(400, 5, 4, scale=3.0)
     t = torch.logspace(-3, 1, 400, dtype=torch.float64)
-    found = worst_case(case[0], case[2], case[3], t, steps=16)
+    found = worst_case(logits, weight, labels, t, steps=16)
+    samples = Samples(logits, features, labels, head_geometry(weight))
 
     def any_direction(log_p, products, radius):
         return torch.rand(log_p.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 
-    monkeypatch.setattr(_directional, "chord", lambda s, radius: torch.full_like(radius, torch.inf))
-    tight = bound(case, t)
-    monkeypatch.setattr(_directional, "_worst_direction", any_direction)
-    loose = bound(case, t)
+    tight, loose = corner_bound(samples, t), corner_bound(samples, t, any_direction)
     for value in (tight, loose):
         assert (value >= found * (1 - 1e-12)).all()
     assert torch.isfinite(loose).all()
@@ -42,7 +41,7 @@ def test_sound_whatever_the_direction(monkeypatch):
 
 
 def test_the_corners_enclose_the_half_disc():
-    corners = torch.tensor(_directional._corners(), dtype=torch.float64)
+    corners = torch.tensor(_corners(), dtype=torch.float64)
     angles = torch.linspace(0, torch.pi, 2001, dtype=torch.float64)
     arc = torch.stack([angles.cos(), angles.sin()], dim=1)
     mirrored = torch.cat([corners, corners.flip(0) * torch.tensor([1.0, -1.0])])
