@@ -29,8 +29,6 @@ def _plugin(entry: importlib.metadata.EntryPoint) -> tuple[AttackInfo, ...]:
     try:
         return tuple(entry.load()())
     except ModuleNotFoundError as error:
-        if error.name in OPTIONAL:
-            return ()
         fix = (
             f'pip install "art-flat[{entry.name}]"'
             if error.name == entry.name
@@ -57,8 +55,9 @@ def list_attacks(library: str | None = None) -> dict[str, AttackInfo]:
     ('Linf', 'L2')
     """
     infos: dict[str, AttackInfo] = {}
+    absent = absent_libraries()
     for entry in sorted(importlib.metadata.entry_points(group=GROUP), key=lambda e: e.name):
-        if library is None or entry.name == library:
+        if entry.name not in absent and (library is None or entry.name == library):
             infos |= {info.name: info for info in _plugin(entry)}
     return infos
 

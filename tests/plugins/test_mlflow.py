@@ -143,15 +143,10 @@ def test_the_users_mlflow_is_left_as_found(results, store, tmp_path, monkeypatch
     assert not (tmp_path / "mlruns").exists()
 
 
-def test_an_error_ends_the_run_as_failed(results, store, monkeypatch):
-    from art_flat_mlflow import _log
-
-    def full(*_):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(_log, "_log_files", full)
-    with pytest.raises(OSError, match="disk full"):
-        _log.log_results(results, tracking_uri=store[0], artifact_location=store[1])
+def test_an_error_ends_the_run_as_failed(results, store, tmp_path):
+    (tmp_path / "artifacts").write_text("a file where the folder of the artifacts would be")
+    with pytest.raises(OSError, match="artifacts"):
+        logged(results, store)
     assert [r.info.status for r in runs_of(store[0])[1]] == ["FAILED"]
 
 
