@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from typing import Any
 
 import joblib
@@ -15,17 +15,20 @@ from ..adapters.recipe import dumps
 from ..errors import InputError, StoreError
 from ..records.store import Store
 from .grid import CleanUnit, Unit
-from .shared_job import Job, Posted, posted, work
-from .worker import Data, Worker, WorkerContext, has_failed
+from .shared_job import JobReference, SharedJob, compute_in_worker, shared_job
+from .worker import Data, Worker, WorkerContext
 
-_TRIES = 2
-"""How often a unit may take its worker with it, when run alone, before it counts as failed."""
+MAX_CRASHES = 2
+"""How often a worker may die of a unit that is computed alone before the unit counts as failed."""
 
-_FRUITLESS = 3
-"""After how many breakdowns without a finished unit a run is given up."""
+MAX_EMPTY_ROUNDS = 3
+"""How often workers may die before they have begun a unit until a run is given up."""
 
 Report = Callable[[Unit | CleanUnit, bool], None]
 """Called with each unit that is done, and whether it failed."""
+
+Done = Callable[[str, bool], None]
+"""Called with the key of each unit that is done, and whether it failed."""
 
 
 def uses_workers(n_jobs: int | None) -> bool:
@@ -60,6 +63,10 @@ def uses_workers(n_jobs: int | None) -> bool:
     }
 
 
+class WorkerError(Exception):
+    """A worker process ended before its units were done."""
+
+
 class Workers:
     """Sends units to worker processes and reports what is done.
 
@@ -76,7 +83,7 @@ class Workers:
         self._store, self._n_jobs = store, context.settings.n_jobs
         self._worker = Worker(nets, data, context)  # for the rows of units that no worker survives
         self._stack = contextlib.ExitStack()
-        self._posted: tuple[Job, Posted] | None = None
+        self._shared: tuple[SharedJob, JobReference] | None = None
 
     def __enter__(self) -> Workers:
         return self
@@ -84,14 +91,14 @@ class Workers:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def compute(self, units: Sequence[Unit | CleanUnit], report: Report) -> None:
-        """Compute units; a worker that dies costs what it was computing, which is computed again.
+    def compute(self, units: Sequence[Unit | CleanUnit], notify_progress: Report) -> None:
+        """Compute units; where a worker dies, those being computed then are computed again, one at a time.
 
         A unit whose worker dies twice with nothing else running counts as failed.
 
         Args:
             units: The units, none of them computed yet.
-            report: Called with each that is done.
+            notify_progress: Called with each that is done.
 
         Raises:
             InputError: If an attack cannot be sent to workers.
@@ -103,89 +110,93 @@ class Workers:
         if not waiting:
             return
         _check_attacks(units)
-        job, post = self._post()
-        stamps = {key: self._stamp(unit) for key, unit in waiting.items()}
-        suspects: dict[str, int] = {}
-        fruitless = 0
+
+        def done(key: str, failed: bool) -> None:
+            notify_progress(waiting.pop(key), failed)
+
         while waiting:
-            alone = next((key for key in waiting if key in suspects), None)
-            batch = [waiting[alone]] if alone else list(waiting.values())
-            broken: Exception | None = None
-            finished = 0
+            interrupted, _ = self._compute_together(list(waiting.values()), done)
+            for key in interrupted:
+                self._compute_alone(waiting[key], done)
+
+    def _compute_alone(self, unit: Unit | CleanUnit, done: Done) -> None:
+        for _ in range(MAX_CRASHES):
+            interrupted, crash = self._compute_together([unit], done)
+            if not interrupted:
+                return
+        done(self._give_up(unit, crash), True)
+
+    def _compute_together(
+        self, units: Sequence[Unit | CleanUnit], done: Done
+    ) -> tuple[list[str], BaseException | None]:
+        """Compute units until all are done or a worker dies; returns those being computed then, and the error."""
+        job, reference = self._share()
+        left = dict.fromkeys(unit.key for unit in units)
+        for _ in range(MAX_EMPTY_ROUNDS):
             try:
-                for key, failed in self._stream(post, batch):
-                    finished += 1
-                    report(waiting.pop(key), failed)
-            except (StoreError, KeyboardInterrupt):
-                raise
-            except Exception as error:  # of joblib's backend: the work itself catches its own
-                broken = error
-            if broken is None:
-                continue
-            for unit in batch:  # finished by a worker that could not say so any more
-                if unit.key in waiting and self._stamp(unit) != stamps[unit.key]:
-                    finished += 1
-                    report(waiting.pop(unit.key), self._has_failed(unit))
-            started = [p.name for p in job.started.iterdir()]
-            for key in started:
-                (job.started / key).unlink(missing_ok=True)
-                if key in waiting:
-                    suspects[key] = suspects.get(key, 0) + (1 if alone else 0)
-            if alone in waiting and suspects[alone] >= _TRIES:
-                finished += 1
-                report(self._give_up(waiting.pop(alone), broken), True)
-            fruitless = 0 if finished or started else fruitless + 1
-            if fruitless >= _FRUITLESS:
-                raise StoreError(
-                    f"workers end before they have computed anything ({type(broken).__name__}: {broken}); what was "
-                    "finished is kept. Try n_jobs=1"
-                ) from broken
+                with contextlib.closing(self._stream(reference, units)) as stream:
+                    for key, failed in stream:
+                        del left[key]
+                        done(key, failed)
+                return [], None
+            except WorkerError as error:
+                crash = error.__cause__
+            interrupted, finished = job.take_marks(left)
+            for key, failed in finished.items():
+                done(key, failed)
+            if interrupted or finished or len(left) < len(units):
+                return interrupted, crash
+        raise StoreError(
+            f"workers end before they have computed anything ({_name(crash)}: {crash}); what was finished is kept. "
+            "Try n_jobs=1"
+        ) from crash
 
-    def _post(self) -> tuple[Job, Posted]:
-        if self._posted is None:
+    def _share(self) -> tuple[SharedJob, JobReference]:
+        if self._shared is None:
             worker = self._worker
-            self._posted = self._stack.enter_context(
-                posted(self._store, worker.nets, worker.data, worker.context)
+            self._shared = self._stack.enter_context(
+                shared_job(self._store, worker.nets, worker.data, worker.context)
             )
-        return self._posted
+        return self._shared
 
-    def _stream(self, post: Posted, units: Iterable[Unit | CleanUnit]) -> Iterator[tuple[str, bool]]:
+    def _stream(
+        self, reference: JobReference, units: Iterable[Unit | CleanUnit]
+    ) -> Generator[tuple[str, bool], None, None]:
+        """Keys of finished units, in the order in which they end, and whether they failed."""
         backend, _ = get_active_backend()
         streams = getattr(backend, "supports_return_generator", False)
         several = self._n_jobs if self._n_jobs != 1 else 2  # one job would be done in this process
         parallel = joblib.Parallel(
             n_jobs=several, batch_size=1, return_as="generator_unordered" if streams else "list"
         )
-        call = joblib.delayed(work)
-        outcomes: Any = parallel(call(post, dumps(unit)) for unit in units)
+        call = joblib.delayed(compute_in_worker)
         try:
-            for key, failed, fatal in outcomes:
-                if fatal is not None:
-                    raise StoreError(fatal)
-                yield key, failed
-        finally:
-            if streams:
-                outcomes.close()
+            outcomes: Any = parallel(call(reference, dumps(unit)) for unit in units)
+            with contextlib.closing(outcomes) if streams else contextlib.nullcontext():
+                for key, failed, fatal in outcomes:
+                    if fatal is not None:
+                        raise StoreError(fatal)
+                    yield key, failed
+        except StoreError:
+            raise
+        except Exception as error:  # of joblib's backend: workers catch those of a unit
+            raise WorkerError from error
 
-    def _stamp(self, unit: Unit | CleanUnit) -> tuple[int, int] | None:
-        """Which file holds the unit's rows, if there is one."""
-        return self._store.stamp("certified" if isinstance(unit, CleanUnit) else "adversarial", unit.key)
-
-    def _has_failed(self, unit: Unit | CleanUnit) -> bool:
-        if isinstance(unit, CleanUnit):
-            return False
-        return has_failed({"adversarial": self._store.read_unit("adversarial", unit.key)})
-
-    def _give_up(self, unit: Unit | CleanUnit, error: Exception) -> Unit | CleanUnit:
-        reason = f"the worker process ended while it computed this ({type(error).__name__}), {_TRIES} times"
+    def _give_up(self, unit: Unit | CleanUnit, crash: BaseException | None) -> str:
+        """Record a unit as failed whose worker died whenever it was computed; returns its key."""
+        reason = f"the worker process ended while it computed this ({_name(crash)}), {MAX_CRASHES} times"
         if isinstance(unit, CleanUnit):
             raise StoreError(
                 f"the clean points of {unit.model}: {reason}; is there enough memory?"
-            ) from error
+            ) from crash
         self._store.write_unit(
             "adversarial", unit.key, self._worker.failed(unit, reason).frames["adversarial"]
         )
-        return unit
+        return unit.key
+
+
+def _name(error: BaseException | None) -> str:
+    return type(error).__name__
 
 
 def _check_attacks(units: Sequence[Unit | CleanUnit]) -> None:

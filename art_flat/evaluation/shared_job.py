@@ -17,10 +17,10 @@ import threading
 import time
 import uuid
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import threadpoolctl
@@ -58,7 +58,7 @@ class Outcome(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Job:
+class SharedJob:
     """What every unit of a run needs.
 
     Attributes:
@@ -80,12 +80,34 @@ class Job:
     path: tuple[str, ...]
 
     @property
-    def started(self) -> Path:
-        """Folder with a file per unit that is being computed."""
-        return self.work / "started"
+    def marks(self) -> Path:
+        """Folder with a file per unit that was begun: empty until the unit is finished, then how it went."""
+        return self.work / "units"
+
+    def mark(self, key: str, state: Literal["", "done", "failed"]) -> None:
+        """Note that a unit begins, or how it went; workers do."""
+        (self.marks / key).write_text(state, encoding="utf-8")
+
+    def take_marks(self, keys: Iterable[str]) -> tuple[list[str], dict[str, bool]]:
+        """Units that were interrupted by the death of a worker, forgotten by this call, and those that were finished.
+
+        Args:
+            keys: The units asked about, those that were never begun among them.
+
+        Returns:
+            Keys of interrupted units, and key → whether it failed of finished ones.
+        """
+        states = {key: self.marks.joinpath(key).read_text(encoding="utf-8") for key in self._begun(keys)}
+        interrupted = [key for key, state in states.items() if not state]
+        for key in interrupted:
+            self.marks.joinpath(key).unlink()
+        return interrupted, {key: state == "failed" for key, state in states.items() if state}
+
+    def _begun(self, keys: Iterable[str]) -> list[str]:
+        return [key for key in keys if self.marks.joinpath(key).exists()]
 
 
-class Posted(NamedTuple):
+class JobReference(NamedTuple):
     """Where a job's file is."""
 
     path: str
@@ -93,9 +115,9 @@ class Posted(NamedTuple):
 
 
 @contextlib.contextmanager
-def posted(
+def shared_job(
     store: Store, nets: Mapping[str, Adapter], data: Data, context: WorkerContext
-) -> Iterator[tuple[Job, Posted]]:
+) -> Iterator[tuple[SharedJob, JobReference]]:
     """Write what workers need into the results folder, and remove it when the block ends.
 
     Args:
@@ -113,9 +135,9 @@ def posted(
     remove_stale(store.folder)
     folder = store.folder.resolve()
     work = folder / f".work-{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex[:8]}"
-    (work / "started").mkdir(parents=True)
+    (work / "units").mkdir(parents=True)
     try:
-        job = Job(
+        job = SharedJob(
             folder, store.run, work, {name: net.recipe(work) for name, net in nets.items()}, context,
             any(net.device.type == "cuda" for net in nets.values()), tuple(map(os.path.abspath, sys.path)),
         )  # fmt: skip
@@ -124,7 +146,7 @@ def posted(
             np.save(work / f"{name}.npy", getattr(data, name), allow_pickle=False)
         content = dumps(job)
         write_atomically(work / "job", content)
-        yield job, Posted(str(work / "job"), hashlib.sha256(content).hexdigest())
+        yield job, JobReference(str(work / "job"), hashlib.sha256(content).hexdigest())
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
@@ -137,11 +159,11 @@ def remove_stale(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def work(post: Posted, unit: bytes) -> Outcome:
+def compute_in_worker(reference: JobReference, unit: bytes) -> Outcome:
     """What runs in a worker: compute one unit and write it.
 
     Args:
-        post: Where the job is.
+        reference: Where the job is.
         unit: The unit, pickled by `dumps`.
 
     Returns:
@@ -149,14 +171,13 @@ def work(post: Posted, unit: bytes) -> Outcome:
     """
     with _TURN:
         try:
-            job, worker = _open(post)
+            job, worker = _open(reference)
             asked: Unit | CleanUnit = loads(unit)
             store = Store(job.folder, job.run)
-            mark = job.started / asked.key
-            mark.write_text(str(os.getpid()), encoding="utf-8")
-            with freed_memory_kept(), _ended_if_stuck(worker, asked, store):
+            job.mark(asked.key, "")
+            with freed_memory_kept(), _ended_if_stuck(job, worker, asked, store):
                 failed = finish(worker, asked, store)
-            mark.unlink(missing_ok=True)
+            job.mark(asked.key, "failed" if failed else "done")
             return Outcome(asked.key, failed, None)
         except (ArtFlatError, OSError) as error:
             return Outcome("", True, str(error))
@@ -165,14 +186,14 @@ def work(post: Posted, unit: bytes) -> Outcome:
 _TURN = threading.Lock()
 """Attacks use the process's random generators and streams, so one unit is computed at a time."""
 
-_opened: dict[Posted, tuple[Job, Worker]] = {}
+_opened: dict[JobReference, tuple[SharedJob, Worker]] = {}
 _nets: OrderedDict[str, Adapter] = OrderedDict()
 
 
 class _Nets(Mapping[str, Adapter]):
     """Models made when they are asked for, checked to be the same functions, and kept while the job lasts."""
 
-    def __init__(self, job: Job, data: Data, device: str, kept: int) -> None:
+    def __init__(self, job: SharedJob, data: Data, device: str, kept: int) -> None:
         self._recipes, self._device, self._kept = job.recipes, device, kept
         self._data, self._known = data, Store(job.folder, job.run).read_fingerprints()
 
@@ -202,14 +223,14 @@ class _Nets(Mapping[str, Adapter]):
         return len(self._recipes)
 
 
-def _open(post: Posted) -> tuple[Job, Worker]:
-    if post not in _opened:
+def _open(reference: JobReference) -> tuple[SharedJob, Worker]:
+    if reference not in _opened:
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the run ends its workers
-        content = Path(post.path).read_bytes()
-        if hashlib.sha256(content).hexdigest() != post.sha256:
-            raise StoreError(f"{post.path} is not the file that this run wrote")
-        job: Job = loads(content)
+        content = Path(reference.path).read_bytes()
+        if hashlib.sha256(content).hexdigest() != reference.sha256:
+            raise StoreError(f"{reference.path} is not the file that this run wrote")
+        job: SharedJob = loads(content)
         sys.path += [p for p in job.path if p not in sys.path]
         x, *others = (
             np.load(job.work / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("x", *_ARRAYS)
@@ -219,15 +240,15 @@ def _open(post: Posted) -> tuple[Job, Worker]:
         _opened.clear()
         _nets.clear()
         nets = _Nets(job, data, lease_device() if job.on_gpu else "cpu", kept)
-        _opened[post] = job, Worker(nets, data, job.context)
+        _opened[reference] = job, Worker(nets, data, job.context)
         n_threads = job.context.settings.threads or 1
         threadpoolctl.threadpool_limits(n_threads)  # for the rest of this process
         torch.set_num_threads(n_threads)
-    return _opened[post]
+    return _opened[reference]
 
 
 @contextlib.contextmanager
-def _ended_if_stuck(worker: Worker, unit: Unit | CleanUnit, store: Store) -> Iterator[None]:
+def _ended_if_stuck(job: SharedJob, worker: Worker, unit: Unit | CleanUnit, store: Store) -> Iterator[None]:
     """End this process where an attack goes on long after its time is up, with the unit written as failed."""
     limit = worker.context.settings.time_limit
     if limit is None or isinstance(unit, CleanUnit):
@@ -242,6 +263,7 @@ def _ended_if_stuck(worker: Worker, unit: Unit | CleanUnit, store: Store) -> Ite
             "was ended"
         )
         store.write_unit("adversarial", unit.key, worker.failed(unit, reason, seconds).frames["adversarial"])
+        job.mark(unit.key, "failed")
         os._exit(1)
 
     timer = threading.Timer(limit + max(_GRACE, limit / 2), end)

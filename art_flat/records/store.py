@@ -103,14 +103,6 @@ class Store(RunFolder):
             self._quarantine(path, str(error))
             return None
 
-    def stamp(self, table: str, key: str) -> tuple[int, int] | None:
-        """A value that changes when a unit is rewritten; None without a file."""
-        try:
-            found = self._unit(table, key).stat()
-        except FileNotFoundError:
-            return None
-        return found.st_ino, found.st_mtime_ns
-
     def units(self, table: str) -> Iterator[str]:
         """Keys of the units in a table, sorted; files with other names are ignored."""
         folder = self._files.inside(table)

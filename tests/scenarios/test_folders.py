@@ -204,11 +204,11 @@ def test_two_writers_of_one_folder_do_not_disturb_each_other(tmp_path, undisturb
     assert [p.name for p in (tmp_path / "run" / "adversarial").iterdir()] == ["unit.parquet"]
 
 
-def test_lipschitz_constants_are_derived_once(run, monkeypatch, undisturbed):
-    monkeypatch.setattr(
-        "art_flat.evaluation._evaluate.lipschitz_constants", lambda *_: pytest.fail("derived again")
-    )
-    same(again(run), undisturbed)
+def test_lipschitz_constants_are_derived_once(run, tmp_path, undisturbed):
+    for folder, is_new in ((tmp_path / "new", True), (run, False)):
+        notes = []
+        same(again(folder, progress=lambda state, notes=notes: notes.append(state.note)), undisturbed)
+        assert any("Lipschitz constant" in note for note in notes) is is_new
 
 
 def test_options_that_decide_nothing_may_change(run, undisturbed):

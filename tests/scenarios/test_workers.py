@@ -1,6 +1,7 @@
 """Worker processes: the same records as one process, whatever happens to them."""
 
 import os
+import shutil
 import threading
 import time
 
@@ -13,7 +14,7 @@ import art_flat as af
 from art_flat.errors import InputError, StoreError, UnsupportedEstimatorError
 from art_flat.evaluation.devices import _first_free, lease_device
 from art_flat.evaluation.executor import uses_workers
-from art_flat.evaluation.shared_job import remove_stale
+from art_flat.evaluation.shared_job import SharedJob, remove_stale
 
 MIXED = ["art_flat:PGD(steps=3)", "torchattacks:PGD(steps=2)", "art:DeepFool(max_iter=3)", attack(slowly)]
 
@@ -54,12 +55,10 @@ def test_two_workers_give_the_records_of_one_process(tmp_path, undisturbed):
     assert (in_memory.adversarial_points(in_memory.adversarial) == points[1]).all()
 
 
-def test_order_of_shards_and_units_does_not_matter(undisturbed, monkeypatch):
-    from art_flat.evaluation.grid import Grid
-
-    levels = Grid.levels
-    monkeypatch.setattr(Grid, "levels", lambda self: (level[::-1] for level in levels(self)))
-    same(af.evaluate(**small_run(attacks=MIXED)), undisturbed)
+def test_order_of_shards_and_units_does_not_matter(undisturbed, tmp_path):
+    for part in ("2/2", None):
+        results = af.evaluate(**small_run(attacks=MIXED, out=tmp_path / "run"), part=part)
+    same(results, undisturbed)
 
 
 def test_the_number_of_threads_is_that_of_the_folder(tmp_path):
@@ -222,16 +221,42 @@ def test_attacks_that_no_exception_stops_end_with_their_worker(tmp_path):
     assert results.missing_units == 0
 
 
-def test_a_worker_that_cannot_write_stops_the_run(tmp_path, monkeypatch):
-    from art_flat.evaluation import shared_job as job
+def test_a_worker_that_cannot_write_stops_the_run(tmp_path):
+    def blocks_the_folder(module, x, y):
+        shutil.rmtree(tmp_path / "run" / "adversarial", ignore_errors=True)
+        (tmp_path / "run" / "adversarial").touch()  # where a folder should be
+        return x
 
-    arguments = small_run(attacks=["art_flat:PGD(steps=1)"], out=tmp_path / "run")
-    monkeypatch.setattr(job, "finish", lambda *_: (_ for _ in ()).throw(StoreError("the disk is full")))
+    arguments = small_run(attacks=[attack(blocks_the_folder)], deltas={"Linf": [0.1]}, out=tmp_path / "run")
     with (
-        pytest.raises(StoreError, match="the disk is full"),
+        pytest.raises(StoreError, match=r"cannot write .*what was finished is kept"),
         joblib.parallel_config(backend="multiprocessing"),
     ):
         af.evaluate(**arguments, n_jobs=2)
+
+
+def test_an_error_of_the_progress_callback_is_not_taken_for_a_crash():
+    class OwnError(Exception):
+        pass
+
+    def fail(state):
+        if state.done:
+            raise OwnError
+
+    arguments = small_run(attacks=["art_flat:GaussianNoise"], deltas={"Linf": [0.1]})
+    with pytest.raises(OwnError), joblib.parallel_config(backend="multiprocessing"):
+        af.evaluate(**arguments, n_jobs=2, progress=fail)
+
+
+def test_marks_tell_interrupted_units_from_finished_ones(tmp_path):
+    job = SharedJob(tmp_path, None, tmp_path, {}, None, False, ())
+    job.marks.mkdir()
+    for key in ("a", "b", "c"):
+        job.mark(key, "")
+    job.mark("b", "done")
+    job.mark("c", "failed")
+    assert job.take_marks("abcd") == (["a"], {"b": False, "c": True})
+    assert job.take_marks("ad") == ([], {})
 
 
 def test_nothing_waits_for_ever():
