@@ -24,7 +24,6 @@ from ..records.memory import MemoryStore
 from ..records.points import CLEAN_POINTS
 from ..records.store import Store
 from ._data import check_data
-from ._malloc import return_freed_memory
 from .executor import Report, Workers, uses_workers
 from .grid import CleanUnit, Grid, Unit
 from .probing import N_PROBES, fingerprint
@@ -35,9 +34,6 @@ from .run import Run, adapt_models, check_run
 from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
 from .settings import Settings
 from .worker import Worker, WorkerContext, finish, has_failed, threads
-
-_LARGE = 2**25
-"""Bytes of inputs from which memory is returned to the system after every unit."""
 
 
 class EnvironmentWarning(UserWarning):
@@ -293,8 +289,6 @@ def _computing(
         for unit in units:
             began(unit)
             failed = finish(worker, unit, store)
-            if run.data.x.nbytes > _LARGE:
-                return_freed_memory()
             report(unit, failed)
 
     yield compute

@@ -17,6 +17,7 @@ from ..records.store import Store
 from .grid import CleanUnit, Unit
 from .shared_job import JobReference, SharedJob, compute_in_worker, shared_job
 from .worker import Data, Worker, WorkerContext
+from .worker_environment import worker_environment
 
 MAX_CRASHES = 2
 """How often a worker may die of a unit that is computed alone before the unit counts as failed."""
@@ -134,7 +135,7 @@ class Workers:
         left = dict.fromkeys(unit.key for unit in units)
         for _ in range(MAX_EMPTY_ROUNDS):
             try:
-                with contextlib.closing(self._stream(reference, units)) as stream:
+                with worker_environment(), contextlib.closing(self._stream(reference, units)) as stream:
                     for key, failed in stream:
                         del left[key]
                         done(key, failed)

@@ -34,7 +34,6 @@ from ..adapters.recipe import dumps, loads
 from ..errors import ArtFlatError, StoreError
 from ..records.fingerprint import difference
 from ..records.store import Store
-from ._malloc import freed_memory_kept
 from .devices import lease_device
 from .grid import CleanUnit, Unit
 from .probing import N_PROBES, fingerprint
@@ -175,7 +174,7 @@ def compute_in_worker(reference: JobReference, unit: bytes) -> Outcome:
             asked: Unit | CleanUnit = loads(unit)
             store = Store(job.folder, job.run)
             job.mark(asked.key, "")
-            with freed_memory_kept(), _ended_if_stuck(job, worker, asked, store):
+            with _ended_if_stuck(job, worker, asked, store):
                 failed = finish(worker, asked, store)
             job.mark(asked.key, "failed" if failed else "done")
             return Outcome(asked.key, failed, None)

@@ -227,9 +227,10 @@ def test_a_worker_that_cannot_write_stops_the_run(tmp_path):
         (tmp_path / "run" / "adversarial").touch()  # where a folder should be
         return x
 
-    arguments = small_run(attacks=[attack(blocks_the_folder)], deltas={"Linf": [0.1]}, out=tmp_path / "run")
+    own = attack(blocks_the_folder)
+    arguments = small_run(attacks=[own], deltas={"Linf": [0.1]}, shard_size=24, out=tmp_path / "run")
     with (
-        pytest.raises(StoreError, match=r"cannot write .*what was finished is kept"),
+        pytest.raises(StoreError, match=r"cannot write .*adversarial.*run the same command again"),
         joblib.parallel_config(backend="multiprocessing"),
     ):
         af.evaluate(**arguments, n_jobs=2)
