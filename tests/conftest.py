@@ -15,7 +15,9 @@ import pytest
 MOST_PROCESSES = 4
 """Each takes 1 GB and seconds to import PyTorch and ART, more than further processes would save."""
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # the nets are tiny: threads would only wait for each other
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ["OMP_NUM_THREADS"] = "1"  # threads of several processes on the same cores wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # and the nets are tiny
 
 
 @pytest.hookimpl(optionalhook=True)

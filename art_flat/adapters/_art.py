@@ -83,8 +83,8 @@ class ArtAdapter(Adapter):
         if estimated and not estimate_gradients:
             raise UnsupportedEstimatorError(
                 f"the preprocessing defence {estimated[0]} has no gradient; use a PyTorch version of it, or "
-                "estimate_gradients=True (of evaluate, of an attack's call or of as_module) for the estimate that ART "
-                "provides (often the identity)"
+                "estimate_gradients=True (of evaluate, of as_module, or of an attack's call, whose points metrics take "
+                "as x_adv=) for the estimate that ART provides (often the identity)"
             )
         if not unit_range:
             return self._module(None)
