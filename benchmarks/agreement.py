@@ -94,7 +94,7 @@ def compare(net, data, config, group, out):
     specs = [s for s in specs if s.partition("(")[0] in known]
     results = af.evaluate(
         {"net": net}, data.x[:n], data.y[:n], samples=data.sample_ids[:n], attacks=specs, deltas={norm: [delta]},
-        epsilons=[0.1], seed=config.seed, shard_size=config.shard_size, lipschitz=None,
+        epsilons=[0.1], seed=config.seed, shard_size=config.shard_size, certify=None,
         out=out / "".join(c if c.isalnum() else "_" for c in name),
     )  # fmt: skip
     summary = results.summary().set_index("attack")

@@ -219,7 +219,7 @@ class Suite:
         return af.evaluate(
             {self.name: self.net}, data.x[:n], data.y[:n], samples=data.sample_ids[:n], attacks=[spec],
             deltas={norm: [self.deltas[norm]]}, epsilons=config.epsilons, seed=config.seed,
-            shard_size=config.shard_size, lipschitz=None, out=folder, progress=progress,
+            shard_size=config.shard_size, certify=None, out=folder, progress=progress,
         )  # fmt: skip
 
     def climb(self, limit):

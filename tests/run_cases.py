@@ -42,6 +42,7 @@ def small_run(**changes):
         "attacks": ["art_flat:PGD(steps=3)", "art_flat:GaussianNoise", "torchattacks:FGSM"],
         "deltas": {"Linf": [0.1], "L2": [0.2]},
         "shard_size": 6,
+        "certify": "lipschitz",
         **changes,
     }
 

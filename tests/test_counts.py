@@ -33,7 +33,7 @@ def data(n=6, d=4):
 def test_evaluate(linear, tmp_path):
     x, y = data()
     net = linear(np.random.default_rng(1).normal(size=(3, 4)))
-    options = {"attacks": "art_flat:PGD(steps=2)", "lipschitz": None}
+    options = {"attacks": "art_flat:PGD(steps=2)", "certify": None}
     plain = af.evaluate(net, x, y, deltas={"Linf": [0.1]}, shard_size=4, **options)
     numbers = af.evaluate(
         net, x, y, deltas={"Linf": np.float32(0.1)}, seed=np.int64(0), shard_size=np.int32(4), threads=np.int64(1),

@@ -85,7 +85,7 @@ def test_models_whose_names_differ_in_case_alone_need_two_files(digits, tmp_path
     net, x, y = digits
     results = af.evaluate(
         {"net": net, "Net": net}, x[:4], y[:4], attacks=["art_flat:PGD(steps=1)"], deltas={"Linf": [0.1]},
-        transfer=False, lipschitz=None,
+        transfer=False, certify=None,
     )  # fmt: skip
     with pytest.raises(InputError, match="rename one"):
         results.to_robustbench(tmp_path)

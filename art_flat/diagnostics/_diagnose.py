@@ -48,6 +48,7 @@ _CHECKS = (
     sanity.bounds,
     sanity.not_run,
     sanity.certificates_skipped,
+    sanity.certificates_limited,
     sanity.flat_but_wrong,
 )
 _LOOKED_AT = 32
@@ -100,7 +101,9 @@ def diagnose(
     `failed-units`                error    an attack raised an error or returned NaN points
     `too-few-classes`             info     an attack was skipped because it needs more classes
     `skipped-attacks`             info     an attack was skipped for another reason
-    `certificates-skipped`        info     Lipschitz constants were not derived, since that is costly by default
+    `certificates-skipped`        info     Lipschitz constants were not derived, since that is costly by default, or
+                                           the model has no bounds over balls of inputs
+    `certificates-limited`        info     full bounds over balls would have cost more than the attacks
     `flat-but-wrong`              warning  10 % have a confidently wrong point flatter than the clean one
     ============================= ======== ========================================================================
 

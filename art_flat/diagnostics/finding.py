@@ -54,7 +54,7 @@ class Run:
         }
         """Probe results of each model before the run, except for models that are probed again now."""
         self.models = records.models.set_index("model")
-        self.clean = records.clean
+        self.clean, self.certified = records.clean, records.certified
         rows = records.joined()
         attacks: Mapping[str, Mapping[str, Any]] = {a["name"]: a for a in self.facts["attacks"]}
         for fact, usual in (("budget", "fixed"), ("access", "white-box")):

@@ -213,6 +213,28 @@ def certificates_skipped(run: Run) -> Iterator[Finding]:
             )  # fmt: skip
 
 
+def certificates_limited(run: Run) -> Iterator[Finding]:
+    """Radii at which full bounds stopped before every open sample that is not broken had them."""
+    smallest, largest = run.facts["epsilons"][0], run.facts["epsilons"][-1]
+    for model, said in run.facts.get("certificates", {}).items():
+        table = run.certified[(run.certified["model"] == model) & (run.certified["kind"] == "crown_interval")]
+        full = run.certified[(run.certified["model"] == model) & (run.certified["kind"] == "crown")]
+        undefined = run.clean["sample"][(run.clean["model"] == model) & run.clean["loss"].isna()]
+        for (norm, delta), part in table.groupby(["norm", "delta"], sort=False):
+            if "limited" not in said:
+                continue
+            rows = run.rows[(run.rows["model"] == model) & (run.rows[norm.lower()] <= delta)]
+            broken = rows["sample"][~(rows["loss_change"] <= largest)]
+            left = set(part["sample"][~(part["loss_increase_bound"] <= smallest)])
+            left -= {*full["sample"][(full["norm"] == norm) & (full["delta"] == delta)], *broken, *undefined}
+            if left:
+                yield Finding(
+                    "certificates-limited", "info",
+                    f"{model}, {norm}, δ = {delta:.4g}: {len(left)} samples that bounds from intervals leave open got "
+                    "no full bounds", ids(left), said["limited"][0].upper() + said["limited"][1:] + ".",
+                )  # fmt: skip
+
+
 def flat_but_wrong(run: Run) -> Iterator[Finding]:
     """Adversarial points in the uncanny valley: confidently wrong and flatter than their clean point."""
     worst: dict[str, tuple[float, Finding]] = {}

@@ -9,7 +9,7 @@ import tempfile
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
@@ -25,7 +25,7 @@ from ..records.points import CLEAN_POINTS
 from ..records.store import Store
 from ._data import check_data
 from .executor import Report, Workers, uses_workers
-from .grid import CleanUnit, Grid, Unit
+from .grid import AnyUnit, CertificateUnit, CleanUnit, Grid, Unit
 from .probing import N_PROBES, fingerprint
 from .progress import Progress, progress_callback
 from .results import Results
@@ -57,7 +57,7 @@ def evaluate(
     transfer: bool = False,
     estimate_gradients: bool = False,
     lipschitz: str | Mapping[str, float] | None = "auto",
-    certify: str | None = "lipschitz",
+    certify: str | None = "auto",
     save_adversarial: bool = False,
     n_jobs: int | None = None,
     threads: int | None = None,
@@ -87,12 +87,13 @@ def evaluate(
         shard_size: How many samples are attacked together; part of what determines the records.
         transfer: Score the points found on each model on every other model too.
         estimate_gradients: Attack through preprocessing defences that have no gradient by the estimate they declare.
-        certify: What certifies: `"lipschitz"` the bounds in feature space alone, by the constants of `lipschitz`;
-            `"auto"` bounds over balls of inputs too: of kind `"crown_interval"`, or `"crown"` where that is expected
-            to cost less than the attacks; `"crown"` always; `"branch"` with 10 s for each sample and radius, which
-            makes the bounds depend on the machine's speed; None leaves the certified side out. The `certified`
-            table has a row per kind; everything else reads the smallest. Models without such bounds are named in
-            findings.
+        certify: What certifies. `"auto"`: bounds in feature space, by the constants of `lipschitz`; bounds over balls
+            of inputs, of kind `"crown_interval"`; and `"crown"` for samples that these leave open at an ε of
+            `epsilons` and that the first attack has not broken at the largest one, as far as it is expected to cost no
+            more than the attacks or about a minute. `"lipschitz"`: bounds in feature space alone. `"crown"`: for every
+            sample. `"branch"`: with 10 s for each sample and radius, which makes the bounds depend on the machine's
+            speed. None leaves the certified side out. The `certified` table has a row per kind; everything else reads
+            the smallest. Findings name models without such bounds, and where full ones stopped.
         lipschitz: The constants for the bounds in feature space: `"spectral"` derives each feature extractor's from
             its layers (seconds for small nets, minutes for a ResNet-50), `"auto"` does so where that is expected to
             take about a minute at most or a tenth of the attacks, and findings report what was left out; a mapping
@@ -164,7 +165,7 @@ def _evaluate(
         if isinstance(store, Store):
             store.require_same_functions(fingerprints)
         grid = run.grid.part(run.settings.share)
-        notify = _notes(progress, len(grid.attacked))
+        notify = _notes(progress, len(grid.after_clean))
         facts |= _asked(run, before, facts)
         context, models = _models(run, before, facts, notify)
         if isinstance(store, Store):
@@ -176,7 +177,7 @@ def _evaluate(
             compute(
                 _missing(grid.clean, store, False),
                 lambda unit, failed: notify(f"{unit}, done"),
-                lambda unit: notify(str(unit)),
+                lambda unit, text="": notify(text or str(unit)),
             )
             _attack(grid, store, keep, compute, progress)
     if isinstance(store, MemoryStore):
@@ -190,10 +191,14 @@ def _evaluate(
 def _begin(store: Store, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
     """Make the folder ready; gives what its manifest said before."""
     store.begin(run.config)
-    clean, attacked = ({u.key for u in units} for units in (run.grid.clean, run.grid.attacked))
-    for table, keys in (("clean", clean), ("certified", clean), ("adversarial", attacked)):
-        store.quarantine_unknown_units(table, keys)
     before = store.manifest_if_any()
+    store.remove_units(
+        "certified", set(before.get("certificate_units", [])) - set(facts["certificate_units"])
+    )
+    clean, attacked = ({u.key for u in units} for units in (run.grid.clean, run.grid.attacked))
+    certified = clean | set(facts["certificate_units"])
+    for table, keys in (("clean", clean), ("certified", certified), ("adversarial", attacked)):
+        store.quarantine_unknown_units(table, keys)
     if before:
         now, then = ({k: f.get(k) for k in environment()} for f in (facts, before))
         earlier = [e for e in before.get("earlier_environments", []) if e != now]
@@ -261,6 +266,8 @@ def _models(
             said[name]["skipped"] = run.uncertified[name]
         if name in run.unbounded:
             said[name]["unbounded"] = run.unbounded[name]
+        if name in run.limited:
+            said[name]["limited"] = run.limited[name]
         rows.append(model_rows(name, net, found.get("L2")))
     facts["certificates"] = said
     return run.context(constants), pd.concat(rows, ignore_index=True)
@@ -270,8 +277,14 @@ def _named_note(model: str, notify: Callable[[str], None], text: str) -> None:
     notify(f"{model}: {text}")
 
 
-Began = Callable[[Unit | CleanUnit], None]
-Compute = Callable[[Iterable[Unit | CleanUnit], Report, Began], None]
+class Began(Protocol):
+    """Called when a unit begins, and with what is done within it."""
+
+    def __call__(self, unit: AnyUnit, text: str = "", /) -> None:
+        """Report the unit, and where it is."""
+
+
+Compute = Callable[[Iterable[AnyUnit], Report, Began], None]
 
 
 @contextlib.contextmanager
@@ -285,24 +298,29 @@ def _computing(
         return
     worker = Worker(run.nets, run.data, context)
 
-    def compute(units: Iterable[Unit | CleanUnit], report: Report, began: Began) -> None:
+    def compute(units: Iterable[AnyUnit], report: Report, began: Began) -> None:
         for unit in units:
             began(unit)
+            worker.notify = partial(began, unit)
             failed = finish(worker, unit, store)
             report(unit, failed)
 
     yield compute
 
 
+_TABLES = {Unit: ("adversarial",), CertificateUnit: ("certified",), CleanUnit: ("clean", "certified")}
+"""Which tables a unit writes."""
+
+
 def _missing(
-    units: Sequence[Unit | CleanUnit], store: Store | MemoryStore, keep: bool, found: Report | None = None
-) -> Iterator[Unit | CleanUnit]:
+    units: Sequence[AnyUnit], store: Store | MemoryStore, keep: bool, found: Report | None = None
+) -> Iterator[AnyUnit]:
     """Units that are still to be computed, each looked up when its turn comes; failed ones are tried again."""
     for unit in units:
-        tables = ("clean", "certified") if isinstance(unit, CleanUnit) else ("adversarial",)
+        tables = _TABLES[type(unit)]
         frames = {t: f for t in tables if (f := store.finished(t, unit.key)) is not None}
         whole = len(frames) == len(tables) and not has_failed(frames)
-        if whole and keep and not store.finished_points(unit.key):
+        if whole and keep and isinstance(unit, Unit) and not store.finished_points(unit.key):
             whole = bool(
                 (frames["adversarial"]["status"] == "skipped").all()
             )  # an attack that cannot run here has none
@@ -320,31 +338,34 @@ def _attack(
     progress: Callable[[Progress], None] | None,
 ) -> None:
     done = failures = recorded = 0
+    total = len(grid.after_clean)
 
-    def report(unit: Unit | CleanUnit, failed: bool) -> None:
+    def report(unit: AnyUnit, failed: bool) -> None:
         nonlocal done, failures
         done, failures = done + 1, failures + failed
         tell(unit, None)
 
-    def report_recorded(unit: Unit | CleanUnit, failed: bool) -> None:
+    def report_recorded(unit: AnyUnit, failed: bool) -> None:
         nonlocal recorded
         recorded += 1
         report(unit, failed)
 
-    def tell(finished: Unit | CleanUnit | None, begins: Unit | CleanUnit | None) -> None:
+    def tell(finished: AnyUnit | None, begins: AnyUnit | None, text: str = "") -> None:
         if progress is not None:
             unit, current = (u if isinstance(u, Unit) else None for u in (finished, begins))
-            progress(Progress(done, len(grid.attacked), failures, unit, current, recorded=recorded))
+            note = text or next((str(u) for u in (begins, finished) if isinstance(u, CertificateUnit)), "")
+            progress(Progress(done, total, failures, unit, current, note, recorded))
 
     tell(None, None)
     for level in grid.levels():
-        compute(_missing(level, store, keep, report_recorded), report, lambda unit: tell(None, unit))
+        compute(_missing(level, store, keep, report_recorded), report, partial(tell, None))
 
 
 def _in_memory(run: Run, store: MemoryStore, models: pd.DataFrame, facts: Mapping[str, Any]) -> Results:
+    clean = [u.key for u in run.grid.clean]
     order = {
-        "clean": [u.key for u in run.grid.clean],
-        "certified": [u.key for u in run.grid.clean],
+        "clean": clean,
+        "certified": clean + [u.key for u in run.grid.certified],
         "adversarial": [u.key for u in run.grid.attacked],
     }
     tables = {"models": models, **{t: store.read_table(t, keys) for t, keys in order.items()}}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,21 +16,29 @@ from ..attacks import Attack
 from ..certification import CertificateKind, Graph
 from ..errors import ArtFlatError
 from ..records.schema import make_frame
+from .ball_plan import BallPlan
 from .certificate_budget import ALWAYS, planned_passes
-from .grid import Deltas
+from .grid import CertificateUnit, Deltas
+from .progress import Notify
 
 BRANCH_SECONDS = 10.0
 """Time for each sample and radius with `certify="branch"`."""
-_CHEAP_PASSES = 50
-"""Forward passes of one sample that the cheap kinds are worth."""
+_INTERVAL_PASSES, _ROW_PASSES = 5, 2.4
+"""Forward passes of one sample that intervals, and one row carried backward through them, are worth."""
 _DENSE_SHARE, _WINDOW_SHARE = 1 / 2, 1 / 24
 """Of a pass that a backward row costs: half of the rows are needed, and windows are a twelfth of an image."""
+_OPERATIONS_PER_NOTE = 2e11
+"""Between two notes on the progress: some seconds on one core."""
 
 
-def ball_kinds(
+class CertificateWarning(UserWarning):
+    """Bounds of some samples could not be computed."""
+
+
+def ball_plans(
     nets: Mapping[str, Adapter], certify: str | None, attacks: Sequence[Attack], deltas: Deltas, samples: Any
-) -> tuple[dict[str, CertificateKind], dict[str, str]]:
-    """Which kind of bound over balls each model gets; a function of the arguments alone, equal on every machine.
+) -> tuple[dict[str, BallPlan], dict[str, str], dict[str, str]]:
+    """Which bounds over balls each model gets; a function of the arguments alone, equal on every machine.
 
     Args:
         nets: The models, by name.
@@ -39,77 +48,153 @@ def ball_kinds(
         samples: The inputs, shape (n, ...), read by rows.
 
     Returns:
-        Model → kind; and model → why it gets none, or a cheaper one.
+        Model → plan; model → why it gets none, or only intervals; and model → why the number of full bounds is
+        limited.
     """
-    kinds: dict[str, CertificateKind] = {}
+    plans: dict[str, BallPlan] = {}
     reasons: dict[str, str] = {}
+    limits: dict[str, str] = {}
     if certify in {None, "lipschitz"} or not any(norm != "L0" for norm in deltas):
-        return kinds, reasons
+        return plans, reasons, limits
     for name, net in nets.items():
         try:
             graph = net._graph(torch.from_numpy(np.array(samples[:2])))
-        except ArtFlatError as error:
-            reasons[name] = str(error)
+            operations = net.lipschitz_cost().forward
+        except Exception as error:  # a model may raise anything when it is traced
+            reasons[name] = (
+                f"{_text(error)}. Bounds in feature space do not need this; "
+                f'with lipschitz={{"{name}": L}} they use a constant that you know'
+            )
             continue
-        kinds[name] = "branch" if certify == "branch" else "crown"
-        if certify == "auto":
-            planned = planned_passes(attacks, deltas, len(samples))
-            needed = _passes(graph) * len(samples) * sum(len(r) for n, r in deltas.items() if n != "L0")
-            operations = net.lipschitz_cost().forward * needed
-            if needed > planned and not 0 < operations <= ALWAYS:
-                kinds[name] = "crown_interval"
-                reasons[name] = (
-                    f"full backward bounds would cost about {needed:.2g} forward passes, the planned attacks "
-                    f'{planned:.2g}; bounds from intervals were used instead. Pass certify="crown" for the full ones'
-                )
-    return kinds, reasons
+        cost = _Cost(graph, operations, attacks, deltas, len(samples))
+        plans[name] = cost.plan(certify)
+        if plans[name].kind == "interval":
+            reasons[name] = (
+                f"backward bounds would cost about {cost.cheap:.2g} forward passes for each sample and radius, the "
+                f'planned attacks {cost.attacks:.2g}; intervals alone were used. Pass certify="crown" for the rest'
+            )
+        elif plans[name].full is not None:
+            limits[name] = (
+                f"full backward bounds cost about {cost.full:.2g} forward passes for each sample and radius, the "
+                f"planned attacks {cost.attacks:.2g}, so at most {cost.share:.1%} of the samples got them at each "
+                'radius. Pass certify="crown" for all'
+            )
+    return plans, reasons, limits
 
 
-def ball_rows(
-    name: str,
-    net: Adapter,
-    x: torch.Tensor,
-    labels: torch.Tensor,
-    samples: np.ndarray,
-    deltas: Deltas,
-    kind: CertificateKind,
-) -> pd.DataFrame:
-    """Rows of the `certified` table from bounds over balls of inputs.
+class _Cost:
+    """What bounds and attacks cost, in forward passes of one sample at one radius."""
 
-    Args:
-        name: The model's name.
-        net: The adapted model.
-        x: Clean inputs, shape (n, ...).
-        labels: True labels, int64 (n,).
-        samples: Sample ids (n,).
-        deltas: Norm → radii, clip units.
-        kind: How to find the bounds.
+    def __init__(
+        self, graph: Graph, operations: float, attacks: Sequence[Attack], deltas: Deltas, n: int
+    ) -> None:
+        n_radii = sum(len(radii) for norm, radii in deltas.items() if norm != "L0")
+        self._always = ALWAYS / (operations * n * n_radii) if operations else np.inf
+        self._operations = operations
+        self.attacks = planned_passes(attacks, deltas, n) / (n * n_radii)
+        self.cheap = _INTERVAL_PASSES + _ROW_PASSES * (2 * graph.n_classes - 1)
+        self.full = self.cheap + _rows_of_layers(graph)
+        self.share = min(1.0, max(self.attacks, self._always) / self.full)
 
-    Returns:
-        One row per sample, norm and δ; none in L0.
-    """
-    frames = []
-    seconds = BRANCH_SECONDS if kind == "branch" else None
-    for norm, delta in ((n, d) for n, radii in deltas.items() if n != "L0" for d in radii):
-        found = net.bounds_in_ball(x, labels, delta=delta, norm=norm, kind=kind, seconds=seconds)
-        columns = {
-            "model": name,
-            "sample": samples,
-            "norm": norm,
-            "delta": delta,
-            "kind": kind,
-            "loss_increase_bound": to_numpy(found.loss_increase),
-            "label_kept": to_numpy(found.label_kept),
-        }
-        frames.append(make_frame("certified", columns, len(samples)))
-    return pd.concat(frames, ignore_index=True) if frames else make_frame("certified", {}, 0)
+    def plan(self, certify: str | None) -> BallPlan:
+        """The plan for what the user asked for."""
+        if certify == "branch":
+            return BallPlan("branch", seconds=BRANCH_SECONDS, batch_size=(1, 1))
+        if certify == "crown":
+            return BallPlan("crown", batch_size=(self._batch(self.full), 1))
+        if self.cheap > max(self.attacks, self._always):
+            return BallPlan("interval", batch_size=(self._batch(_INTERVAL_PASSES), 1))
+        sizes = (self._batch(self.cheap), self._batch(self.full))
+        return BallPlan("crown_interval", "crown", self.share, batch_size=sizes)
+
+    def _batch(self, passes: float) -> int:
+        return int(min(1000, max(1, _OPERATIONS_PER_NOTE / max(1.0, passes * self._operations))))
 
 
-def _passes(graph: Graph) -> float:
-    """Forward passes of one sample that full backward bounds at one radius are worth, from the shapes of the layers."""
-    passes = float(_CHEAP_PASSES)
+def _rows_of_layers(graph: Graph) -> float:
+    """Forward passes of one sample that the rows of all layers are worth, from the layers' shapes."""
+    passes = 0.0
     for index in graph.activations[1:]:  # intervals are exact before the first
         shape = graph.nodes[graph.nodes[index].inputs[0]].shape
         share = _WINDOW_SHARE if len(shape) == 3 else _DENSE_SHARE
         passes += share * float(np.prod(shape)) * index / len(graph.nodes)
     return passes
+
+
+_Samples = tuple[torch.Tensor, torch.Tensor, np.ndarray]
+"""Inputs (n, ...), labels (n,) and sample ids (n,)."""
+
+
+def certificate_rows(
+    unit: CertificateUnit,
+    net: Adapter,
+    data: _Samples,
+    plan: BallPlan,
+    unbroken: np.ndarray,
+    epsilon: float,
+    notify: Notify,
+) -> pd.DataFrame:
+    """Rows of the `certified` table: one per sample, and a second for the full bounds of those that are open.
+
+    Args:
+        unit: Model, norm and δ.
+        net: The adapted model.
+        data: Inputs, labels and sample ids.
+        plan: Which bounds.
+        unbroken: The samples that may get full bounds, bool (n,).
+        epsilon: The smallest ε, nats; a sample is open where its bound is above it.
+        notify: Called with what is done.
+
+    Returns:
+        The rows.
+    """
+    first, bound = _rows(unit, net, data, plan.kind, plan, notify)
+    if plan.full is None:
+        return first
+    is_open = np.flatnonzero(unbroken & ~(bound <= epsilon))
+    chosen = is_open[: plan.most(len(bound))]
+    if len(chosen) < len(is_open):
+        notify(f"{unit}: full bounds for {len(chosen)} of {len(is_open)} open samples, as the attacks allow")
+    if not len(chosen):
+        return first
+    x, labels, samples = data
+    rest, _ = _rows(unit, net, (x[chosen], labels[chosen], samples[chosen]), plan.full, plan, notify)
+    return pd.concat([first, rest], ignore_index=True)
+
+
+def rows_without_bounds(unit: CertificateUnit, samples: np.ndarray, kind: CertificateKind) -> pd.DataFrame:
+    """Rows that certify nothing."""
+    nothing = np.full(len(samples), np.inf)
+    return _frame(unit, samples, kind, nothing, np.zeros(len(samples), bool))
+
+
+def _rows(
+    unit: CertificateUnit, net: Adapter, data: _Samples, kind: CertificateKind, plan: BallPlan, notify: Notify
+) -> tuple[pd.DataFrame, np.ndarray]:
+    """Rows of one kind, and their bounds (n,)."""
+    x, labels, samples = data
+    bound, kept = np.full(len(samples), np.inf), np.zeros(len(samples), bool)
+    size = plan.batch_size[kind == plan.full]
+    for start in range(0, len(samples), size):
+        part = slice(start, start + size)
+        notify(f"{unit}: {kind}, {start} of {len(samples)} samples")
+        try:
+            found = net.bounds_in_ball(
+                x[part], labels[part], delta=unit.delta, norm=unit.norm, kind=kind, seconds=plan.seconds
+            )
+        except Exception as error:  # memory may run out; what is certified elsewhere stays
+            warnings.warn(f"{unit}: no {kind} bounds: {_text(error)}", CertificateWarning, stacklevel=2)
+            continue
+        bound[part], kept[part] = to_numpy(found.loss_increase), to_numpy(found.label_kept)
+    return _frame(unit, samples, kind, bound, kept), bound
+
+
+def _frame(
+    unit: CertificateUnit, samples: np.ndarray, kind: CertificateKind, bound: np.ndarray, kept: np.ndarray
+) -> pd.DataFrame:
+    keys = {"model": unit.model, "sample": samples, "norm": unit.norm, "delta": unit.delta, "kind": kind}
+    return make_frame("certified", {**keys, "loss_increase_bound": bound, "label_kept": kept}, len(samples))
+
+
+def _text(error: Exception) -> str:
+    return str(error).rstrip(".") if isinstance(error, ArtFlatError) else f"{type(error).__name__}: {error}"

@@ -14,7 +14,7 @@ from ..adapters import Adapter
 from ..adapters.recipe import dumps
 from ..errors import InputError, StoreError
 from ..records.store import Store
-from .grid import CleanUnit, Unit
+from .grid import AnyUnit, CertificateUnit, CleanUnit, Unit
 from .shared_job import JobReference, SharedJob, compute_in_worker, shared_job
 from .worker import Data, Worker, WorkerContext
 from .worker_environment import worker_environment
@@ -25,7 +25,7 @@ MAX_CRASHES = 2
 MAX_EMPTY_ROUNDS = 3
 """How often workers may die before they have begun a unit until a run is given up."""
 
-Report = Callable[[Unit | CleanUnit, bool], None]
+Report = Callable[[AnyUnit, bool], None]
 """Called with each unit that is done, and whether it failed."""
 
 Done = Callable[[str, bool], None]
@@ -92,7 +92,7 @@ class Workers:
     def __exit__(self, *exception: object) -> None:
         self._stack.close()
 
-    def compute(self, units: Sequence[Unit | CleanUnit], notify_progress: Report) -> None:
+    def compute(self, units: Sequence[AnyUnit], notify_progress: Report) -> None:
         """Compute units; where a worker dies, those being computed then are computed again, one at a time.
 
         A unit whose worker dies twice with nothing else running counts as failed.
@@ -120,7 +120,7 @@ class Workers:
             for key in interrupted:
                 self._compute_alone(waiting[key], done)
 
-    def _compute_alone(self, unit: Unit | CleanUnit, done: Done) -> None:
+    def _compute_alone(self, unit: AnyUnit, done: Done) -> None:
         for _ in range(MAX_CRASHES):
             interrupted, crash = self._compute_together([unit], done)
             if not interrupted:
@@ -128,7 +128,7 @@ class Workers:
         done(self._give_up(unit, crash), True)
 
     def _compute_together(
-        self, units: Sequence[Unit | CleanUnit], done: Done
+        self, units: Sequence[AnyUnit], done: Done
     ) -> tuple[list[str], BaseException | None]:
         """Compute units until all are done or a worker dies; returns those being computed then, and the error."""
         job, reference = self._share()
@@ -161,7 +161,7 @@ class Workers:
         return self._shared
 
     def _stream(
-        self, reference: JobReference, units: Iterable[Unit | CleanUnit]
+        self, reference: JobReference, units: Iterable[AnyUnit]
     ) -> Generator[tuple[str, bool], None, None]:
         """Keys of finished units, in the order in which they end, and whether they failed."""
         backend, _ = get_active_backend()
@@ -183,13 +183,16 @@ class Workers:
         except Exception as error:  # of joblib's backend: workers catch those of a unit
             raise WorkerError from error
 
-    def _give_up(self, unit: Unit | CleanUnit, crash: BaseException | None) -> str:
+    def _give_up(self, unit: AnyUnit, crash: BaseException | None) -> str:
         """Record a unit as failed whose worker died whenever it was computed; returns its key."""
         reason = f"the worker process ended while it computed this ({_name(crash)}), {MAX_CRASHES} times"
         if isinstance(unit, CleanUnit):
             raise StoreError(
                 f"the clean points of {unit.model}: {reason}; is there enough memory?"
             ) from crash
+        if isinstance(unit, CertificateUnit):
+            self._store.write_unit("certified", unit.key, self._worker.without_bounds(unit))
+            return unit.key
         self._store.write_unit(
             "adversarial", unit.key, self._worker.failed(unit, reason).frames["adversarial"]
         )
@@ -200,7 +203,7 @@ def _name(error: BaseException | None) -> str:
     return type(error).__name__
 
 
-def _check_attacks(units: Sequence[Unit | CleanUnit]) -> None:
+def _check_attacks(units: Sequence[AnyUnit]) -> None:
     for attack in {unit.attack.name: unit.attack for unit in units if isinstance(unit, Unit)}.values():
         try:
             dumps(attack)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from ..attacks.sequence import SequenceStep
 from ..errors import InputError
 from ..records.schema import SCHEMA_VERSION
 from ..typing import NORMS, Norm
+from .ball_plan import BallPlan
 from .settings import Settings
 from .targets import Targets
 
@@ -26,7 +27,7 @@ Deltas = Mapping[Norm, tuple[float, ...]]
 
 @dataclass(frozen=True)
 class CleanUnit:
-    """The clean points of one model and shard: predictions, flatness and certificates.
+    """The clean points of one model and shard: predictions, flatness and certificates in feature space.
 
     Attributes:
         model: Name of the model.
@@ -45,6 +46,36 @@ class CleanUnit:
 
     def __str__(self) -> str:
         return f"{self.model}: clean samples {self.rows.start}–{self.rows.stop - 1}"
+
+
+@dataclass(frozen=True)
+class CertificateUnit:
+    """Bounds over one ball around each sample of a shard, for one model.
+
+    Attributes:
+        model: Name of the model.
+        norm: Norm of the balls.
+        delta: Their radius in clip units.
+        rows: The samples, as positions in the data.
+        key: Hash of everything that determines the unit's result.
+        depends_on: The unit of an attack; the samples that it broke at the largest ε get no full bounds.
+    """
+
+    model: str
+    norm: Norm
+    delta: float
+    rows: slice
+    key: str
+    depends_on: tuple[Unit, ...] = ()
+
+    @property
+    def unit_seed(self) -> int:
+        """The seed of everything random in it."""
+        return derive_seed(self.key)
+
+    def __str__(self) -> str:
+        samples = f"{self.rows.start}–{self.rows.stop - 1}"
+        return f"certificates of {self.model}, {self.norm} {self.delta:.4g}, samples {samples}"
 
 
 @dataclass(frozen=True)
@@ -95,6 +126,9 @@ class Unit:
         }
 
 
+AnyUnit = Unit | CleanUnit | CertificateUnit
+
+
 def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
     """Radii per norm, sorted and without repetition.
 
@@ -133,13 +167,16 @@ class Grid:
     Attributes:
         clean: A unit per model and shard, in the order of the models and samples.
         attacked: A unit per model, shard, attack, norm and δ.
+        certified: A unit per model with bounds over balls of inputs, shard, norm and δ.
     """
 
     clean: list[CleanUnit]
     attacked: list[Unit]
+    certified: list[CertificateUnit]
 
     def part(self, which: tuple[int, int] | None) -> Grid:
-        """A share of the units: by their keys, so that every share is a mixture; sequences stay together.
+        """A share of the units: by their keys, so that every share is a mixture; sequences stay together,
+        and certificates with the attack that they depend on.
 
         Args:
             which: (i, n) for the i-th of n shares, 1 ≤ i ≤ n; None for all.
@@ -151,14 +188,22 @@ class Grid:
             return self
         i, n = which
         clean = set(sorted(unit.key for unit in self.clean)[i - 1 :: n])
-        first = set(sorted({_first(unit) for unit in self.attacked})[i - 1 :: n])
+        first = set(sorted({_first(unit) for unit in self.after_clean})[i - 1 :: n])
         attacked = [u for u in self.attacked if _first(u) in first]
-        return Grid([u for u in self.clean if u.key in clean], attacked)
+        certified = [u for u in self.certified if _first(u) in first]
+        return Grid([u for u in self.clean if u.key in clean], attacked, certified)
 
-    def levels(self) -> Iterator[list[Unit]]:
-        """The units of attacks, so that the predecessors of a unit are in earlier lists."""
+    @property
+    def after_clean(self) -> list[Unit | CertificateUnit]:
+        """Everything but the clean points, in the order of the levels."""
+        return [*self.attacked, *self.certified]
+
+    def levels(self) -> Iterator[Sequence[Unit | CertificateUnit]]:
+        """The units of `after_clean`, so that the predecessors of a unit are in earlier lists."""
         for level in sorted({len(unit.depends_on) for unit in self.attacked}):
             yield [unit for unit in self.attacked if len(unit.depends_on) == level]
+        if self.certified:
+            yield self.certified
 
 
 def make_grid(
@@ -169,7 +214,7 @@ def make_grid(
     settings: Settings,
     shards: Sequence[tuple[slice, str]],
     weight: np.ndarray,
-    certificates: Any = None,
+    certificates: tuple[Any, Mapping[str, BallPlan]] = (None, {}),
     targets: Targets | None = None,
 ) -> Grid:
     """Every unit of the grid of (model, attack, norm, δ, seed, shard).
@@ -184,7 +229,7 @@ def make_grid(
         settings: The options of the run, resolved.
         shards: Samples that are attacked together, as positions, and the hash of their inputs, labels and ids.
         weight: Sample weights, shape (n,).
-        certificates: What determines the certified records.
+        certificates: What determines the Lipschitz constants; and model → its bounds over balls of inputs.
         targets: Which class each sample is pushed towards; None for an untargeted run.
 
     Returns:
@@ -192,12 +237,13 @@ def make_grid(
         that will be skipped with that reason.
     """
     scored = [[m, i] for m, i in identities.items()] if settings.transfer else []
+    constants, balls = certificates
     options = [deltas, settings.seed, scored, [settings.estimate_gradients]]
-    grid = Grid([], [])
+    grid = Grid([], [], [])
     for model, identity in identities.items():
         for rows, content in shards:
             shared = [SCHEMA_VERSION, model, identity, content, settings.threads]
-            key = _key("clean", *shared, content_hash(weight[rows]), deltas, certificates)
+            key = _key("clean", *shared, content_hash(weight[rows]), deltas, constants)
             grid.clean.append(CleanUnit(model, rows, key))
             target = [] if targets is None else ["target", targets.key(rows)]
             chains: dict[tuple[str, Norm, float | None], tuple[Unit, ...]] = {}
@@ -209,7 +255,35 @@ def make_grid(
                 grid.attacked.append(unit)
                 if sequence is not None:
                     chains[sequence, norm, delta] = (*depends_on, unit)
+            if plan := balls.get(model):
+                attacked = [u for u in grid.attacked if u.model == model and u.rows == rows]
+                grid.certified.extend(_certificate_units(plan, attacked, deltas, settings, shared))
     return grid
+
+
+def _certificate_units(
+    plan: BallPlan, attacked: Sequence[Unit], deltas: Deltas, settings: Settings, shared: Sequence[Any]
+) -> Iterator[CertificateUnit]:
+    """The certificates of one model and shard, each after an attack where it matters which samples are broken."""
+    extremes = [] if plan.full is None else [settings.epsilons[0], settings.epsilons[-1]]
+    for norm, delta in ((n, d) for n, radii in deltas.items() if n != "L0" for d in radii):
+        depends_on = () if plan.full is None else _first_attack(attacked, norm, delta)
+        keys = [unit.key for unit in depends_on]
+        key = _key("certificates", *shared, norm, delta, astuple(plan), extremes, keys)
+        yield CertificateUnit(attacked[0].model, norm, delta, attacked[0].rows, key, depends_on)
+
+
+def _first_attack(attacked: Sequence[Unit], norm: Norm, delta: float) -> tuple[Unit, ...]:
+    """The unit whose points tell at once which samples are broken: of an attack that maximises the loss, if any."""
+    found = [
+        unit
+        for unit in attacked
+        if unit.norm == norm
+        and unit.delta in {delta, None}
+        and not unit.depends_on
+        and norm in unit.attack.info.norms
+    ]
+    return tuple(sorted(found, key=lambda u: (u.delta is None, not u.attack.info.maximises_loss))[:1])
 
 
 def _cells(attacks: Sequence[Attack], deltas: Deltas) -> Iterator[tuple[Attack, Norm, float | None]]:
@@ -223,8 +297,8 @@ def _cells(attacks: Sequence[Attack], deltas: Deltas) -> Iterator[tuple[Attack, 
             )
 
 
-def _first(unit: Unit) -> str:
-    """The key of the first unit of its sequence."""
+def _first(unit: Unit | CertificateUnit) -> str:
+    """The key of the first unit of those that stay together."""
     return unit.depends_on[0].key if unit.depends_on else unit.key
 
 

@@ -54,7 +54,7 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     >>> from art_flat.evaluation import evaluate
     >>> from art_flat.testing import example_classifier
     >>> net, x, y = example_classifier()
-    >>> options = {"attacks": "art_flat:GaussianNoise", "deltas": {"Linf": [0.05, 0.3]}, "lipschitz": None}
+    >>> options = {"attacks": "art_flat:GaussianNoise", "deltas": {"Linf": [0.05, 0.3]}, "certify": None}
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     parts = [f"{folder}/1", f"{folder}/2"]
     ...     for i, part in enumerate(parts, 1):

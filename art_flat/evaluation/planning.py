@@ -6,7 +6,7 @@ import heapq
 import resource
 import time
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from ..attacks import Attack
 from ..records.files import parquet
 from ..records.schema import to_arrow
 from ._data import check_data
-from .grid import CleanUnit, Unit
+from .grid import AnyUnit, CertificateUnit, CleanUnit
 from .run import Run, adapt_models, check_run
 from .settings import Settings
 from .worker import Computed, Worker, threads
@@ -31,6 +31,9 @@ _ALIKE = 0.15
 
 CLEAN_PASS = "(clean points)"
 """In place of an attack, for the pass over the clean points."""
+
+CERTIFICATES = "(certificates)"
+"""In place of an attack, for bounds over balls of inputs."""
 
 _HEADER_BYTES = 400
 """Of a file of points, beside the points."""
@@ -115,6 +118,7 @@ def plan(
 
     Each attack runs on growing numbers of samples, spread over the data, until a probe takes `probe_seconds`; the
     last two give a constant and a cost per sample. Attacks whose cost does not depend on δ are probed at two.
+    Certificates are planned as if no sample were broken.
 
     Args:
         models: As for `evaluate`.
@@ -157,8 +161,7 @@ def plan(
         worker = Worker(run.nets, run.data, run.context(constants))
         costs = _costs(run, worker, limit, say)
     rows = []
-    every: list[Unit | CleanUnit] = [*run.grid.clean, *run.grid.attacked]
-    for unit in every:
+    for unit in _units(run):
         n, place = unit.rows.stop - unit.rows.start, _cell(unit)
         rows.append((*place, n, *costs[place].of(n)))
     columns = ["model", "attack", "norm", "delta", "samples", "seconds", "bytes", "forwards", "backwards"]
@@ -170,17 +173,22 @@ def plan(
 _Cell = tuple[str, str, str | None, float | None]
 
 
-def _cell(unit: Unit | CleanUnit) -> _Cell:
+def _units(run: Run) -> list[AnyUnit]:
+    return [*run.grid.clean, *run.grid.after_clean]
+
+
+def _cell(unit: AnyUnit) -> _Cell:
     if isinstance(unit, CleanUnit):
         return unit.model, CLEAN_PASS, None, None
+    if isinstance(unit, CertificateUnit):
+        return unit.model, CERTIFICATES, unit.norm, unit.delta
     return unit.model, unit.attack.name, unit.norm, unit.delta
 
 
 def _costs(run: Run, worker: Worker, limit: float, say: Callable[[str], None]) -> dict[_Cell, Cost]:
-    cells: dict[_Cell, Unit | CleanUnit] = {}
+    cells: dict[_Cell, AnyUnit] = {}
     groups: dict[tuple[str, str, str | None], list[_Cell]] = {}
-    units: list[Unit | CleanUnit] = [*run.grid.clean, *run.grid.attacked]
-    for unit in units:
+    for unit in _units(run):
         cell = _cell(unit)
         if cells.setdefault(cell, unit) is unit:  # the first shard stands for the others
             groups.setdefault(cell[:3], []).append(cell)
@@ -208,7 +216,7 @@ class _Probe:
         self._total = len(run.data.x)
         self._warm: set[tuple[str, str]] = set()
 
-    def cost(self, unit: Unit | CleanUnit) -> Cost:
+    def cost(self, unit: AnyUnit) -> Cost:
         if _cell(unit)[:2] not in self._warm:  # what a library does once
             self._warm.add(_cell(unit)[:2])
             self._run(unit, 1)
@@ -224,16 +232,16 @@ class _Probe:
             size = min(_GROWTH * size, self._full)
         rows = computed.frames.get("adversarial")
         passes = [0.0 if rows is None else float(rows[c].sum()) / size for c in ("forwards", "backwards")]
-        if rows is None:
+        if isinstance(unit, CleanUnit):
             passes[0] = 1.0
         return Cost(_line(sizes, seconds), _line(sizes, sizes_in_bytes), *passes)
 
-    def _run(self, unit: Unit | CleanUnit, n: int) -> tuple[float, Computed]:
+    def _run(self, unit: AnyUnit, n: int) -> tuple[float, Computed]:
         rows = slice(0, (step := max(1, self._total // n)) * n, step)
         asked = (
-            CleanUnit(unit.model, rows, unit.key)
+            replace(unit, rows=rows)
             if isinstance(unit, CleanUnit)
-            else Unit(unit.model, unit.attack, unit.norm, unit.delta, unit.seed, rows, unit.key)
+            else replace(unit, rows=rows, depends_on=())
         )
         self._worker.forget()
         began = time.perf_counter()

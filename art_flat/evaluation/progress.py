@@ -72,7 +72,7 @@ def run_progress(console: Console) -> Iterator[tuple[Callable[[Progress], None],
 
         def show(state: Progress) -> None:
             nonlocal recorded
-            restart = bool(state.note) or state.recorded > recorded
+            restart = (bool(state.note) and not state.done) or state.recorded > recorded
             recorded = state.recorded
             update(state.done, state.total, _remark(state), restart=restart)
 
@@ -179,6 +179,6 @@ class Progress(NamedTuple):
     current: Unit | None = None
     """The unit that begins now, if one does; not known for units computed by workers."""
     note: str = ""
-    """What is being prepared before the first unit of an attack."""
+    """What is being done beside attacks: preparations before the first unit, and certificates."""
     recorded: int = 0
     """How many of the finished units were read from the results folder instead of computed."""

@@ -1,4 +1,4 @@
-"""Samples that the earlier positions of a sequence leave to the later ones."""
+"""Samples that earlier units leave to later ones: to the next of a sequence, or to certificates."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from .grid import Unit
+from .grid import CertificateUnit, Unit
 
 
 class Goal(NamedTuple):
@@ -49,3 +49,34 @@ def remaining_samples(
             inside = own[unit.norm.lower()].to_numpy(float) <= (np.inf if unit.delta is None else unit.delta)
         left[at[inside & goal.is_reached(at, pred)]] = False
     return np.flatnonzero(left)
+
+
+def unbroken_samples(
+    unit: CertificateUnit,
+    earlier: Iterable[pd.DataFrame],
+    samples: np.ndarray,
+    clean_loss: np.ndarray,
+    epsilon: float,
+) -> np.ndarray:
+    """The samples whose loss no point of earlier units within the ball raises by more than ε.
+
+    Args:
+        unit: The certificates.
+        earlier: The adversarial rows of the units in `unit.depends_on`.
+        samples: Ids of the unit's m samples.
+        clean_loss: Their losses at the clean points, nats (m,); where undefined, a sample counts as broken.
+        epsilon: ε, nats.
+
+    Returns:
+        Bool (m,).
+    """
+    left: np.ndarray = ~np.isnan(clean_loss)
+    order = np.argsort(samples)
+    for frame in earlier:
+        own = frame[frame["model"] == unit.model]
+        at = order[np.searchsorted(samples, own["sample"].to_numpy(np.int64), sorter=order)]
+        with np.errstate(invalid="ignore"):
+            inside = own[unit.norm.lower()].to_numpy(float) <= unit.delta
+            kept = own["loss"].to_numpy(float) - clean_loss[at] <= epsilon
+        left[at[inside & ~kept]] = False
+    return left

@@ -13,14 +13,14 @@ from typing import Any
 from .._utils.validation import check_count
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
-from ..certification import CertificateKind
 from ..errors import InputError
 from ..functional import LipschitzBound, LipschitzKind
 from ..records.run_folder import FREE_OPTIONS
 from ..records.store import Store
 from ..typing import Norm
 from ._data import read_through
-from .ball_certificates import ball_kinds
+from .ball_certificates import ball_plans
+from .ball_plan import BallPlan
 from .certificate_budget import too_costly
 from .grid import Deltas, Grid, check_deltas, make_grid
 from .settings import Settings
@@ -41,8 +41,9 @@ class Run:
         settings: The options, with everything resolved that depends on models, data and results folder.
         targets: Which class each sample is pushed towards; None for an untargeted run.
         uncertified: Models whose constants would cost too much for a default → reason.
-        ball_kinds: Model → kind of its bounds over balls of inputs.
-        unbounded: Models without such bounds, or with cheaper ones than the full → reason.
+        balls: Model → its bounds over balls of inputs.
+        unbounded: Models without such bounds, or with intervals alone → reason.
+        limited: Models whose full bounds are limited in number → reason.
         config: Everything that determines the records, and what the user wrote, as `config.toml` says it.
         grid: Its units.
     """
@@ -55,8 +56,9 @@ class Run:
     settings: Settings
     targets: Targets | None
     uncertified: Mapping[str, str]
-    ball_kinds: Mapping[str, CertificateKind]
+    balls: Mapping[str, BallPlan]
     unbounded: Mapping[str, str]
+    limited: Mapping[str, str]
     config: Mapping[str, Any]
     grid: Grid
 
@@ -74,7 +76,7 @@ class Run:
 
     def context(self, constants: Mapping[str, Mapping[Norm, LipschitzBound]]) -> WorkerContext:
         """What a worker needs beside models and data."""
-        return WorkerContext(self.settings, self.deltas, constants, self.targets, self.ball_kinds)
+        return WorkerContext(self.settings, self.deltas, constants, self.targets, self.balls)
 
     def known_constants(self, said: Any) -> dict[Norm, LipschitzBound] | None:
         """Lipschitz constants of a model as a manifest of this run has them, so that none is derived twice."""
@@ -104,7 +106,8 @@ class Run:
             "n_samples": len(self.data.x),
             "class_names": list(self.config["data"].get("classes", [])),
             "clean_units": [unit.key for unit in self.grid.clean],
-            "n_units": len(self.grid.attacked),
+            "certificate_units": [unit.key for unit in self.grid.certified],
+            "n_units": len(self.grid.after_clean),
             "epsilons": list(self.settings.epsilons),
             "deltas": {n: list(d) for n, d in self.deltas.items()},
             "models": {m: dict(i) for m, i in self.identities.items()},
@@ -194,11 +197,11 @@ def check_run(
         lipschitz="spectral" if settings.lipschitz == "auto" and not uncertified else settings.lipschitz,
         target=None if targets is None else targets.as_config(),
     )
-    kinds, unbounded = ball_kinds(nets, settings.certify, loaded, radii, data.x)
+    balls, unbounded, limited = ball_plans(nets, settings.certify, loaded, radii, data.x)
     identities = {name: net.identity() for name, net in nets.items()}
     grid = make_grid(
         identities, loaded, radii, settings=settings, shards=shards, weight=data.weight, targets=targets,
-        certificates=[["spectral", sorted(uncertified)] if uncertified else settings.lipschitz, kinds],
+        certificates=(["spectral", sorted(uncertified)] if uncertified else settings.lipschitz, balls),
     )  # fmt: skip
     resolved = {
         **settings.identity(),
@@ -213,7 +216,7 @@ def check_run(
     }
     return Run(
         nets=nets, identities=identities, data=data, attacks=loaded, deltas=radii, settings=settings,
-        targets=targets, uncertified=uncertified, ball_kinds=kinds, unbounded=unbounded, grid=grid,
+        targets=targets, uncertified=uncertified, balls=balls, unbounded=unbounded, limited=limited, grid=grid,
         config=_with_given(resolved, config or {}),
     )  # fmt: skip
 

@@ -56,7 +56,7 @@ class Settings:
     transfer: bool = False
     estimate_gradients: bool = False
     lipschitz: str | Mapping[str, float] | None = "auto"
-    certify: str | None = "lipschitz"
+    certify: str | None = "auto"
     target: Any = None
     threads: int | None = None
     epsilons: Sequence[float] = DEFAULT_EPSILONS

@@ -35,7 +35,7 @@ from ..errors import ArtFlatError, StoreError
 from ..records.fingerprint import difference
 from ..records.store import Store
 from .devices import lease_device
-from .grid import CleanUnit, Unit
+from .grid import AnyUnit, Unit
 from .probing import N_PROBES, fingerprint
 from .worker import Data, Worker, WorkerContext, finish
 
@@ -171,7 +171,7 @@ def compute_in_worker(reference: JobReference, unit: bytes) -> Outcome:
     with _TURN:
         try:
             job, worker = _open(reference)
-            asked: Unit | CleanUnit = loads(unit)
+            asked: AnyUnit = loads(unit)
             store = Store(job.folder, job.run)
             job.mark(asked.key, "")
             with _ended_if_stuck(job, worker, asked, store):
@@ -247,10 +247,10 @@ def _open(reference: JobReference) -> tuple[SharedJob, Worker]:
 
 
 @contextlib.contextmanager
-def _ended_if_stuck(job: SharedJob, worker: Worker, unit: Unit | CleanUnit, store: Store) -> Iterator[None]:
+def _ended_if_stuck(job: SharedJob, worker: Worker, unit: AnyUnit, store: Store) -> Iterator[None]:
     """End this process where an attack goes on long after its time is up, with the unit written as failed."""
     limit = worker.context.settings.time_limit
-    if limit is None or isinstance(unit, CleanUnit):
+    if limit is None or not isinstance(unit, Unit):
         yield
         return
     started = time.perf_counter()

@@ -22,16 +22,17 @@ from ..adapters import Adapter
 from ..adapters._batches import ran_out_of_memory
 from ..adapters.base import Outputs
 from ..attacks.problem import CheckedArguments
-from ..certification import CertificateKind
 from ..errors import ArtFlatError, AttackNotUsableError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, cross_entropy
 from ..records.points import Saved
 from ..records.schema import make_frame
 from ..typing import Norm
-from .ball_certificates import ball_rows
+from .ball_certificates import certificate_rows, rows_without_bounds
+from .ball_plan import BallPlan
 from .certificates import certified_rows
-from .grid import CleanUnit, Deltas, Unit
-from .remaining import Goal, remaining_samples
+from .grid import AnyUnit, CertificateUnit, CleanUnit, Deltas, Unit
+from .progress import Notify
+from .remaining import Goal, remaining_samples, unbroken_samples
 from .rows import adversarial_rows, clean_rows, missing_rows
 from .settings import Settings
 from .targets import Targets
@@ -68,14 +69,14 @@ class WorkerContext:
         deltas: Norm → radii, clip units.
         constants: Model name → norm → Lipschitz constant.
         targets: Which class each sample is pushed towards; None for an untargeted run.
-        ball_kinds: Model name → kind of the bounds over balls of inputs, where there are such.
+        balls: Model name → the bounds over balls of inputs, where there are such.
     """
 
     settings: Settings
     deltas: Deltas
     constants: Mapping[str, Mapping[Norm, LipschitzBound]]
     targets: Targets | None = None
-    ball_kinds: Mapping[str, CertificateKind] = field(default_factory=dict)
+    balls: Mapping[str, BallPlan] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,23 @@ class Worker:
         nets: Model name → adapter; looked up when a unit needs it.
         data: What is attacked.
         context: The rest.
+        notify: Called with what is being done within a unit.
     """
 
-    def __init__(self, nets: Mapping[str, Adapter], data: Data, context: WorkerContext) -> None:
+    def __init__(
+        self,
+        nets: Mapping[str, Adapter],
+        data: Data,
+        context: WorkerContext,
+        notify: Notify = lambda _: None,
+    ) -> None:
         self.nets = nets
         self.data = data
         self.context = context
+        self.notify = notify
         self._clean: OrderedDict[tuple[str, int, int], Outputs] = OrderedDict()
 
-    def compute(self, unit: Unit | CleanUnit, earlier: Iterable[pd.DataFrame] = ()) -> Computed:
+    def compute(self, unit: AnyUnit, earlier: Iterable[pd.DataFrame] = ()) -> Computed:
         """The rows of a unit; an attack that fails gives rows that say why.
 
         Args:
@@ -132,6 +141,8 @@ class Worker:
         with seeded_rng(unit.unit_seed, self.nets[unit.model].device):
             if isinstance(unit, CleanUnit):
                 return self._clean_unit(unit)
+            if isinstance(unit, CertificateUnit):
+                return self._certificate_unit(unit, earlier)
             return self._attacked_unit(unit, self._left(unit, earlier))
 
     def forget(self) -> None:
@@ -167,16 +178,27 @@ class Worker:
         labels = self._labels(rows)
         outputs, samples = self._outputs(unit.model, rows), self.data.samples[rows]
         constants = self.context.constants.get(unit.model, {})
-        deltas, kind = self.context.deltas, self.context.ball_kinds.get(unit.model)
-        certified = [certified_rows(unit.model, net, outputs, labels, samples, deltas, constants)]
-        if kind is not None:
-            certified.append(ball_rows(unit.model, net, self._inputs(rows), labels, samples, deltas, kind))
+        deltas = self.context.deltas
         return Computed(
             {
                 "clean": clean_rows(unit.model, net, outputs, labels, samples, self.data.weight[rows]),
-                "certified": pd.concat([f for f in certified if len(f)] or certified[:1], ignore_index=True),
+                "certified": certified_rows(unit.model, net, outputs, labels, samples, deltas, constants),
             }
         )
+
+    def _certificate_unit(self, unit: CertificateUnit, earlier: Iterable[pd.DataFrame]) -> Computed:
+        plan, epsilons = self.context.balls[unit.model], self.context.settings.epsilons
+        samples, labels = self.data.samples[unit.rows], self._labels(unit.rows)
+        loss = cross_entropy(self._outputs(unit.model, unit.rows).logits.double().cpu(), labels)
+        unbroken = unbroken_samples(unit, earlier, samples, to_numpy(loss), epsilons[-1])
+        data = (self._inputs(unit.rows), labels, samples)
+        net = self.nets[unit.model]
+        rows = certificate_rows(unit, net, data, plan, unbroken, epsilons[0], self.notify)
+        return Computed({"certified": rows})
+
+    def without_bounds(self, unit: CertificateUnit) -> pd.DataFrame:
+        """The rows of certificates that could not be computed: infinite bounds."""
+        return rows_without_bounds(unit, self.data.samples[unit.rows], self.context.balls[unit.model].kind)
 
     def _left(self, unit: Unit, earlier: Iterable[pd.DataFrame]) -> np.ndarray | slice:
         """Which of its samples a unit attacks: all, unless it comes after others."""
@@ -267,7 +289,7 @@ def _bytes(outputs: Outputs) -> int:
     return sum(t.numel() * t.element_size() for t in outputs)
 
 
-def finish(worker: Worker, unit: Unit | CleanUnit, store: UnitStore) -> bool:
+def finish(worker: Worker, unit: AnyUnit, store: UnitStore) -> bool:
     """Compute a unit and write it to where its run's units go.
 
     Args:

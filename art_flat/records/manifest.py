@@ -59,8 +59,10 @@ class Manifest(_Part):
     """Names of the classes in the order of the labels, if the data set has them."""
     clean_units: list[Key] = []
     """Keys of the units of the clean table, in the order of the samples."""
+    certificate_units: list[Key] = []
+    """Keys of the units with bounds over balls of inputs."""
     n_units: int = Field(default=0, ge=0)
-    """Number of attack units of a complete run."""
+    """Number of units of a complete run, beside those of the clean table."""
     epsilons: list[float]
     deltas: dict[Norm, list[float]]
     models: dict[str, dict[str, str]]

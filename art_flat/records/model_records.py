@@ -57,14 +57,13 @@ class Certificate(NamedTuple):
     label_kept: np.ndarray
     """Whether the label is certified to be predicted, bool (n,)."""
     kind: str | None
-    """The kind of bound that certifies most samples."""
+    """The kinds of the smallest bounds, the most frequent first, as text: `"crown_interval, crown"`."""
     lipschitz: str | None
-    """The most common kind of Lipschitz constant in the bounds; None if they use none."""
+    """The kinds of Lipschitz constants in these bounds; None if they use none."""
 
 
-def _commonest(names: pd.Series) -> str | None:
-    counts = names.dropna().value_counts(sort=True)
-    return None if counts.empty else str(counts.index[0])
+def _by_frequency(names: pd.Series) -> str | None:
+    return ", ".join(names.dropna().value_counts(sort=True).index) or None
 
 
 class ModelRecords:
@@ -151,8 +150,8 @@ class ModelRecords:
         return Certificate(
             bound,
             by_loss | np.isin(self.sample, certain),
-            _commonest(smallest["kind"]),
-            _commonest(smallest["lipschitz"]),
+            _by_frequency(smallest["kind"]),
+            _by_frequency(smallest["lipschitz"]),
         )
 
     def _log_kappa(self, table: pd.DataFrame, definition: Definition) -> Any:

@@ -38,7 +38,7 @@ class Records:
         facts: Versions, seeds, attacks and radii of the run; kept as `manifest.json`.
         folder: The results folder; None for a run in memory.
         points: The saved points; None if they were not saved.
-        missing_units: Number of attack units missing from the folder, because the run is going on, was interrupted, or
+        missing_units: Number of units missing from the folder, because the run is going on, was interrupted, or
             is one of several parts.
     """
 
@@ -74,7 +74,7 @@ class Records:
 
     @property
     def total_units(self) -> int:
-        """Number of attack units of the whole run, including missing ones."""
+        """Number of units of the whole run, including missing ones."""
         n_units: int = self.facts.get("total_units", self.facts.get("n_units", 0))
         return max(n_units, self.missing_units + int(self.adversarial["unit"].nunique()))
 
@@ -194,14 +194,18 @@ class Records:
         """
         store = Store(folder)
         facts = store.read_manifest()
-        units = {table: store.read_table(table, facts["clean_units"]) for table in IN_UNITS}
+        balls = facts["certificate_units"]
+        units = {table: store.read_table(table, [*facts["clean_units"], *balls]) for table in IN_UNITS}
+        done = sum(1 for _ in store.units("adversarial")) + len(
+            set(balls).intersection(store.units("certified"))
+        )
         return cls(
             models=store.read_models(),
             **units,
             facts=facts,
             folder=store.folder,
             points=Points(store.read_points) if store.has_points() else None,
-            missing_units=max(0, facts["n_units"] - sum(1 for _ in store.units("adversarial"))),
+            missing_units=max(0, facts["n_units"] - done),
         )
 
     def write(self, folder: str | os.PathLike[str]) -> Store:
@@ -219,7 +223,9 @@ class Records:
         store = Store(folder)
         store.begin({k: self.facts[k] for k in ("seed", "deltas", "epsilons", "models")})
         facts = {**self.facts, "total_units": self.total_units}
-        store.write_manifest({**facts, "run": None, "clean_units": [_SAVED], "n_units": 1})
+        store.write_manifest(
+            {**facts, "run": None, "clean_units": [_SAVED], "certificate_units": [], "n_units": 1}
+        )
         store.write_models(self.models)
         for table in IN_UNITS:
             store.write_unit(table, _SAVED, getattr(self, table))

@@ -5,7 +5,8 @@ manifest.json                                         schema, environment, seeds
 config.toml                                           everything that determines the records
 models.parquet                                        one row per model
 fingerprints.safetensors                              outputs of the models on fixed inputs
-clean/<unit>.parquet  certified/<unit>.parquet        one file per model and shard
+clean/<unit>.parquet                                  one file per model and shard
+certified/<unit>.parquet                              the same, and one per model, shard and ball
 adversarial/<unit>.parquet                            one file per unit, written when the unit is done
 points/clean.safetensors  points/<unit>.safetensors   on request
 summary.csv                                           once every unit is complete
@@ -19,7 +20,7 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,11 @@ class Store(RunFolder):
                 f"{self.folder} cannot be continued:\n  " + "\n  ".join(conflicts) + "\n"
                 "use another folder, or delete this one"
             )
+
+    def remove_units(self, table: str, keys: Iterable[str]) -> None:
+        """Remove units of a table that are not needed any more."""
+        for key in keys:
+            self._unit(table, key).unlink(missing_ok=True)
 
     def write_unit(self, table: str, key: str, frame: pd.DataFrame) -> None:
         """Write the rows of one unit."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from .._utils.formatting import number, percent
+from ..certification import CERTIFICATE_KINDS
 from ..diagnostics import diagnose
 from ..records import ALL_ATTACKS, Records
 from ..records.schema import UNDEFINED_OUTPUTS
@@ -83,18 +84,28 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
         "certified share…upper estimate. κ, flatter: over clean-correct samples that are misclassified when attacked, "
         "where their loss is largest."
     ]
-    for kind in frame["lipschitz_kind"].dropna().unique():
-        of = frame["lipschitz_kind"] == kind
-        models = ", ".join(frame["model"][of].astype(str).unique())
-        notes.append(
-            f"certified with {_CONSTANTS[kind]} ({models}), bound: {frame['bound_kind'][of].iloc[0]}."
-        )
-    for kind in frame["bound_kind"][frame["lipschitz_kind"].isna()].dropna().unique():
-        models = ", ".join(frame["model"][frame["bound_kind"] == kind].astype(str).unique())
-        notes.append(f"certified over balls of inputs ({models}), bound: {kind}.")
+    notes += _certificate_notes(frame)
     if not frame["maximises_loss"].all():
         notes.append(f"{_MARK} does not maximise the loss: its Δℓ columns are not informative.")
     return notes + unfinished_notes(frame)
+
+
+def _certificate_notes(frame: pd.DataFrame) -> Iterator[str]:
+    """What certifies, in feature space and over balls of inputs, and for which models."""
+    rows = frame.assign(kind=frame["bound_kind"].str.split(", ")).explode("kind").dropna(subset="kind")
+    in_balls = rows["kind"].isin(CERTIFICATE_KINDS)
+    for constant, part in rows[~in_balls].groupby("lipschitz_kind"):
+        models = ", ".join(part["model"].astype(str).unique())
+        yield f"certified with {_CONSTANTS[str(constant)]} ({models}), bound: {', '.join(part['kind'].unique())}."
+    for kinds, named in _models_by_kinds(rows[in_balls]).items():
+        yield f"certified over balls of inputs ({', '.join(named)}), bound: {kinds}."
+
+
+def _models_by_kinds(rows: pd.DataFrame) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for model, part in rows.groupby("model", sort=False):
+        found.setdefault(", ".join(part["kind"].unique()), []).append(str(model))
+    return found
 
 
 def unfinished_notes(frame: pd.DataFrame) -> list[str]:

@@ -100,7 +100,9 @@ def test_words_of_errors(digits, tmp_path):
     with pytest.raises(ConfigError, match=r"analyses\.trajectory: unknown key; did you mean 'trajectories'"):
         parse_config({**CONFIG, "analyses": {"trajectory": []}})
     net, x, y = digits
-    run = af.evaluate({"cnn": net}, x, y, attacks=["art_flat:PGD(steps=1)"], deltas={"L2": [0.1]})
+    run = af.evaluate(
+        {"cnn": net}, x, y, attacks=["art_flat:PGD(steps=1)"], deltas={"L2": [0.1]}, certify=None
+    )
     with pytest.raises(AttackNotUsableError, match="supports Linf, but the run has radii in L2"):
         write_analyses(run, {"cnn": net}, x, y, tmp_path, trajectories=[_linf()])
 
@@ -119,6 +121,7 @@ def test_findings_have_the_ids_of_the_run(digits, tmp_path):
         attacks=["art_flat:PGD(steps=1)"],
         deltas={"Linf": [0.1]},
         samples=np.arange(50, 74),
+        certify=None,
     )
     write_analyses(run, {"cnn": loud}, x[:10], y[:10], tmp_path, samples=np.arange(50, 60))
     found = pd.read_csv(tmp_path / "findings.csv").set_index("id")

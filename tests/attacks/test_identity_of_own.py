@@ -205,7 +205,7 @@ def test_every_one_of_them_counts(net, make):
     truth = float((classifier.model(attacked).argmax(dim=1) == y).float().mean())
     assert truth < 0.9
     attacks = [make(0.001), make(0.49)]
-    summary = af.evaluate(classifier, x, y, attacks=attacks, deltas={"Linf": [0.5]}, lipschitz=None).summary()
+    summary = af.evaluate(classifier, x, y, attacks=attacks, deltas={"Linf": [0.5]}, certify=None).summary()
     assert summary["robust_accuracy"].tolist()[1:] == [truth, truth]
     assert summary["attack"].nunique() == 3
     call = functools.partial(metrics.loss_change_robustness, classifier, x, y, delta=0.5, epsilon=0.1)
@@ -214,9 +214,7 @@ def test_every_one_of_them_counts(net, make):
 
 def test_another_parameter_is_not_resumed(net, tmp_path):
     classifier, x, y = net
-    run = functools.partial(
-        af.evaluate, classifier, x, y, deltas={"Linf": [0.5]}, lipschitz=None, out=tmp_path
-    )
+    run = functools.partial(af.evaluate, classifier, x, y, deltas={"Linf": [0.5]}, certify=None, out=tmp_path)
     weak = run(attacks=[Step(0.001)]).adversarial
     assert run(attacks=[Step(0.001)]).adversarial.equals(weak)
     with pytest.raises(StoreError, match="own:Step"):

@@ -235,7 +235,7 @@ def test_the_summary_marks_arts_pgd_as_a_loss_maximiser():
     u, y = samples()
     one = classifier(Stretch(net, mean, std))
     attack = ProjectedGradientDescent(one, eps=0.05, eps_step=0.02, max_iter=3, verbose=False)
-    results = af.evaluate(one, u, y, attacks=[attack], deltas={"Linf": [0.05]}, lipschitz=None)
+    results = af.evaluate(one, u, y, attacks=[attack], deltas={"Linf": [0.05]}, certify=None)
     assert results.summary()["maximises_loss"].all()
     assert "†" not in str(results)
 
@@ -273,6 +273,6 @@ def test_other_foolbox_objects():
     assert np.asarray(noise(adapted, u, y, delta=0.1).within_budget).all()
     results = af.evaluate(
         adapted, u, y, attacks=[foolbox.attacks.LinfFastGradientAttack(random_start=False)],
-        deltas={"Linf": [0.01, 0.1]}, lipschitz=None,
+        deltas={"Linf": [0.01, 0.1]}, certify=None,
     )  # fmt: skip
     assert results.summary()["robust_accuracy"].is_monotonic_decreasing

@@ -129,12 +129,12 @@ def test_evaluate_takes_them_and_reads_them_at_every_delta(digits, tmp_path):
         return sign_step(module, x, y)
 
     deltas = {"Linf": [0.1, 0.21, 0.3]}
-    results = af.evaluate(net, x, y, attacks=[mine], deltas=deltas, out=tmp_path / "run")
+    results = af.evaluate(net, x, y, attacks=[mine], deltas=deltas, certify=None, out=tmp_path / "run")
     summary = results.summary().set_index("delta")
     assert calls == [len(x)]
     assert summary["robust_accuracy"][0.1] == summary["accuracy"][0.1]
     assert summary["robust_accuracy"][0.21] == summary["robust_accuracy"][0.3] < 0.5
-    af.evaluate(net, x, y, attacks=[mine], deltas=deltas, out=tmp_path / "run")
+    af.evaluate(net, x, y, attacks=[mine], deltas=deltas, certify=None, out=tmp_path / "run")
     assert calls == [len(x)]
 
 

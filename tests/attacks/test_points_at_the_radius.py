@@ -83,7 +83,7 @@ def test_objects_with_arrays_of_radii_count(case):
         pytest.skip("ART works in float32")
     eps = np.full(D, 0.1, dtype=np.float32)
     attack = ProjectedGradientDescent(classifier, eps=eps, eps_step=eps / 2, max_iter=4, verbose=False)
-    rows = af.evaluate(classifier, x, y, attacks=[attack], deltas={"Linf": [0.1]}, lipschitz=None).adversarial
+    rows = af.evaluate(classifier, x, y, attacks=[attack], deltas={"Linf": [0.1]}, certify=None).adversarial
     assert (rows["linf"] <= 0.1).all()
     assert (rows["linf"] > 0.099).all()
 

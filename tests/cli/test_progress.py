@@ -72,7 +72,7 @@ def test_the_attack_under_way_is_named_not_the_one_before(digits):
             update(state)
 
         attacks = ["art_flat:PGD(steps=2)", "art_flat:APGD(steps=2)"]
-        af.evaluate(net, x, y, attacks=attacks, deltas={"Linf": [0.1]}, lipschitz=None, progress=both)
+        af.evaluate(net, x, y, attacks=attacks, deltas={"Linf": [0.1]}, certify=None, progress=both)
     kinds = [
         (s.done, s.current and s.current.attack.info.name, s.unit and s.unit.attack.info.name)
         for s in states
@@ -170,7 +170,7 @@ def test_the_runner_reports_every_unit_and_its_failures(digits):
     console = plain()
     attacks = ["art_flat:PGD(steps=2)", as_attack(broken, norms=["Linf"])]
     with run_progress(console) as (update, _):
-        af.evaluate(net, x, y, attacks=attacks, deltas={"Linf": [0.1]}, lipschitz=None, progress=update)
+        af.evaluate(net, x, y, attacks=attacks, deltas={"Linf": [0.1]}, certify=None, progress=update)
     last = console.file.getvalue().splitlines()[-1]
     assert "2/2 units, 1 failed" in last
 

@@ -18,7 +18,7 @@ from art_flat.errors import AttackNotUsableError, InputError
 from art_flat.evaluation import Finding, Results, diagnose
 from art_flat.models import as_classifier
 
-evaluate = functools.partial(af.evaluate, lipschitz=None)  # no finding is read from certificates
+evaluate = functools.partial(af.evaluate, certify=None)  # no finding is read from certificates
 
 
 class Scripted(Attack):

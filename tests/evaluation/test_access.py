@@ -26,7 +26,7 @@ WHITE, BLACK = "art_flat:PGD(steps=3)", "art_flat:UniformNoise"
 
 
 def run(defended, attacks, **options):
-    return af.evaluate(*defended, attacks=attacks, deltas={"Linf": [0.1]}, lipschitz=None, **options)
+    return af.evaluate(*defended, attacks=attacks, deltas={"Linf": [0.1]}, certify=None, **options)
 
 
 def test_it_is_the_first_finding_and_names_the_option_of_evaluate(defended):

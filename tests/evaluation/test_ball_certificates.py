@@ -10,6 +10,8 @@ from torch import nn
 import art_flat as af
 from art_flat import certification
 from art_flat.errors import UnknownNameError
+from art_flat.evaluation import ball_certificates, plan
+from art_flat.evaluation.planning import CERTIFICATES
 from art_flat.evaluation.settings import Settings
 from art_flat.records import Records
 
@@ -85,7 +87,7 @@ def test_the_summary_reads_the_smallest_bound_over_kinds_and_larger_balls(run):
         assert cell["certified@0.1"] == (smallest <= 0.1).mean()
         assert cell["certified_accuracy"] <= cell["robust_accuracy"]
         assert cell["certified@0.1"] <= cell["loss_change_robustness@0.1"]
-    assert "crown" in set(cells["bound_kind"])
+    assert cells["bound_kind"].str.contains("crown").any()
     assert {"certified", "empirical"} <= set(run.surface([0.1]).columns)
 
 
@@ -128,7 +130,7 @@ def test_what_certifies_follows_the_option(case):
     for certify in ("auto", "lipschitz", None):
         made = af.evaluate(classifier, x[:3], y[:3], deltas={"L2": [0.1]}, attacks=ATTACK, certify=certify)
         kinds[certify] = set(made.certified["kind"])
-    assert kinds == {"auto": {"best", "crown"}, "lipschitz": {"best"}, None: set()}
+    assert kinds == {"auto": {"best", "crown_interval", "crown"}, "lipschitz": {"best"}, None: set()}
     with pytest.raises(UnknownNameError, match="alpha"):
         Settings(certify="alpha")
 
@@ -138,3 +140,124 @@ def test_nets_without_bounds_are_named_in_a_finding(case):
     made = af.evaluate(net(nn.GELU()), x, y, deltas={"L2": [0.1]}, attacks=ATTACK, certify="auto")
     (found,) = [f for f in made.findings() if f.id == "certificates-skipped"]
     assert "GELU" in str(found)
+
+
+# certify="auto"
+
+
+def tables(run):
+    """The bounds by kind: (norm, δ, sample) → nats."""
+    rows = run.certified[run.certified["lipschitz"].isna()]
+    return {
+        k: f.set_index(["norm", "delta", "sample"])["loss_increase_bound"] for k, f in rows.groupby("kind")
+    }
+
+
+@pytest.fixture(scope="module")
+def auto(case):
+    classifier, x, y = case
+    return af.evaluate(classifier, x, y, deltas={"Linf": [0.02, 0.2]}, attacks=ATTACK, shard_size=5)
+
+
+def test_full_bounds_follow_where_cheap_ones_leave_an_epsilon_open(auto):
+    kinds, rows = tables(auto), auto.records()
+    assert len(kinds["crown_interval"]) == 2 * 12
+    change = rows.assign(norm="Linf").set_index(["norm", "delta", "sample"])["loss_change"]
+    is_open = (kinds["crown_interval"] > 0.01) & ~(change.reindex(kinds["crown_interval"].index) > 1.0)
+    assert set(kinds["crown"].index) == set(is_open[is_open].index)
+    assert 0 < len(kinds["crown"]) < len(is_open)
+    assert (kinds["crown"] <= kinds["crown_interval"].reindex(kinds["crown"].index)).all()
+
+
+def test_bounds_of_a_sample_do_not_depend_on_the_other_radii(case, auto):
+    classifier, x, y = case
+    for radii, shard_size in (([0.02], 12), ([0.02, 0.05, 0.2], 4)):
+        other = af.evaluate(
+            classifier, x, y, deltas={"Linf": radii}, attacks=ATTACK, shard_size=shard_size, lipschitz=None
+        )
+        for kind, bounds in tables(other).items():
+            expected = tables(auto)[kind].reindex(bounds.index).dropna()
+            assert len(expected) >= 3
+            np.testing.assert_allclose(bounds[expected.index], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_parts_workers_and_resume_with_auto(case, auto, tmp_path):
+    classifier, x, y = case
+    options = {"deltas": {"Linf": [0.02, 0.2]}, "attacks": ATTACK, "shard_size": 5}
+    parts = [tmp_path / "1", tmp_path / "2"]
+    for i, out in enumerate(parts, 1):
+        part = af.evaluate(classifier, x, y, out=out, part=(i, 2), **options)
+        assert part.missing_units > 0
+    merged = af.evaluation.merge(parts, tmp_path / "whole").results
+    assert merged.missing_units == 0
+    one = Records.load(tmp_path / "whole")
+    pd.testing.assert_frame_equal(one.certified, auto.certified, check_exact=True)
+    states = []
+    again = af.evaluate(classifier, x, y, out=tmp_path / "whole", **options, progress=states.append)
+    assert states[-1].recorded == states[-1].total == 12
+    pd.testing.assert_frame_equal(again.certified, auto.certified, check_exact=True)
+    fewer = af.evaluate(classifier, x, y, out=tmp_path / "whole", epsilons=[1.0], **options)
+    assert fewer.missing_units == 0
+    assert len(tables(fewer).get("crown", [])) < len(tables(auto)["crown"])
+    assert len(tables(fewer)["crown_interval"]) == 2 * 12
+
+
+def test_progress_and_findings_report_where_full_bounds_stop(case, monkeypatch):
+    _, x, y = case
+    classifier = net(nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
+    monkeypatch.setattr(ball_certificates, "ALWAYS", 0.0)
+    monkeypatch.setattr(ball_certificates, "_DENSE_SHARE", 100.0)
+    monkeypatch.setattr(ball_certificates, "_ROW_PASSES", 0.1)
+    states = []
+    made = af.evaluate(classifier, x, y, deltas={"Linf": [0.2]}, attacks=ATTACK, progress=states.append)
+    notes = [s.note for s in states if s.note.startswith("certificates of model")]
+    assert any("crown_interval, 0 of 12 samples" in note for note in notes)
+    assert any(note.endswith("open samples, as the attacks allow") for note in notes)
+    (found,) = [f for f in made.findings() if f.id == "certificates-limited"]
+    assert "crown" not in tables(made)
+    assert set(found.samples) <= set(range(12))
+    assert 'certify="crown"' in found.advice
+    monkeypatch.setattr(ball_certificates, "_ROW_PASSES", 1e6)
+    cheap = af.evaluate(classifier, x, y, deltas={"Linf": [0.2]}, attacks=ATTACK)
+    assert tables(cheap).keys() == {"interval"}
+    assert [f.id for f in cheap.findings() if f.id.startswith("certificates")] == ["certificates-skipped"]
+
+
+class Untraceable(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, x):
+        if x.sum() > 1e6:
+            x = x / 2
+        return self.head(x)
+
+
+def test_auto_never_raises(case, monkeypatch):
+    _, x, y = case
+    model = PyTorchClassifier(Untraceable(), nn.CrossEntropyLoss(), (4,), nb_classes=3, clip_values=(0, 1))
+    made = af.evaluate(model, x, y, deltas={"Linf": [0.1]}, attacks=ATTACK)
+    (found,) = [f for f in made.findings() if f.id == "certificates-skipped"]
+    assert "fx cannot follow" in found.advice
+    assert "lipschitz=" in found.advice
+
+    def fails(self, *_, **__):
+        raise MemoryError("no memory")
+
+    monkeypatch.setattr(af.adapters.Adapter, "bounds_in_ball", fails)
+    with pytest.warns(ball_certificates.CertificateWarning, match="no memory"):
+        made = af.evaluate(net(), x, y, deltas={"Linf": [0.1]}, attacks=ATTACK, lipschitz=None)
+    assert (made.certified["loss_increase_bound"] == np.inf).all()
+    assert made.summary()["certified_accuracy"].tolist() == [0.0]
+
+
+def test_the_plan_counts_certificates(case):
+    classifier, x, y = case
+    made = plan(classifier, x, y, deltas=DELTAS, attacks=ATTACK, shard_size=6, probe_seconds=0.001)
+    rows = made.units[made.units["attack"] == CERTIFICATES]
+    assert sorted(zip(rows["norm"], rows["delta"], strict=True)) == 2 * [("L2", 0.1)] + 2 * [
+        ("Linf", 0.02)
+    ] + 2 * [("Linf", 0.06)]
+    assert (rows["seconds"] > 0).all()
+    assert (rows["bytes"] > 0).all()

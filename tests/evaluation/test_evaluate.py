@@ -1,5 +1,6 @@
 """Records and summaries of small runs, against what the attacks and the model say themselves."""
 
+import functools
 import json
 import tomllib
 
@@ -15,6 +16,8 @@ from art_flat.errors import InputError, ParameterError, StoreError, UnknownNameE
 from art_flat.evaluation import ALL_ATTACKS
 from art_flat.records.schema import ADVERSARIAL, CLEAN, TABLES
 from art_flat.records.store import DamagedFileWarning
+
+evaluate = functools.partial(af.evaluate, certify=None)
 
 DELTAS = {"Linf": [0.05, 0.15], "L2": [0.5]}
 ATTACKS = ["art_flat:PGD(steps=5)", "art_flat:APGD(steps=5)"]
@@ -36,7 +39,7 @@ def scripted(run, name="test:Scripted", **facts):
 @pytest.fixture(scope="module")
 def run(digits):
     net, x, y = digits
-    return af.evaluate({"cnn": net}, x, y, attacks=ATTACKS, deltas=DELTAS, seed=1)
+    return evaluate({"cnn": net}, x, y, attacks=ATTACKS, deltas=DELTAS, seed=1)
 
 
 def test_tables_have_their_columns_and_keys(run):
@@ -120,7 +123,7 @@ def test_summary_against_brute_force(digits):
     net, x, y = digits
     weight = np.linspace(0.5, 2, len(x))
     attacks = [*ATTACKS, scripted(lambda p: p.x + 0.04 * torch.sign(p.x - 0.5), budget="minimum-norm")]
-    results = af.evaluate(net, x, y, attacks=attacks, deltas=DELTAS, weight=weight, lipschitz=None)
+    results = evaluate(net, x, y, attacks=attacks, deltas=DELTAS, weight=weight)
     summary = results.summary(epsilons=[0.2])
     assert len(summary) == 2 * 3 + 2 + 3
     for row in summary.to_dict("records"):
@@ -153,7 +156,7 @@ def test_a_larger_delta_never_looks_safer(digits):
     def shy(problem):
         return torch.as_tensor(found.x) if problem.delta == 0.1 else problem.x
 
-    summary = af.evaluate(net, x, y, attacks=scripted(shy), deltas=[0.1, 0.3]).summary(epsilons=[0.1])
+    summary = evaluate(net, x, y, attacks=scripted(shy), deltas=[0.1, 0.3]).summary(epsilons=[0.1])
     assert summary["robust_accuracy"].iloc[0] < summary["accuracy"].iloc[0]
     assert summary["robust_accuracy"].iloc[1] == summary["robust_accuracy"].iloc[0]
     assert summary["loss_change_robustness@0.1"].nunique() == 1
@@ -166,7 +169,7 @@ def test_points_of_one_norm_count_in_another(digits):
         lambda p: torch.as_tensor(found.x), norms=("L2",), budget="minimum-norm", name="test:Lucky"
     )
     lazy = scripted(lambda p: p.x, name="test:Lazy")
-    summary = af.evaluate(net, x, y, attacks=[lucky, lazy], deltas={"Linf": [0.2], "L2": [0.01]}).summary()
+    summary = evaluate(net, x, y, attacks=[lucky, lazy], deltas={"Linf": [0.2], "L2": [0.01]}).summary()
     per_norm = summary[summary["attack"] == ALL_ATTACKS].set_index("norm")["robust_accuracy"]
     assert per_norm.get("Linf", summary.set_index("attack").loc["test:Lazy", "accuracy"]) <= 1
     alone = summary.query("attack == 'test:Lazy'").iloc[0]
@@ -190,7 +193,7 @@ def test_failed_and_skipped_units_never_count_as_robust(digits):
         name="test:Picky", build=lambda **p: Picky(info, p), norms=("Linf",), defaults={"run": None}
     )
     bomb = scripted(explode, name="test:Bomb")
-    results = af.evaluate(net, x, y, attacks=[bomb, info.build(), *ATTACKS], deltas=DELTAS)
+    results = evaluate(net, x, y, attacks=[bomb, info.build(), *ATTACKS], deltas=DELTAS)
     summary = results.summary().set_index(["attack", "norm", "delta"])
     assert summary.loc[("test:Bomb", "Linf", 0.05), "n_evaluated"] == 0
     assert summary.loc[("test:Bomb", "Linf", 0.05), "n_failed"] == 24
@@ -218,7 +221,7 @@ def test_nan_losses_are_not_robust(linear):
     x = np.full((6, 4), 0.5, np.float32)
     y = np.asarray(net.predict(x))
     attack = scripted(lambda p: torch.where((torch.arange(6) < 2)[:, None], torch.ones_like(p.x), p.x))
-    results = af.evaluate(net, x, y, attacks=attack, deltas=[0.6])
+    results = evaluate(net, x, y, attacks=attack, deltas=[0.6])
     assert results.summary().loc[0, ["n_evaluated", "n_failed", "n_unfinished"]].tolist() == [6, 2, 0]
     assert results.summary().loc[0, "robust_accuracy"] == pytest.approx(4 / 6)
     assert results.adversarial["loss"].isna().sum() == 2
@@ -234,7 +237,7 @@ def test_transfer_rows(digits, linear):
     data = af.load_dataset("digits", split="train")
     train(other, data.x, data.y, epochs=3)
     second = af.adapt(as_classifier(other, input_shape=(1, 8, 8), nb_classes=10))
-    results = af.evaluate(
+    results = evaluate(
         {"cnn": net, "linear": second},
         x,
         y,
@@ -257,7 +260,7 @@ def test_transfer_rows(digits, linear):
 def test_folder_round_trip(digits, tmp_path):
     net, x, y = digits
     out = tmp_path / "run"
-    results = af.evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, out=out, shard_size=10)
+    results = evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, out=out, shard_size=10, certify="lipschitz")
     tables = {"models.parquet", "clean", "certified", "adversarial"}
     assert {p.name for p in out.iterdir()} == tables | {
         "checksums",
@@ -289,15 +292,15 @@ def test_resume_computes_only_what_is_missing(digits, tmp_path):
         return problem.x + 0.01 * torch.rand_like(problem.x)
 
     options = {"attacks": scripted(counted), "deltas": [0.05, 0.1], "out": tmp_path / "run", "shard_size": 12}
-    first = af.evaluate(net, x, y, **options)
+    first = evaluate(net, x, y, **options)
     assert len(calls) == 4
-    af.evaluate(net, x, y, **options)
+    evaluate(net, x, y, **options)
     assert len(calls) == 4
     units = sorted((tmp_path / "run" / "adversarial").iterdir())
     units[0].write_bytes(units[0].read_bytes()[:100])
     units[1].unlink()
     with pytest.warns(DamagedFileWarning, match="it is damaged"):
-        again = af.evaluate(net, x, y, **options)
+        again = evaluate(net, x, y, **options)
     assert len(calls) == 6
     columns = [c for c in first.adversarial if c != "seconds"]
     pd.testing.assert_frame_equal(first.adversarial[columns], again.adversarial[columns], check_dtype=False)
@@ -313,29 +316,29 @@ def test_failed_units_are_tried_again(digits, tmp_path):
         return problem.x
 
     options = {"attacks": scripted(moody), "deltas": [0.1], "out": tmp_path / "run"}
-    assert len(af.evaluate(net, x, y, **options).failures()) == 1
+    assert len(evaluate(net, x, y, **options).failures()) == 1
     mood.clear()
-    assert af.evaluate(net, x, y, **options).failures().empty
+    assert evaluate(net, x, y, **options).failures().empty
 
 
 def test_another_configuration_is_refused(digits, tmp_path):
     net, x, y = digits
     options = {"attacks": ATTACKS[:1], "deltas": {"Linf": [0.1]}, "out": tmp_path / "run"}
-    af.evaluate(net, x, y, **options)
+    evaluate(net, x, y, **options)
     with pytest.raises(
         StoreError, match=r"a different configuration:\n  deltas.Linf: \[0.1\] there, \[0.2\] now"
     ):
-        af.evaluate(net, x, y, **{**options, "deltas": {"Linf": [0.2]}})
+        evaluate(net, x, y, **{**options, "deltas": {"Linf": [0.2]}})
     with pytest.raises(StoreError, match=r"data.hash"):
-        af.evaluate(net, x[:5], y[:5], **options)
-    af.evaluate(net, x, y, **options, epsilons=[0.7])  # ε decides nothing that is computed
+        evaluate(net, x[:5], y[:5], **options)
+    evaluate(net, x, y, **options, epsilons=[0.7])  # ε decides nothing that is computed
 
 
 def test_foreign_folders_are_left_alone(digits, tmp_path):
     net, x, y = digits
     (tmp_path / "precious.txt").write_text("mine")
     with pytest.raises(StoreError, match="is not empty and holds no art_flat results"):
-        af.evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, out=tmp_path)
+        evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, out=tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["precious.txt"]
     with pytest.raises(StoreError, match="holds no art_flat results"):
         af.Results.load(tmp_path)
@@ -347,8 +350,8 @@ def test_foreign_folders_are_left_alone(digits, tmp_path):
 def test_order_of_attacks_and_shards_do_not_change_records(digits):
     net, x, y = digits
     columns = [c for c in ADVERSARIAL if c != "seconds"]
-    one = af.evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS, lipschitz=None).adversarial[columns]
-    two = af.evaluate(net, x, y, attacks=ATTACKS[::-1], deltas=DELTAS, lipschitz=None).adversarial[columns]
+    one = evaluate(net, x, y, attacks=ATTACKS, deltas=DELTAS).adversarial[columns]
+    two = evaluate(net, x, y, attacks=ATTACKS[::-1], deltas=DELTAS).adversarial[columns]
     keys = ["attack", "norm", "delta", "sample"]
     pd.testing.assert_frame_equal(
         one.sort_values(keys, ignore_index=True), two.sort_values(keys, ignore_index=True)
@@ -358,8 +361,8 @@ def test_order_of_attacks_and_shards_do_not_change_records(digits):
 def test_torch_and_one_hot_give_the_same_records(digits):
     net, x, y = digits
     columns = [c for c in ADVERSARIAL if c != "seconds"]
-    one = af.evaluate(net, x, y, attacks=ATTACKS[:1], deltas={"Linf": [0.1]}).adversarial[columns]
-    two = af.evaluate(
+    one = evaluate(net, x, y, attacks=ATTACKS[:1], deltas={"Linf": [0.1]}).adversarial[columns]
+    two = evaluate(
         net,
         torch.from_numpy(x),
         torch.nn.functional.one_hot(torch.from_numpy(y), 10),
@@ -372,7 +375,7 @@ def test_torch_and_one_hot_give_the_same_records(digits):
 def test_progress_is_told(digits):
     net, x, y = digits
     seen = []
-    af.evaluate(net, x, y, attacks=ATTACKS[:1], deltas={"Linf": [0.1, 0.2]}, progress=seen.append)
+    evaluate(net, x, y, attacks=ATTACKS[:1], deltas={"Linf": [0.1, 0.2]}, progress=seen.append)
     assert {(p.total, p.failed) for p in seen} == {(2, 0)}
     told = [(p.done, p.current and p.current.delta, p.unit and p.unit.delta) for p in seen if not p.note]
     assert told == [(0, None, None), (0, 0.1, None), (1, None, 0.1), (1, 0.2, None), (2, None, 0.2)]
@@ -397,9 +400,9 @@ def test_progress_is_told(digits):
 def test_bad_arguments(digits, change, error, words):
     net, x, y = digits
     with pytest.raises(error, match=words):
-        af.evaluate(net, x, y, **{"attacks": ATTACKS, "deltas": DELTAS, **change})
+        evaluate(net, x, y, **{"attacks": ATTACKS, "deltas": DELTAS, **change})
 
 
 def test_no_model():
     with pytest.raises(InputError, match="no model was given"):
-        af.evaluate({}, np.zeros((1, 2)), [0], deltas=[0.1])
+        evaluate({}, np.zeros((1, 2)), [0], deltas=[0.1])

@@ -45,7 +45,7 @@ def classifier(change=lambda net: None, **options):
 
 
 def run(model, out=None, **options):
-    chosen = {"attacks": ["art_flat:PGD(steps=1)"], "deltas": {"Linf": [0.1]}, "lipschitz": None}
+    chosen = {"attacks": ["art_flat:PGD(steps=1)"], "deltas": {"Linf": [0.1]}, "certify": None}
     return af.evaluate({"m": model}, X, Y, out=out, shard_size=6, **chosen | options)
 
 
@@ -204,7 +204,7 @@ def test_two_models_with_the_same_weights_are_two_in_workers(tmp_path):
     options = {
         "attacks": ["art_flat:PGD(steps=1)"],
         "deltas": {"Linf": [0.1]},
-        "lipschitz": None,
+        "certify": None,
         "shard_size": 6,
     }
     both = af.evaluate(models, X, Y, n_jobs=2, **options).clean

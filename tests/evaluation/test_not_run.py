@@ -25,7 +25,7 @@ def case():
 
 
 def evaluated(case, **options):
-    return af.evaluate(*case, lipschitz=None, **options)
+    return af.evaluate(*case, certify=None, **options)
 
 
 ASKED = {"attacks": ["art_flat:GaussianNoise", "art:DeepFool"], "deltas": {"Linf": [0.1, 0.2]}}

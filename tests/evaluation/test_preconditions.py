@@ -17,7 +17,7 @@ from art_flat.evaluation import Results, diagnose
 from art_flat.models import as_classifier
 from art_flat.reporting._page import render
 
-evaluate = functools.partial(af.evaluate, lipschitz=None, deltas={"Linf": [0.1]}, epsilons=[0.1])
+evaluate = functools.partial(af.evaluate, certify=None, deltas={"Linf": [0.1]}, epsilons=[0.1])
 PGD = ("art_flat:PGD(steps=2)",)
 
 

@@ -19,7 +19,7 @@ def broken(rows, norm, delta):
 
 def run(digits, attacks, **options):
     net, x, y = digits
-    options = {"deltas": {"Linf": [0.04, 0.08]}, "lipschitz": None, "shard_size": 10, **options}
+    options = {"deltas": {"Linf": [0.04, 0.08]}, "certify": None, "shard_size": 10, **options}
     return af.evaluate(net, x, y, attacks=attacks, **options)
 
 
@@ -93,7 +93,7 @@ def test_a_place_that_cannot_run_leaves_everything_to_the_next(digits):
     pytest.importorskip("torchattacks")
     net, x, y = digits
     few = ["torchattacks:TIFGSM(resize_rate=1.5) @mine.1", STRONG]
-    results = af.evaluate(net, x[:6], y[:6], attacks=few, deltas={"Linf": [0.05]}, lipschitz=None)
+    results = af.evaluate(net, x[:6], y[:6], attacks=few, deltas={"Linf": [0.05]}, certify=None)
     rows = results.records()
     assert set(rows["status"][rows["attack"].str.startswith("torchattacks")]) == {"failed"}
     right = rows["pred_clean"] == rows["label"]

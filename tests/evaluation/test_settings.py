@@ -14,7 +14,7 @@ from art_flat.errors import InputError, UnknownNameError
 from art_flat.evaluation.settings import Settings
 
 DECISIVE = {
-    "seed": 1, "shard_size": 5, "transfer": True, "estimate_gradients": True, "lipschitz": None, "certify": "auto",
+    "seed": 1, "shard_size": 5, "transfer": True, "estimate_gradients": True, "lipschitz": None, "certify": "crown",
     "target": "next",
     "threads": 2,
 }  # fmt: skip
@@ -48,17 +48,18 @@ def test_what_decides_no_record_is_not(option):
     assert Settings(**{option: FREE[option]}).identity() == Settings().identity()
 
 
-def keys(**options):
+def keys(*tables, **options):
     arguments = small_run(attacks=["art_flat:GaussianNoise"], deltas={"L2": [0.2]})
     arguments["models"] = {"a": arguments["models"]["tiny"], "b": arguments["models"]["tiny"]}
     grid = grid_of(**{**arguments, **options})
-    return {unit.key for unit in (*grid.clean, *grid.attacked)}
+    return {unit.key for table in tables for unit in getattr(grid, table)}
 
 
 def test_units_have_other_keys_exactly_where_an_option_decides_their_records():
-    before = keys()
-    assert all(keys(**{option: value}) != before for option, value in DECISIVE.items())
-    assert all(keys(**{option: value}) == before for option, value in FREE.items())
+    everything, points = ("clean", "attacked", "certified"), ("clean", "attacked")
+    before = [keys(*tables) for tables in (everything, points)]
+    assert all(keys(*everything, **{option: value}) != before[0] for option, value in DECISIVE.items())
+    assert all(keys(*points, **{option: value}) == before[1] for option, value in FREE.items())
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from art_flat.attacks import load_attack
 
 def run(digits, *attacks, deltas, **options):
     net, x, y = digits
-    return af.evaluate(net, x, y, attacks=list(attacks), deltas=deltas, lipschitz=None, **options)
+    return af.evaluate(net, x, y, attacks=list(attacks), deltas=deltas, certify=None, **options)
 
 
 def step_findings(results):

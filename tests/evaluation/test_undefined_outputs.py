@@ -100,7 +100,7 @@ def test_undefined_outputs_anywhere(cases, bad):
     x = np.float32([[c["logit"], 0.5, UNDEFINED if c["undefined"] else DEFINED] for c in cases])
     y = np.array([c["label"] for c in cases])
     attacks = [moves(a, *zip(*(c["attacks"][a] for c in cases), strict=True)) for a in range(M)]
-    results = af.evaluate(net, x, y, attacks=attacks, deltas={"Linf": [0.2]}, lipschitz=None, epsilons=[0.08])
+    results = af.evaluate(net, x, y, attacks=attacks, deltas={"Linf": [0.2]}, certify=None, epsilons=[0.08])
     summary = results.summary().set_index("attack")
     for chosen in [[0], [1], [2], [0, 1, 2]]:
         row = summary.loc[ALL_ATTACKS if len(chosen) > 1 else attacks[chosen[0]].name]
@@ -170,7 +170,7 @@ def all_undefined():
     net = af.adapt(as_classifier(model, input_shape=(3,), nb_classes=2))
     model.forward = lambda x: model.head(x[:, :2] * torch.nan)
     x, y = np.full((8, 3), 0.4, np.float32), np.zeros(8, int)
-    return af.evaluate(net, x, y, attacks=["art_flat:PGD(steps=2)"], deltas={"Linf": [0.1]}, lipschitz=None)
+    return af.evaluate(net, x, y, attacks=["art_flat:PGD(steps=2)"], deltas={"Linf": [0.1]}, certify=None)
 
 
 def test_a_model_that_is_undefined_everywhere_has_robust_accuracy_0(tmp_path):
@@ -194,9 +194,9 @@ def test_shares_of_fewer_samples_are_marked():
     net = af.adapt(as_classifier(Marked(torch.nan), input_shape=(3,), nb_classes=2))
     x, y = np.full((4, 3), DEFINED, np.float32), np.zeros(4, int)
     lossy = moves(0, [NO_POINT, INSIDE, INSIDE, INSIDE], [False] * 4)
-    marked = af.evaluate(net, x, y, attacks=[lossy], deltas={"Linf": [0.2]}, lipschitz=None)
+    marked = af.evaluate(net, x, y, attacks=[lossy], deltas={"Linf": [0.2]}, certify=None)
     whole = af.evaluate(
-        net, x, y, attacks=[moves(0, [INSIDE] * 4, [False] * 4)], deltas={"Linf": [0.2]}, lipschitz=None
+        net, x, y, attacks=[moves(0, [INSIDE] * 4, [False] * 4)], deltas={"Linf": [0.2]}, certify=None
     )
     assert marked.summary().loc[0, ["n_evaluated", "n_unfinished"]].tolist() == [3, 1]
     for show in (Results.to_markdown, render):
@@ -207,7 +207,7 @@ def test_shares_of_fewer_samples_are_marked():
 def test_undefined_outputs_are_not_computed_again(tmp_path):
     net = af.adapt(as_classifier(Marked(torch.nan), input_shape=(3,), nb_classes=2))
     x, y = np.float32([[0.6, 0.5, UNDEFINED], [0.6, 0.5, 0.1]]), np.zeros(2, int)
-    run = {"deltas": {"Linf": [0.2]}, "lipschitz": None, "out": tmp_path, "attacks": "art_flat:GaussianNoise"}
+    run = {"deltas": {"Linf": [0.2]}, "certify": None, "out": tmp_path, "attacks": "art_flat:GaussianNoise"}
     first = af.evaluate(net, x, y, **run)
     assert (first.adversarial["status"] == "failed").any()
     units = []

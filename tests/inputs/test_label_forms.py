@@ -132,7 +132,10 @@ def test_batches_are_stacked(batches):
 
 
 def test_evaluate_takes_a_loader(linear):
-    net, options = linear(np.eye(3, 4)), {"deltas": {"Linf": [0.1]}, "attacks": ["art_flat:PGD(steps=2)"]}
+    net, options = (
+        linear(np.eye(3, 4)),
+        {"deltas": {"Linf": [0.1]}, "attacks": ["art_flat:PGD(steps=2)"], "certify": None},
+    )
     expected = af.evaluate(net, X, Y, **options).records()
     pd.testing.assert_frame_equal(
         af.evaluate(net, loader(), **options).records()[["loss_adv"]], expected[["loss_adv"]]
@@ -176,7 +179,7 @@ def test_columns_in_another_order_are_refused():
 
 def test_progress_is_a_function_or_a_switch(linear, capsys):
     net = linear(np.eye(3, 4))
-    options = {"deltas": {"Linf": [0.1]}, "attacks": ["art_flat:UniformNoise"]}
+    options = {"deltas": {"Linf": [0.1]}, "attacks": ["art_flat:UniformNoise"], "certify": None}
     af.evaluate(net, X, Y, **options, progress=True)
     assert "1/1 units" in capsys.readouterr().err
     af.evaluate(net, X, Y, **options, progress=False)

@@ -121,7 +121,7 @@ PEAK = """
     d = 3 * 128 * 128
     net = torch.nn.Sequential(torch.nn.AdaptiveAvgPool2d(2), torch.nn.Flatten(), torch.nn.Linear(12, 2))
     net = as_classifier(net, input_shape=(3, 128, 128), nb_classes=2)
-    options = dict(deltas={"Linf": [0.1]}, attacks=["art_flat:UniformNoise"], shard_size=16, lipschitz=None)
+    options = dict(deltas={"Linf": [0.1]}, attacks=["art_flat:UniformNoise"], shard_size=16, certify=None)
     SOURCE
     def evaluate(n):
         part = x if n == len(x) else x[:n]  # a slice of an image folder is in memory

@@ -24,7 +24,15 @@ def results(tmp_path_factory):
     out = tmp_path_factory.mktemp("results") / "demo"
     models = {"cnn": net, "odd: name/../x": net}
     return af.evaluate(
-        models, x, y, attacks=ATTACKS, deltas=deltas, epsilons=[0.1, 1.0], out=out, save_adversarial=True
+        models,
+        x,
+        y,
+        attacks=ATTACKS,
+        deltas=deltas,
+        epsilons=[0.1, 1.0],
+        out=out,
+        save_adversarial=True,
+        certify="lipschitz",
     )
 
 
@@ -113,7 +121,7 @@ def test_report_and_points_come_along(results, store, tmp_path):
 
 def test_results_in_memory_are_logged_too(digits, store, tmp_path):
     net, x, y = digits
-    results = af.evaluate(net, x, y, attacks=ATTACKS[:1], deltas={"Linf": [0.1]}, lipschitz=None)
+    results = af.evaluate(net, x, y, attacks=ATTACKS[:1], deltas={"Linf": [0.1]}, certify=None)
     client, parent, nested = logged(results, store, run_name="mine")
     assert parent.info.run_name == "mine"
     assert (

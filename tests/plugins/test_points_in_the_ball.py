@@ -34,7 +34,7 @@ def test_points_at_the_radius_count(name, norm, digits):
         attacks=[name],
         deltas={norm: [delta]},
         save_adversarial=True,
-        lipschitz=None,
+        certify=None,
         time_limit=60.0,
     )
     rows = results.adversarial

@@ -20,7 +20,7 @@ def results(request, digits, tmp_path):
         "deltas": DELTAS,
         "shard_size": 10,
         "save_adversarial": True,
-        "lipschitz": None,
+        "certify": None,
     }
     samples = np.arange(100, 124)[::-1]
     if request.param != "memory":
@@ -85,7 +85,7 @@ def test_units_that_failed_have_no_points(digits):
         raise ZeroDivisionError
 
     results = af.evaluate(
-        net, x, y, attacks=[as_attack(explode)], deltas={"Linf": [0.1]}, save_adversarial=True
+        net, x, y, attacks=[as_attack(explode)], deltas={"Linf": [0.1]}, certify=None, save_adversarial=True
     )
     with pytest.raises(StoreError, match="it may have failed"):
         results.adversarial_points(results.adversarial)
@@ -113,5 +113,5 @@ def test_what_an_attack_says_is_noted(digits):
         print("step 1 of 1", flush=True)
         return torch.zeros_like(x)
 
-    results = af.evaluate(net, x, y, attacks=[as_attack(chatty)], deltas={"Linf": [0.1]})
+    results = af.evaluate(net, x, y, attacks=[as_attack(chatty)], deltas={"Linf": [0.1]}, certify=None)
     assert set(results.adversarial["notes"]) == {"step 1 of 1"}

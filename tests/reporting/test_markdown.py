@@ -63,7 +63,7 @@ def test_names_and_errors_are_text_not_markup(digits):
     name = "a|b *c* <img src=x> `d` _e_"
     results = af.evaluate(
         {name: net}, x, y, attacks=["art_flat:PGD(steps=2)", as_attack(bad, norms=["Linf"])],
-        deltas={"Linf": [0.1]}, lipschitz=None,
+        deltas={"Linf": [0.1]}, certify=None,
     )  # fmt: skip
     tables, others = parse(results.to_markdown())
     assert f"{name}, Linf" in others

@@ -97,7 +97,9 @@ def test_all_failed(run):
 
 def test_single_sample_and_unknown_definition(digits):
     net, x, y = digits
-    one = af.evaluate(net, x[:1], y[:1], attacks=["art_flat:PGD(steps=2)"], deltas={"L2": [0.5]})
+    one = af.evaluate(
+        net, x[:1], y[:1], attacks=["art_flat:PGD(steps=2)"], deltas={"L2": [0.5]}, certify=None
+    )
     assert data_of(render(one))["stated"]["samples"] == 1
     with pytest.raises(UnknownNameError):
         one.report("never.html", definition="papper")

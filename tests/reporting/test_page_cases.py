@@ -104,7 +104,13 @@ def test_colour_images_are_in_colour():
     model = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     net = af.adapt(as_classifier(model, input_shape=(3, 8, 8), nb_classes=3))
     results = af.evaluate(
-        net, x, y, attacks=["art_flat:PGD(steps=2)"], deltas={"Linf": [0.2]}, save_adversarial=True
+        net,
+        x,
+        y,
+        attacks=["art_flat:PGD(steps=2)"],
+        deltas={"Linf": [0.2]},
+        certify=None,
+        save_adversarial=True,
     )
     images = data_of(render(results))["images"]
     assert images["n"] == 6

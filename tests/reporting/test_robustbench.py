@@ -103,7 +103,7 @@ def test_autoattack_counts_its_own_attacks_and_only_when_complete(digits, tmp_pa
     wrong = np.array(y)
     wrong[0] = (wrong[0] + 1) % 10  # misclassified before the attack
     attacks = [*quick, "art_flat:APGD(steps=20)"]
-    results = af.evaluate(net, x, wrong, attacks=attacks, deltas={"Linf": [0.05, 0.1]}, lipschitz=None)
+    results = af.evaluate(net, x, wrong, attacks=attacks, deltas={"Linf": [0.05, 0.1]}, certify=None)
     names = dict(zip(quick, four, strict=True))
     results.adversarial["attack"] = results.adversarial["attack"].replace(names)
     for fact in results.facts["attacks"]:

@@ -22,7 +22,7 @@ def transferred(digits):
     other = as_classifier(digits_cnn(), input_shape=(1, 8, 8), nb_classes=10)
     results = af.evaluate(
         {"own": net, "other": other}, x, y, attacks=["art_flat:PGD(steps=5)", "art:FastGradientMethod"],
-        deltas={"Linf": [DELTA, 0.3]}, transfer=True, lipschitz=None, seed=0,
+        deltas={"Linf": [DELTA, 0.3]}, transfer=True, certify=None, seed=0,
     )  # fmt: skip
     adversarial = results.adversarial.copy()
     foreign = (adversarial["source_model"] != adversarial["model"]) & (adversarial["sample"] % 2 == 0)

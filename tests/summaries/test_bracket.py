@@ -84,9 +84,14 @@ def test_a_constant_as_the_adapter_gives_it(net, data):
 def test_the_summary_says_what_certifies(net, data):
     x, y = data
     options = {"attacks": [ATTACK], "deltas": {"L2": [0.05]}}
-    spectral, given, none = (
-        af.evaluate({"net": net}, x, y, lipschitz=lipschitz, **options).summary()
-        for lipschitz in ("spectral", {"net": 2.0}, None)
+    spectral, given, none, auto = (
+        af.evaluate({"net": net}, x, y, **certificates, **options).summary()
+        for certificates in (
+            {"lipschitz": "spectral", "certify": "lipschitz"},
+            {"lipschitz": {"net": 2.0}, "certify": "lipschitz"},
+            {"certify": None},
+            {},
+        )
     )
     assert set(spectral["lipschitz_kind"]) == {"spectral"}
     assert set(spectral["bound_kind"]) == {"best"}
@@ -95,11 +100,14 @@ def test_the_summary_says_what_certifies(net, data):
     assert any("derived from the layers" in line for line in summary_notes(spectral))
     assert any("not verified (net), bound: best" in line for line in summary_notes(given))
     assert not any("certified with" in line for line in summary_notes(none))
+    assert set(auto["bound_kind"].iloc[0].split(", ")) <= {"crown_interval", "crown", "best"}
+    assert any("over balls of inputs (net), bound: crown" in line for line in summary_notes(auto))
+    assert (auto["certified@0.01"] >= spectral["certified@0.01"]).all()
 
 
 def test_the_summary_takes_kappa_apart(net, data):
     x, y = data
-    results = af.evaluate({"net": net}, x, y, attacks=[ATTACK], deltas={"L2": [1.0]})
+    results = af.evaluate({"net": net}, x, y, attacks=[ATTACK], deltas={"L2": [1.0]}, certify=None)
     row, records = results.summary().iloc[0], results.records()
     wrong = records[records["pred_adv"] != records["label"]]
     assert 0 < len(wrong) == row["n_adversarial"]

@@ -32,7 +32,7 @@ def run(digits):
     weight = np.linspace(0.5, 2, len(x))
     walk = as_attack(nearest, norms="Linf", budget="minimum-norm")
     attacks = ["art_flat:PGD(steps=10)", "art_flat:PGD(steps=1)", "noise", walk]
-    return af.evaluate({"cnn": net}, x, y, attacks=attacks, deltas=DELTAS, weight=weight, lipschitz=None)
+    return af.evaluate({"cnn": net}, x, y, attacks=attacks, deltas=DELTAS, weight=weight, certify=None)
 
 
 def brute_force(results, attack, norm, limit):
@@ -84,7 +84,8 @@ def test_weak_attacks_are_seen_as_weak(run):
 
 def test_one_attack_alone_is_the_best(digits):
     net, x, y = digits
-    frame = af.evaluate(net, x, y, attacks="art_flat:PGD(steps=10)", deltas={"Linf": [0.2]}).optimality()
+    options = {"deltas": {"Linf": [0.2]}, "certify": None}
+    frame = af.evaluate(net, x, y, attacks="art_flat:PGD(steps=10)", **options).optimality()
     assert (frame[["distance_optimality", "loss_optimality"]] == 1).all().all()
 
 
@@ -95,6 +96,6 @@ def test_one_that_never_ran_has_no_row(digits):
         raise AttackNotUsableError("not here")
 
     frame = af.evaluate(
-        net, x, y, attacks=["art_flat:PGD(steps=5)", broken], deltas={"Linf": [0.2]}
+        net, x, y, attacks=["art_flat:PGD(steps=5)", broken], deltas={"Linf": [0.2]}, certify=None
     ).optimality()
     assert list(frame["attack"]) == ["art_flat:PGD(steps=5)"]
