@@ -23,7 +23,7 @@ class Merged:
 
     Attributes:
         results: What the target holds now.
-        added: Units of attacks that it did not have, or had failed, before.
+        added: Units of attacks and certificates that it did not have, or had failed, before.
         damaged: What could not be used, and why.
     """
 
@@ -119,7 +119,7 @@ def _require_same_functions(stores: Sequence[Store]) -> None:
 
 
 def _copy(source: Store, target: Store, damaged: list[str]) -> int:
-    added = 0
+    added, clean = 0, set(source.read_manifest()["clean_units"])
     for table in IN_UNITS:
         for key in source.units(table):
             before = target.finished(table, key)
@@ -138,7 +138,7 @@ def _copy(source: Store, target: Store, damaged: list[str]) -> int:
             if points is not None:
                 target.write_points(key, points)
             target.write_unit(table, key, frame)
-            added += table == "adversarial"
+            added += key not in clean
     if source.has_points() and not target.finished_points("clean"):
         target.write_points("clean", source.read_points("clean"))
     return added

@@ -66,8 +66,8 @@ class Results(Records):
             - `target_success`: share with a point within δ that is predicted as the sample's target; NaN if untargeted
             - `loss_change_robustness@ε` and `certified@ε`: upper and lower end of the (δ, ε)-robust share, over the
               same samples; NaN where nothing is certified; `certified_accuracy`; what certifies: `bound_kind`, the
-              kinds of the smallest bounds, most frequent first, and `lipschitz_kind` (`"spectral"`, or `"given"`: the user's
-              constant, not verified)
+              kinds of the smallest bounds, most frequent first, and `lipschitz_kind` (`"spectral"`, or `"given"`:
+              the user's constant, not verified)
             - `minimum_loss_increase`: median, nats, inf where most samples have none, and the median of its lower
               bound log 2 − ℓ, `minimum_loss_increase_bound`; `wrong_found`, the share of samples that have one
             - `n_adversarial`, and over these `kappa_clean`, `kappa_adv` (medians, nats), `flatness_ratio` (median of

@@ -17,6 +17,7 @@ CONFIG = """
 deltas = { Linf = [0.1, 0.2] }
 attacks = ["art_flat:PGD(steps=STEPS)", "art_flat:GaussianNoise"]
 shard_size = 5
+certify = "lipschitz"
 [models.small]
 factory = "mynet_of_runs:make"
 [data]
