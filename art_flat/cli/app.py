@@ -37,7 +37,9 @@ Trust = Annotated[
 ]
 Certify = Annotated[
     str | None,
-    typer.Option("--certify", help="Kind of certificates: auto (the default), lipschitz, crown, branch or none."),
+    typer.Option(
+        "--certify", help="Kind of certificates: auto (the default), lipschitz, crown, branch or none."
+    ),
 ]
 Target = Annotated[
     str | None,

@@ -60,7 +60,7 @@ def run(attacks=1, radii=1):
     x, y = torch.rand(200, 1, 8, 8), torch.arange(200) % 10
     names = [f"art_flat:PGD(steps=10, step_size={0.01 * (i + 1):.2f})" for i in range(attacks)]
     deltas = {"Linf": [0.01 * (i + 1) for i in range(radii)]}
-    return lambda: af.evaluate({"m": net}, x, y, attacks=names, deltas=deltas, lipschitz=None)
+    return lambda: af.evaluate({"m": net}, x, y, attacks=names, deltas=deltas, certify=None)
 
 
 def summary(n=2000, attacks=4, radii=4):

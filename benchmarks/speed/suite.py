@@ -76,7 +76,7 @@ def measure(settings: Settings) -> list[Row]:
             call()
 
     def ours():
-        af.evaluate({"cnn": net}, x, y, attacks="fast", deltas=DELTAS, lipschitz=None)
+        af.evaluate({"cnn": net}, x, y, attacks="fast", deltas=DELTAS, certify=None)
 
     what = f'`evaluate` over the suite "fast", {title} CNN, {len(x)} images, L∞ and L2'
     note = "without certificates, which no bare attack has; ours includes clean passes, records and distances"

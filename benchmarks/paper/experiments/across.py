@@ -29,7 +29,7 @@ def across(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
                 attacks=attacks,
                 deltas={norm: [delta]},
                 seed=seed,
-                lipschitz=None,
+                certify=None,
             )
             name = radius.replace("/", "-").replace(" ", "-")
             figures[name] = plot_distributions(results)  # of the last seed

@@ -56,7 +56,7 @@ def detection(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
         rows.append({"what": "a threshold per predicted class; interval over folds, not seeds", **by_class})
         x, y = (np.concatenate(part) for part in zip(*(b[1:] for b in case.blocks(settings)), strict=True))
         results = af.evaluate({case.name: case.net}, x, y, attacks=[settings["attack"]],
-                              deltas={settings["norm"]: [settings["delta"]]}, seed=0, lipschitz=None)  # fmt: skip
+                              deltas={settings["norm"]: [settings["delta"]]}, seed=0, certify=None)  # fmt: skip
         figures["kappa"] = plot_kappa(results)
     return Outcome(shown, effects, figures, {"tried": pd.DataFrame(rows)} if rows else {})
 
