@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,16 +27,32 @@ DEFAULT_SWEEP = "art:ProjectedGradientDescent(max_iter=20)"
 """Default attack of a scale sweep: one that uses the plain gradient."""
 
 
+@dataclass(frozen=True)
+class Analyses:
+    """Which analyses to make beside findings.
+
+    Attributes:
+        trajectories: Attacks to trace: `trajectories.parquet`, `valley.parquet`, `trajectories.csv` (quantiles).
+        sweeps: Attacks of the scale sweep: `scale_sweep.parquet` (per sample), `scale_sweep.csv`.
+        profile: Also `radial_profile.parquet`, `radial_profile.csv` (conditions per sample).
+    """
+
+    trajectories: Sequence[str] = ()
+    sweeps: Sequence[str] = ()
+    profile: bool = False
+
+
+NO_ANALYSES = Analyses()
+
+
 def write_analyses(
     results: Records,
     models: Mapping[str, Any],
     x: np.ndarray,
     y: np.ndarray,
     folder: Path,
+    analyses: Analyses = NO_ANALYSES,
     *,
-    trajectories: Sequence[str] = (),
-    sweeps: Sequence[str] = (),
-    profile: bool = False,
     samples: np.ndarray | None = None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Path]:
@@ -50,9 +67,7 @@ def write_analyses(
         x: Clean inputs to analyse, shape (n, ...).
         y: Their labels.
         folder: Destination of the tables.
-        trajectories: Attacks to trace: `trajectories.parquet`, `valley.parquet`, `trajectories.csv` (quantiles).
-        sweeps: Attacks of the scale sweep: `scale_sweep.parquet` (per sample), `scale_sweep.csv`.
-        profile: Also `radial_profile.parquet`, `radial_profile.csv` (conditions per sample).
+        analyses: Which tables beside the findings.
         samples: Ids of the samples, shape (n,); 0…n−1 if None.
         notify: Called with a message before each step.
 
@@ -66,12 +81,14 @@ def write_analyses(
     ids = np.arange(len(x)) if samples is None else np.asarray(samples)
     work = _RunAnalyses(results, nets, x, y, ids, notify)
     folder.mkdir(parents=True, exist_ok=True)
-    traced, swept = (load_attacks(list(names)) if names else [] for names in (trajectories, sweeps))
+    traced, swept = (
+        load_attacks(list(names)) if names else [] for names in (analyses.trajectories, analyses.sweeps)
+    )
     _check_norms([*traced, *swept], work.deltas)
     jobs = [
         _Job("trajectories", [a.hash for a in traced], lambda: work.trajectories(traced), bool(traced)),
         _Job("scale_sweep", [a.hash for a in swept], lambda: work.sweeps(swept), bool(swept)),
-        _Job("radial_profile", [], work.profiles, profile),
+        _Job("radial_profile", [], work.profiles, analyses.profile),
     ]
     names = [table for job in jobs if job.is_wanted for table in _write_job(work, job, folder)]
     result = pd.read_csv(folder / "scale_sweep.csv") if swept else None

@@ -105,14 +105,14 @@ def _analyse(
     out: Path,
     notify: Callable[[str], None],
 ) -> None:
-    from ..analysis._write_analyses import DEFAULT_SWEEP, write_analyses
+    from ..analysis._write_analyses import DEFAULT_SWEEP, Analyses, write_analyses
 
     sweeps = config.scale_sweep
     if isinstance(sweeps, bool):
         sweeps = (config.trajectories or [DEFAULT_SWEEP]) if sweeps else []
     written = write_analyses(
         results, models, data.x[: config.n], data.y[: config.n], out / "analyses",
-        trajectories=config.trajectories, sweeps=sweeps, profile=config.radial_profile,
+        Analyses(config.trajectories, sweeps, config.radial_profile),
         samples=data.sample_ids[: config.n], notify=notify,
     )  # fmt: skip
     notify(f"analyses: {', '.join(sorted(written))} in {out / 'analyses'}")

@@ -8,7 +8,7 @@ import pytest
 
 import art_flat as af
 from art_flat.analysis import ScaledHead
-from art_flat.analysis._write_analyses import write_analyses
+from art_flat.analysis._write_analyses import Analyses, write_analyses
 from art_flat.cli.config import parse_config
 from art_flat.cli.run import run_config
 from art_flat.errors import AttackNotUsableError, ConfigError
@@ -104,7 +104,7 @@ def test_words_of_errors(digits, tmp_path):
         {"cnn": net}, x, y, attacks=["art_flat:PGD(steps=1)"], deltas={"L2": [0.1]}, certify=None
     )
     with pytest.raises(AttackNotUsableError, match="supports Linf, but the run has radii in L2"):
-        write_analyses(run, {"cnn": net}, x, y, tmp_path, trajectories=[_linf()])
+        write_analyses(run, {"cnn": net}, x, y, tmp_path, Analyses(trajectories=[_linf()]))
 
 
 def _linf():

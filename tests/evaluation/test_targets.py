@@ -1,5 +1,7 @@
 """Targeted runs: targets, successes and losses against plain torch; and what the tables say of them."""
 
+import tomllib
+
 import numpy as np
 import pytest
 import torch
@@ -256,18 +258,18 @@ n = 4
 """
 
 
-def test_configuration_and_command_line_take_a_target(tmp_path, monkeypatch):
+def test_configuration_and_command_line_take_a_target(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(CONFIG, encoding="utf-8")
     config, folder = read_config(path)
     assert config.target == prepare(config, folder)[2]["target"] == "least-likely"
     path.write_text(CONFIG.replace('"least-likely"', "[1, 2, 3, 4]"), encoding="utf-8")
     assert read_config(path)[0].target == [1, 2, 3, 4]
-    carried = []
-    monkeypatch.setattr("art_flat.cli.app._carry_out", lambda config, *_, **__: carried.append(config.target))
-    for arguments in ([], ["--target", "next"]):
-        answer = CliRunner().invoke(cli, ["run", str(path), "--out", str(tmp_path / "out"), *arguments])
+    path.write_text('attacks = ["art_flat:UniformNoise"]\n' + CONFIG, encoding="utf-8")
+    for arguments, target in (([], "least-likely"), (["--target", "next"], "next")):
+        out = tmp_path / target
+        answer = CliRunner().invoke(cli, ["run", str(path), "--out", str(out), *arguments])
         assert answer.exit_code == 0, answer.output
-    assert carried == [[1, 2, 3, 4], "next"]
+        assert tomllib.loads((out / "config.toml").read_text(encoding="utf-8"))["target"] == target
     with pytest.raises(ConfigError, match="target"):
         read_config(path, target="sideways")
