@@ -5,28 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from .. import functional
-from .._utils.arrays import like, to_numpy
-from .._utils.validation import (
-    check_delta,
-    check_epsilon,
-    check_inputs,
-    check_labels,
-    check_norm,
-    check_number,
-    reject_eps_argument,
-)
-from ..adapters import Adapter, adapt
-from ..adapters._lipschitz import lipschitz_constants
-from ..certification import CERTIFICATE_KINDS, CertificateKind
-from ..errors import InputError, UnknownNameError
-from ..functional import SOUND_BOUND_KINDS, BoundKind, LipschitzBound, LipschitzKind
+from .._utils.arrays import to_numpy
+from .._utils.validation import check_delta, check_epsilon, reject_eps_argument
+from ..adapters import adapt
+from ..certification import CertificateKind
+from ..functional import BoundKind, LipschitzBound, LipschitzKind
 from ..scores._points import require_not_nan
 from ..scores.weighted import weighted_share
-from ._bisection import largest_radii
+from ._loss_bound import LossBound
 from ._reduction import Reduction, check_reduction, reduced
 from .robustness import loss_change_robustness
 
@@ -87,8 +74,8 @@ def certified_loss_change_robustness(
     """
     check_reduction(reduction, ("mean", "none"))
     delta, epsilon = check_delta(delta), check_epsilon(epsilon)
-    ball = _Ball(norm, lipschitz, kind, seconds)
-    return reduced(_certified(ball.bound(classifier, x, y, delta)[0], epsilon), reduction, x)
+    bound, _ = LossBound(norm, lipschitz, kind, seconds).bound(classifier, x, y, delta)
+    return reduced(_certified(bound, epsilon), reduction, x)
 
 
 class RobustnessBracket(NamedTuple):
@@ -159,7 +146,7 @@ def loss_change_robustness_bracket(
     (0.5, 0.5, 2)
     """
     delta, epsilon = check_delta(delta), check_epsilon(epsilon)
-    bound, lipschitz_kind = _Ball(norm, lipschitz, kind, seconds).bound(classifier, x, y, delta)
+    bound, lipschitz_kind = LossBound(norm, lipschitz, kind, seconds).bound(classifier, x, y, delta)
     below = _certified(bound, epsilon)
     above = np.asarray(
         to_numpy(
@@ -219,14 +206,7 @@ def input_radius(
     >>> input_radius(classifier, np.array([[0.6, 0.4], [0.9, 0.1]]), [0, 0], 0.08).round(4)
     array([0.0849, 0.119 ])
     """
-    epsilon = check_epsilon(epsilon)
-    ball = _Ball(norm, lipschitz, kind, seconds)
-    if kind in CERTIFICATE_KINDS:
-        return ball.radius(classifier, x, y, epsilon)
-    assert kind in SOUND_BOUND_KINDS
-    constant, points = _prepare(classifier, x, y, norm, lipschitz)
-    radius = functional.feature_radius(*points, epsilon=epsilon, kind=kind)
-    return like(functional.radius_in_input(radius, constant), x)
+    return LossBound(norm, lipschitz, kind, seconds).radius(classifier, x, y, check_epsilon(epsilon))
 
 
 @reject_eps_argument
@@ -273,90 +253,6 @@ def certified_accuracy(
     return reduced(to_numpy(found.label_kept).astype(float), reduction, x)
 
 
-class _Ball:
-    """How the loss is bounded over a ball: the options that the metrics share, checked."""
-
-    def __init__(self, norm: Any, lipschitz: Any, kind: Any, seconds: float | None) -> None:
-        self.norm: Norm = check_norm(norm)
-        if kind not in (*SOUND_BOUND_KINDS, *CERTIFICATE_KINDS):
-            raise UnknownNameError("sound bound", kind, (*SOUND_BOUND_KINDS, *CERTIFICATE_KINDS))
-        if seconds is not None and kind != "branch":
-            raise InputError(f'`seconds` is for kind="branch"; the kind is {kind!r}')
-        self.lipschitz, self.kind, self.seconds = lipschitz, kind, seconds
-
-    def bound(
-        self, classifier: Any, x: Array, y: Array, delta: float
-    ) -> tuple[np.ndarray, LipschitzKind | None]:
-        """Bounds on the loss increase, nats, float64 (n,); and the kind of the constant in them."""
-        if self.kind not in CERTIFICATE_KINDS:
-            return self._in_features(classifier, x, y, delta, self.kind)
-        found = adapt(classifier).loss_increase_in_ball(
-            x, y, delta=delta, norm=self.norm, kind=self.kind, seconds=self.seconds
-        )
-        if self.lipschitz is None:
-            return to_numpy(found), None
-        other, constant = self._in_features(classifier, x, y, delta, "best")
-        return np.fmin(to_numpy(found), other), constant
-
-    def radius(self, classifier: Any, x: Array, y: Array, epsilon: float) -> Array:
-        """The largest radius evaluated at which each sample is certified."""
-        net = adapt(classifier)
-        inputs = check_inputs(x, input_shape=net.input_shape, feature_names=net.feature_names)
-        labels = check_labels(y, len(inputs), net.nb_classes)
-
-        def is_certified(which: np.ndarray, delta: float) -> np.ndarray:
-            rows = torch.from_numpy(which)
-            bound, _ = self.bound(net, inputs[rows.to(inputs.device)], labels[rows.to(labels.device)], delta)
-            return bound <= epsilon
-
-        radii = largest_radii(len(inputs), is_certified, _diameter(net, self.norm))
-        return like(torch.from_numpy(radii), x)
-
-    def _in_features(
-        self, classifier: Any, x: Array, y: Array, delta: float, kind: BoundKind
-    ) -> tuple[np.ndarray, LipschitzKind]:
-        constant, points = _prepare(classifier, x, y, self.norm, self.lipschitz)
-        radius = float(np.nextafter(constant.value * delta, np.inf))
-        return functional.loss_increase_bound(*points, radius=radius, kind=kind).numpy(), constant.kind
-
-
-def _diameter(net: Adapter, norm: Norm) -> float:
-    """Largest distance between two inputs in the clip range, clip units; infinite if there is no range."""
-    if net.clip_values is None:
-        return float("inf")
-    low, high = (np.broadcast_to(np.asarray(v, float), net.input_shape) for v in net.clip_values)
-    order = {"Linf": np.inf, "L2": 2, "L1": 1}
-    return float(np.linalg.norm((high - low).ravel(), order.get(norm, np.inf)))
-
-
 def _certified(bound: np.ndarray, epsilon: float) -> np.ndarray:
     """1 (certified), 0 (not) or NaN (NaN logits) for each sample."""
     return np.where(np.isnan(bound), np.nan, bound <= epsilon)
-
-
-def _prepare(
-    classifier: Any, x: Array, y: Array, norm: Norm, lipschitz: Any
-) -> tuple[LipschitzBound, tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """The Lipschitz constant; and logits, features, head weight and labels in float64 on the CPU."""
-    if isinstance(lipschitz, LipschitzBound):
-        if not lipschitz.sound or lipschitz.norm != norm:
-            raise InputError(
-                f"`lipschitz` is {lipschitz.kind} and for {lipschitz.norm}; a certificate in {norm} needs a constant "
-                f'for {norm} that is not an estimate: net.lipschitz("{norm}")'
-            )
-    elif lipschitz is not None:
-        lipschitz = check_number(lipschitz, "lipschitz", "feature units per clip unit", above=0.0)
-    net = adapt(classifier)
-    inputs = check_inputs(
-        x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
-    )
-    labels = check_labels(y, len(inputs), net.nb_classes).cpu()
-    if isinstance(lipschitz, LipschitzBound):
-        constant = lipschitz
-    else:
-        constants, missing = lipschitz_constants(net, {norm: []}, lipschitz)
-        if missing:
-            raise InputError(f"no Lipschitz constant in {norm}: {missing[norm]}")
-        constant = constants[norm]
-    logits, features = (t.cpu().double() for t in net.outputs(inputs))
-    return constant, (logits, features, net.head.weight.detach().cpu().double(), labels)
