@@ -44,6 +44,26 @@ def load_suite(name: str) -> list[Attack]:
     >>> [attack.name for attack in load_suite("fast")][:2]
     ['art_flat:PGD(steps=20)', 'art_flat:APGD(steps=20)']
     """
+    attacks, missing = [], []
+    for spec in _expanded(_suite_names(name)):
+        try:
+            attack = load_attack(spec)
+        except ArtFlatError as error:
+            missing.append(f"{spec} ({error})")
+        else:
+            if attack.info.usability == "refused":
+                missing.append(f"{spec} (refused: {attack.info.reason})")
+            else:
+                attacks.append(attack)
+    if not attacks:
+        raise ConfigError(f"suite {name}: none of its attacks can be used here: {'; '.join(missing)}")
+    if missing:
+        warnings.warn(f"suite {name}: left out {'; '.join(missing)}", SuiteWarning, stacklevel=3)
+    return attacks
+
+
+def _suite_names(name: str) -> list[str]:
+    """The names of attacks in a suite of the package or in a TOML file."""
     if name in SUITES:
         text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     elif name.endswith(".toml"):
@@ -59,22 +79,7 @@ def load_suite(name: str) -> list[Attack]:
         raise ConfigError(f"suite {name} is not valid TOML: {error}") from None
     if not isinstance(specs, list) or not all(isinstance(s, str) for s in specs):
         raise ConfigError(f'suite {name}: expected attacks = ["library:Name", ...], got {specs!r}')
-    attacks, missing = [], []
-    for spec in _expanded(specs):
-        try:
-            attack = load_attack(spec)
-        except ArtFlatError as error:
-            missing.append(f"{spec} ({error})")
-        else:
-            if attack.info.usability == "refused":
-                missing.append(f"{spec} (refused: {attack.info.reason})")
-            else:
-                attacks.append(attack)
-    if not attacks:
-        raise ConfigError(f"suite {name}: none of its attacks can be used here: {'; '.join(missing)}")
-    if missing:
-        warnings.warn(f"suite {name}: left out {'; '.join(missing)}", SuiteWarning, stacklevel=3)
-    return attacks
+    return specs
 
 
 def _expanded(specs: list[str]) -> list[str]:

@@ -125,25 +125,11 @@ def check_logits(
     Raises:
         InputError: If one is not a floating tensor, shapes do not fit together, or devices differ.
     """
-    for name, tensor, axes in (
-        ("logits", logits, "n, k"),
-        ("features", features, "n, d"),
-        ("weight", weight, "k, d"),
-    ):
-        if tensor is None:
-            continue
-        if not isinstance(tensor, torch.Tensor):
-            raise InputError(
-                f"`{name}` must be a torch.Tensor, got {type(tensor).__name__}; pass torch.as_tensor({name})"
-            )
-        if not tensor.is_floating_point():
-            raise InputError(f"`{name}` must be of a floating dtype, got {tensor.dtype}; pass {name}.float()")
-        if tensor.ndim != 2 or tensor.shape[1] == 0:
-            raise InputError(f"`{name}` must have shape ({axes}), got {tuple(tensor.shape)}")
-        if tensor.device != logits.device:
-            raise InputError(
-                f"`{name}` is on {tensor.device}, `logits` on {logits.device}; move both to one device"
-            )
+    _check_matrix(logits, "logits", "n, k")
+    if features is not None:
+        _check_matrix(features, "features", "n, d", logits)
+    if weight is not None:
+        _check_matrix(weight, "weight", "k, d", logits)
     if features is not None and features.shape[0] != logits.shape[0]:
         raise InputError(
             f"`logits` has {logits.shape[0]} samples and `features` {features.shape[0]}; "
@@ -158,4 +144,19 @@ def check_logits(
         raise InputError(
             f"`features` has {features.shape[1]} columns and `weight` {weight.shape[1]}; "
             "pass the input of the layer that the weight belongs to"
+        )
+
+
+def _check_matrix(tensor: torch.Tensor, name: str, axes: str, logits: torch.Tensor | None = None) -> None:
+    if not isinstance(tensor, torch.Tensor):
+        raise InputError(
+            f"`{name}` must be a torch.Tensor, got {type(tensor).__name__}; pass torch.as_tensor({name})"
+        )
+    if not tensor.is_floating_point():
+        raise InputError(f"`{name}` must be of a floating dtype, got {tensor.dtype}; pass {name}.float()")
+    if tensor.ndim != 2 or tensor.shape[1] == 0:
+        raise InputError(f"`{name}` must have shape ({axes}), got {tuple(tensor.shape)}")
+    if logits is not None and tensor.device != logits.device:
+        raise InputError(
+            f"`{name}` is on {tensor.device}, `logits` on {logits.device}; move both to one device"
         )

@@ -17,7 +17,7 @@ from tolerances import close, near
 from torch import nn
 
 import art_flat as af
-from art_flat.adapters.base import Adapter, Head, Outputs
+from art_flat.adapters import Adapter, Head, Outputs
 from art_flat.errors import InputError
 
 N, D = 9, 6

@@ -4,7 +4,7 @@ import mpmath
 import pytest
 import torch
 
-from art_flat.functional.bounds import BOUND_KINDS, SOUND_BOUND_KINDS
+from art_flat.functional import BOUND_KINDS, SOUND_BOUND_KINDS
 
 every_kind = pytest.mark.parametrize("kind", BOUND_KINDS)
 sound_kind = pytest.mark.parametrize("kind", SOUND_BOUND_KINDS)

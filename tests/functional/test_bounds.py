@@ -4,7 +4,7 @@ import torch
 from bounds_cases import every_kind, exact, head, sound_kind, worst_case
 from sampling import mostly_slow
 
-from art_flat.functional.bounds import SOUND_BOUND_KINDS, feature_radius, loss_increase_bound
+from art_flat.functional import SOUND_BOUND_KINDS, feature_radius, loss_increase_bound
 
 # Soundness
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from bounds_cases import every_kind, head, rounding
 
-from art_flat import errors as _errors
+from art_flat import errors
 from art_flat.functional import feature_radius, loss_increase_bound
 
 
@@ -111,7 +111,7 @@ def test_bad_input_of_the_bound(change, words):
         "labels": labels,
         "radius": 0.1,
     }
-    with pytest.raises((_errors.InputError, _errors.ParameterError), match=words):
+    with pytest.raises((errors.InputError, errors.ParameterError), match=words):
         loss_increase_bound(**(arguments | change))
 
 
@@ -129,5 +129,5 @@ def test_bad_input_of_the_bound(change, words):
     ],
 )
 def test_bad_epsilon(epsilon, words):
-    with pytest.raises(_errors.InputError, match=words):
+    with pytest.raises(errors.InputError, match=words):
         feature_radius(*head(3, 4, 2), epsilon=epsilon)

@@ -5,7 +5,7 @@ import torch
 from bounds_cases import every_kind, head, rounding, worst_case
 from sampling import mostly_slow
 
-from art_flat.functional.bounds import feature_radius, loss_increase_bound
+from art_flat.functional import feature_radius, loss_increase_bound
 
 
 @every_kind

@@ -6,8 +6,8 @@ from lipschitz_cases import Net, small
 from torch import nn
 from torch.nn import functional as F
 
-from art_flat import errors as _errors
-from art_flat.functional.lipschitz import lipschitz_constant
+from art_flat import errors
+from art_flat.functional import lipschitz_constant
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +92,7 @@ class Two(nn.Module):
 
 @pytest.mark.parametrize(("build", "words"), UNSUPPORTED.values(), ids=UNSUPPORTED)
 def test_what_is_not_known_is_named(build, words):
-    with pytest.raises(_errors.UnsupportedLayerError, match=words) as caught:
+    with pytest.raises(errors.UnsupportedLayerError, match=words) as caught:
         lipschitz_constant(build().eval(), (4,))
     assert 'kind="given"' in str(caught.value)
 
@@ -104,11 +104,11 @@ def test_a_subclass_with_its_own_forward_is_unknown_and_a_hook_that_changes_thin
         def forward(self, x):
             return x * 100
 
-    with pytest.raises(_errors.UnsupportedLayerError, match=r"\'0\' .Mine.: it is of no known kind"):
+    with pytest.raises(errors.UnsupportedLayerError, match=r"\'0\' .Mine.: it is of no known kind"):
         lipschitz_constant(nn.Sequential(Mine()).eval(), (3,))
     net = nn.Sequential(nn.Identity(), nn.ReLU()).eval()
     net[1].register_forward_hook(lambda module, args, output: output * 10)
-    with pytest.raises(_errors.UnsupportedLayerError, match=r"\'1\' .ReLU.: a hook changes what it computes"):
+    with pytest.raises(errors.UnsupportedLayerError, match=r"\'1\' .ReLU.: a hook changes what it computes"):
         lipschitz_constant(net, (3,))
 
 
@@ -144,7 +144,7 @@ def test_in_place_layers_are_fine_where_nothing_else_reads_them():
 )
 def test_bad_arguments(change, words):
     arguments = {"module": small(), "input_shape": (1, 2, 2)} | change
-    with pytest.raises(_errors.InputError, match=words):
+    with pytest.raises(errors.InputError, match=words):
         lipschitz_constant(**arguments)
 
 
@@ -152,5 +152,5 @@ def test_bad_arguments(change, words):
 def test_training_mode(part):
     net = small()
     (net if part is None else net[part]).train()
-    with pytest.raises(_errors.InputError, match=r"Sequential is in training mode.*eval"):
+    with pytest.raises(errors.InputError, match=r"Sequential is in training mode.*eval"):
         lipschitz_constant(net, (1, 2, 2))

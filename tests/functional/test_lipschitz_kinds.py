@@ -8,8 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from art_flat.errors import InputError
-from art_flat.functional import LipschitzBound, lipschitz_constant, radius_in_input
-from art_flat.functional.lipschitz import constant_in_norm
+from art_flat.functional import LipschitzBound, constant_in_norm, lipschitz_constant, radius_in_input
 
 
 @pytest.fixture(autouse=True)

@@ -5,8 +5,7 @@ import torch
 from sharpness_cases import ALL, DEFINITIONS, close, each, head
 from tolerances import rounding
 
-from art_flat import errors as _errors
-from art_flat import functional
+from art_flat import errors, functional
 from art_flat.functional import (
     gini_impurity,
     hessian_max_eigenvalue,
@@ -208,17 +207,17 @@ def test_errors(function, change, words):
         "features": torch.zeros(3, 5),
         "weight": torch.zeros(4, 5),
     } | change
-    with pytest.raises(_errors.InputError, match=words):
+    with pytest.raises(errors.InputError, match=words):
         function(**arguments)
 
 
 @pytest.mark.parametrize("function", [hessian_trace, log_hessian_trace, hessian_max_eigenvalue])
 def test_errors_without_weight(function):
-    with pytest.raises(_errors.InputError, match="3 samples and `features` 2"):
+    with pytest.raises(errors.InputError, match="3 samples and `features` 2"):
         function(torch.zeros(3, 4), torch.zeros(2, 5))
-    with pytest.raises(_errors.InputError, match="`logits` must have shape"):
+    with pytest.raises(errors.InputError, match="`logits` must have shape"):
         gini_impurity(torch.zeros(4))
-    with pytest.raises(_errors.InputError, match="`logits` must have shape"):
+    with pytest.raises(errors.InputError, match="`logits` must have shape"):
         log_gini_impurity(torch.zeros(4))
 
 

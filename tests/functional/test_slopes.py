@@ -5,9 +5,9 @@ import torch
 from lipschitz_cases import jacobian, norm_from
 from torch import nn
 
+from art_flat.functional import lipschitz_constant
 from art_flat.functional._layers import layer
 from art_flat.functional._slopes import Slope
-from art_flat.functional.lipschitz import lipschitz_constant
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,11 @@ import math
 
 import pytest
 from markdown_it import MarkdownIt
+from page_cases import render
 
 import art_flat as af
 from art_flat.attacks import as_attack
 from art_flat.evaluation import ALL_ATTACKS
-from art_flat.reporting._page import render
 
 
 def parse(text):

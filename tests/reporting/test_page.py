@@ -5,11 +5,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+from page_cases import render
 
 import art_flat as af
 from art_flat.errors import UnknownNameError
 from art_flat.evaluation import Results
-from art_flat.reporting._page import render
 
 EVIL = '<img src=x onerror="alert(1)"></script><b>&'
 

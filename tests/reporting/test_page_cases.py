@@ -9,6 +9,7 @@ from importlib.resources import files
 import numpy as np
 import pandas as pd
 import pytest
+from page_cases import render
 from PIL import Image
 from test_page import EVIL, data_of, tables
 from torch import nn
@@ -16,7 +17,6 @@ from torch import nn
 import art_flat as af
 from art_flat.evaluation import Results
 from art_flat.models import as_classifier
-from art_flat.reporting._page import render
 
 CARTESIAN = {
     "scatter", "bar", "box", "heatmap", "histogram", "histogram2d", "histogram2dcontour", "contour",

@@ -4,11 +4,11 @@ import json
 import re
 
 import pytest
+from page_cases import render
 
 import art_flat as af
 from art_flat.evaluation import Results
 from art_flat.reporting import plots
-from art_flat.reporting._page import render
 
 DELTA = 8 / 255
 
