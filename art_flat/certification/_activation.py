@@ -35,6 +35,11 @@ class Activation:
         """(row, column) of the window's elements."""
         return [(y, x) for y in range(self.kernel[0]) for x in range(self.kernel[1])]
 
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether every result depends on the element at its own place alone."""
+        return self.kernel == self.stride == ONE and self.padding == NONE
+
     def arguments(self, v: torch.Tensor) -> torch.Tensor:
         """The K arguments of every result, −∞ for those in the padding.
 
@@ -44,7 +49,7 @@ class Activation:
         Returns:
             Shape (K, n, height out, width out, channels).
         """
-        if self.kernel == self.stride == ONE and self.padding == NONE:
+        if self.is_elementwise:
             return v[None]
         return torch.stack([self._at(self._padded(v, -torch.inf), tap) for tap in self.taps])
 

@@ -8,6 +8,7 @@ largest of its parts' bounds at any time.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -17,15 +18,22 @@ from ._ball import Ball
 from ._graph import Graph
 from ._intervals import Bounds
 from ._kinds import Certificate
-from ._loss import chord_of_loss, loss_from_chord
+from ._loss import chord_of_loss, loss_at, loss_from_chord
 from ._preactivations import Known, sharpened_bounds
 from ._relaxation import Maximum
+from ._rounding import gamma
 from ._rows import as_shape, laid_out
 
-_PARTS = 16
+_PARTS = 48
 """Parts that are split at a time."""
-_STEPS = 12
-"""Gradient steps for each part."""
+_CANDIDATES = 6
+"""Arguments that are tried before one is chosen to split a part by."""
+_STEPS = 4
+"""Gradient steps for each part, from the multipliers of the part that it was split from."""
+_FIRST_STEPS = 20
+"""Gradient steps for the whole ball."""
+_RATE = 0.15
+"""Length of a gradient step, for slopes in [0, 1] and multipliers in units of the mean coefficient they add to."""
 
 
 @dataclass
@@ -34,35 +42,48 @@ class Parts:
 
     value: torch.Tensor
     """Upper bounds of the loss, shape (n,), nats."""
-    margin: torch.Tensor
-    """Upper bounds of the largest margin, shape (n,)."""
-    known: Known
-    """Bounds of the arguments of every ReLU."""
-    signs: dict[int, torch.Tensor]
-    """Per node of such arguments: 1 or −1 where the part is one side of 0, else 0, shape (n, *shape)."""
+    lower: torch.Tensor
+    """Lower bounds of the margins, shape (n, k − 1)."""
+    upper: torch.Tensor
+    """Upper bounds of the margins."""
     score: torch.Tensor
     """How much each argument's openness costs, of all nodes side by side, shape (n, d); 0 where it is decided."""
+    known: Known
+    """Bounds of the arguments of every nonlinear step."""
+    signs: dict[int, torch.Tensor]
+    """Per node of a ReLU's arguments: 1 or −1 where the part is one side of 0, else 0, laid out."""
+    beta: dict[int, torch.Tensor]
+    """Multipliers β of the signs, like them."""
+    alpha: dict[int, torch.Tensor]
+    """Slopes of the lower lines of open ReLUs, per node, laid out."""
 
     def take(self, index: torch.Tensor) -> Parts:
         """Some of the parts."""
-        known = {i: (low[index], high[index]) for i, (low, high) in self.known.items()}
-        signs = {i: s[index] for i, s in self.signs.items()}
-        return Parts(self.value[index], self.margin[index], known, signs, self.score[index])
+        return self._mapped(lambda t, _: t[index])
 
     def joined(self, other: Parts) -> Parts:
         """These and other parts."""
+        return self._mapped(lambda t, u: torch.cat([t, u]), other)
+
+    def _mapped(self, f: Callable[..., torch.Tensor], other: Parts | None = None) -> Parts:
+        other = self if other is None else other
         known = {
-            i: (torch.cat([low, other.known[i][0]]), torch.cat([high, other.known[i][1]]))
+            i: (f(low, other.known[i][0]), f(high, other.known[i][1]))
             for i, (low, high) in self.known.items()
         }
-        signs = {i: torch.cat([s, other.signs[i]]) for i, s in self.signs.items()}
-        values = (torch.cat([getattr(self, n), getattr(other, n)]) for n in ("value", "margin", "score"))
-        value, margin, score = values
-        return Parts(value, margin, known, signs, score)
+        tensors = {n: f(getattr(self, n), getattr(other, n)) for n in ("value", "lower", "upper", "score")}
+        tables = {
+            n: {i: f(t, getattr(other, n)[i]) for i, t in getattr(self, n).items()}
+            for n in ("signs", "beta", "alpha")
+        }
+        return Parts(known=known, **tensors, **tables)
+
+    def __len__(self) -> int:
+        return len(self.value)
 
 
 def branch(
-    graph: Graph, ball: Ball, labels: torch.Tensor, seconds: float
+    graph: Graph, ball: Ball, labels: torch.Tensor, seconds: float, enough: torch.Tensor | None = None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Bounds of the loss and of the largest margin for each sample.
 
@@ -70,41 +91,24 @@ def branch(
         graph: The net.
         ball: The region, of one batch of samples.
         labels: Shape (n,).
-        seconds: Time for each sample; a started round of splits is finished.
+        seconds: Processor time of the calling thread for each sample; a started round of splits is finished.
+        enough: Bounds of the loss below which a sample is left alone, shape (n,).
 
     Returns:
         Upper bounds of the loss (n,) and of the largest margin (n,); infinite where no ReLU can be split.
     """
-    found = [_branch_one(graph, ball.sample(i), labels[i : i + 1], seconds) for i in range(len(labels))]
+    relus = _splittable(graph)
+    if not relus:
+        infinite = ball.x.new_full((len(labels),), torch.inf)
+        return infinite, infinite
+    found = [
+        _Search(graph, ball.sample(i), labels[i : i + 1], relus).run(
+            seconds, -torch.inf if enough is None else float(enough[i])
+        )
+        for i in range(len(labels))
+    ]
     loss, margin = (torch.stack(t) for t in zip(*found, strict=True))
     return loss, margin
-
-
-def _branch_one(
-    graph: Graph, ball: Ball, label: torch.Tensor, seconds: float
-) -> tuple[torch.Tensor, torch.Tensor]:
-    end = time.monotonic() + seconds
-    relus = _splittable(graph)
-    infinite = ball.x.new_full((), torch.inf)
-    if not relus:
-        return infinite, infinite
-    zero = {
-        i: torch.zeros(1, *graph.nodes[i].shape, dtype=ball.x.dtype, device=ball.x.device)
-        for i in relus.values()
-    }
-    nowhere = {i: (z - torch.inf, z + torch.inf) for i, z in zero.items()}
-    start = Parts(infinite[None], infinite[None], nowhere, zero, ball.x.new_zeros(1, 0))
-    parts = _bounded(graph, ball, label, relus, start)
-    while time.monotonic() < end:
-        order = parts.value.argsort(descending=True)
-        chosen = order[: min(_PARTS, len(order))]
-        if not bool((parts.score[chosen[0]] > 0).any()):
-            break
-        chosen = chosen[(parts.score[chosen] > 0).any(1)]
-        rest = torch.ones(len(order), dtype=torch.bool, device=order.device).index_fill(0, chosen, False)
-        halves = _bounded(graph, ball, label, relus, _split(parts.take(chosen)))
-        parts = parts.take(rest.nonzero()[:, 0]).joined(halves)
-    return parts.value.amax(), parts.margin.amax()
 
 
 def _splittable(graph: Graph) -> dict[int, int]:
@@ -117,9 +121,166 @@ def _splittable(graph: Graph) -> dict[int, int]:
     }
 
 
-def _split(parts: Parts) -> Parts:
-    """Each part as two: the argument with the largest score at least 0, and at most 0."""
-    chosen = parts.score.argmax(1)
+class _Search:
+    """The parts of one sample's ball, split one after the other."""
+
+    def __init__(self, graph: Graph, ball: Ball, label: torch.Tensor, relus: dict[int, int]) -> None:
+        self.graph, self.ball, self.label, self.relus = graph, ball, label, relus
+
+    def run(self, seconds: float, enough: float) -> tuple[torch.Tensor, torch.Tensor]:
+        """Split the parts with the largest bounds until time is over or nothing is open.
+
+        Args:
+            seconds: Processor time.
+            enough: A bound of the loss that is low enough.
+
+        Returns:
+            Upper bounds of the loss and of the largest margin, scalars.
+        """
+        end = time.thread_time() + seconds
+        parts = self._root()
+        while time.thread_time() < end and float(parts.value.amax()) > enough:
+            order = parts.value.argsort(descending=True)
+            chosen = order[: min(_PARTS, len(order))]
+            is_open = (parts.score[chosen] > 0).any(1)
+            if not bool(is_open[0]):
+                break
+            chosen = chosen[is_open & (parts.value[chosen] > enough)]
+            rest = torch.ones(len(order), dtype=torch.bool, device=order.device).index_fill(0, chosen, False)
+            halves = self._halves(parts.take(chosen))
+            parts = parts.take(rest.nonzero()[:, 0])
+            for half in halves:
+                parts = parts.joined(half)
+        return parts.value.amax(), parts.upper.amax()
+
+    def _root(self) -> Parts:
+        bounds = sharpened_bounds(self.graph, self.ball)
+        found = Certificate(self.graph, self.ball, self.label)
+        found.improve(bounds, through=True)
+        sources = {self.graph.nodes[i].inputs[0] for i in self.graph.activations}
+        known = {i: (bounds.lower[i], bounds.upper[i]) for i in sources}
+        zero = {i: torch.zeros_like(laid_out(bounds.lower[i])) for i in self.relus.values()}
+        alpha = {i: (bounds.lines[i].slope_mean - bounds.lines[i].slope_half)[0] for i in self.relus}
+        beta = {i: z.clone() for i, z in zero.items()}
+        score = torch.zeros_like(torch.cat([z.flatten(1) for z in zero.values()], dim=1))
+        root = Parts(found.loss, found.lower, found.upper, score, known, zero, beta, alpha)
+        return self._improved(root, bounds, _FIRST_STEPS)
+
+    def _halves(self, parts: Parts) -> list[Parts]:
+        """Every part as two, with bounds of their own; one group for each node that was split at."""
+        chosen = self._choice(parts)
+        halves, start = [], 0
+        for source in self.relus.values():
+            size = parts.signs[source][0].numel()
+            here = ((chosen >= start) & (chosen < start + size)).nonzero()[:, 0]
+            start += size
+            if len(here):
+                split = _split(parts.take(here), chosen[here])
+                bounds = sharpened_bounds(
+                    self.graph, self.ball.repeated(len(split)), split.known, after=source
+                )
+                halves.append(self._improved(split, bounds, _STEPS))
+        return halves
+
+    def _choice(self, parts: Parts) -> torch.Tensor:
+        """For each part the argument whose split leaves the smaller bounds, among those with the largest scores."""
+        n, count = len(parts), min(_CANDIDATES, parts.score.shape[1])
+        scores, candidates = parts.score.topk(count, dim=1)
+        if count == 1:
+            return candidates[:, 0]
+        tried = parts.take(torch.arange(n, device=scores.device).repeat_interleave(count))
+        split = _split(tried, candidates.flatten())
+        bounds = sharpened_bounds(
+            self.graph, self.ball.repeated(len(split)), split.known, after=len(self.graph.nodes)
+        )
+        loss, _ = self._row(self._certificate(len(split)), split, bounds, split.alpha, split.beta)
+        worst = torch.fmin(loss, split.value).view(2, n, count)
+        rank = (worst.amax(0) + worst.mean(0)).masked_fill(scores <= 0, torch.inf)
+        return candidates.gather(1, rank.argmin(1, keepdim=True))[:, 0]
+
+    def _certificate(self, n: int) -> Certificate:
+        return Certificate(self.graph, self.ball.repeated(n), self.label.expand(n))
+
+    def _row(
+        self,
+        found: Certificate,
+        parts: Parts,
+        bounds: Bounds,
+        alpha: dict[int, torch.Tensor],
+        beta: dict[int, torch.Tensor],
+        seen: dict[int, torch.Tensor] | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The bound of the loss by one row with these slopes and multipliers, and the row's own bound.
+
+        Returns:
+            Both of shape (n,), the first without gradients.
+        """
+        lines = dict(bounds.lines)
+        for i, source in self.relus.items():
+            is_open = laid_out((bounds.lower[source] < 0) & (bounds.upper[source] > 0))
+            upper = lines[i].slope_mean + lines[i].slope_half
+            low = torch.where(is_open, alpha[i], upper[0])[None]
+            bounds.lines[i] = replace(lines[i], slope_mean=(upper + low) / 2, slope_half=(upper - low) / 2)
+        slopes, constant, top = chord_of_loss(parts.lower, parts.upper)
+        added = {i: b * parts.signs[i] for i, b in beta.items()}
+        row = found.row(bounds, slopes, added=added, seen=seen)
+        bounds.lines.update(lines)
+        return loss_from_chord(row.detach(), constant, top), row
+
+    def _improved(self, parts: Parts, bounds: Bounds, n_steps: int) -> Parts:
+        """The parts with lower bounds, by rows of the margins and gradient steps on β and the lower slopes."""
+        known = {i: (bounds.lower[i], bounds.upper[i]) for i in parts.known}
+        empty = torch.stack([(low > high).flatten(1).any(1) for low, high in known.values()]).any(0)
+        found = self._certificate(len(parts))
+        parts = replace(parts, known=known, upper=torch.fmin(parts.upper, found.margins(bounds)))
+        parts.value = torch.fmin(parts.value, loss_at(parts.upper))
+        seen: dict[int, torch.Tensor] = {}
+        loss, _ = self._row(found, parts, bounds, parts.alpha, parts.beta, seen)
+        scale = {
+            s: seen[i].abs().mean((1, 2, 3), keepdim=True).clamp(min=1e-12) for i, s in self.relus.items()
+        }
+        parts.value = torch.fmin(parts.value, loss)
+        with torch.enable_grad():
+            alpha = {i: a.clone().requires_grad_() for i, a in parts.alpha.items()}
+            beta = {i: (b / scale[i]).requires_grad_() for i, b in parts.beta.items()}
+            variables = [*alpha.values(), *beta.values()]
+            optimiser = torch.optim.Adam(variables, lr=_RATE, betas=(0.7, 0.9))
+            for _ in range(n_steps):
+                loss, row = self._row(
+                    found, parts, bounds, alpha, {i: b * scale[i] for i, b in beta.items()}, seen
+                )
+                parts.value = torch.fmin(parts.value, loss)
+                parts.upper = torch.fmin(parts.upper, _margin_from_loss(parts.value)[:, None])
+                for variable, gradient in zip(
+                    variables, torch.autograd.grad(row.sum(), variables), strict=True
+                ):
+                    variable.grad = gradient
+                optimiser.step()
+                with torch.no_grad():
+                    for b in beta.values():
+                        b.clamp_(min=0)
+                    for a in alpha.values():
+                        a.clamp_(0, 1)
+        parts.alpha = {i: a.detach() for i, a in alpha.items()}
+        parts.beta = {i: b.detach() * scale[i] for i, b in beta.items()}
+        parts.value = parts.value.masked_fill(empty, -torch.inf)
+        parts.upper = parts.upper.masked_fill(empty[:, None], -torch.inf)
+        scores = [
+            _score(*known[s], as_shape(seen[i], self.graph.nodes[i].shape)) for i, s in self.relus.items()
+        ]
+        parts.score = torch.cat(scores, dim=1).detach().masked_fill(empty[:, None], 0.0)
+        return parts
+
+
+def _margin_from_loss(loss: torch.Tensor) -> torch.Tensor:
+    """m_j ≤ log(exp(ℓ) − 1), rounded up; infinite where there is no bound of the loss."""
+    margin = loss.clamp(min=1e-300).expm1().log()
+    margin = torch.where(loss > 30, loss, margin)
+    return (margin + gamma(0, loss.dtype) * (2 + margin.abs() + loss.abs())).nan_to_num(torch.inf)
+
+
+def _split(parts: Parts, chosen: torch.Tensor) -> Parts:
+    """Each part as two: its chosen argument at least 0 in the first half of the result, at most 0 in the second."""
     halves = []
     for sign in (1.0, -1.0):
         half, start = parts.take(torch.arange(len(chosen), device=chosen.device)), 0
@@ -128,9 +289,10 @@ def _split(parts: Parts) -> Parts:
             here = torch.zeros(len(chosen), size, dtype=torch.bool, device=chosen.device)
             inside = (chosen >= start) & (chosen < start + size)
             here[inside, chosen[inside] - start] = True
-            here, start = here.view_as(signs), start + size
+            start += size
             low, high = half.known[i]
-            half.signs[i] = torch.where(here, sign, signs)
+            here = here.view_as(low)
+            half.signs[i] = torch.where(laid_out(here), sign, signs)
             half.known[i] = (
                 (low.clamp(min=0) if sign > 0 else low).where(here, low),
                 (high if sign > 0 else high.clamp(max=0)).where(here, high),
@@ -139,66 +301,8 @@ def _split(parts: Parts) -> Parts:
     return halves[0].joined(halves[1])
 
 
-def _bounded(graph: Graph, ball: Ball, label: torch.Tensor, relus: dict[int, int], parts: Parts) -> Parts:
-    """The parts with bounds of their own, never worse than those of the parts that they were split from."""
-    n = len(parts.value)
-    balls, labels = ball.repeated(n), label.expand(n)
-    bounds = sharpened_bounds(graph, balls, parts.known)
-    found = Certificate(graph, balls, labels)
-    found.improve(bounds, through=True)
-    coefs = _improved(found, bounds, relus, parts.signs)
-    known = {i: (bounds.lower[i], bounds.upper[i]) for i in parts.known}
-    empty = torch.stack([(low > high).flatten(1).any(1) for low, high in known.values()]).any(0)
-    value = torch.fmin(found.loss, parts.value).masked_fill(empty, -torch.inf)
-    margin = torch.fmin(found.upper.amax(1), parts.margin).masked_fill(empty, -torch.inf)
-    scores = [_score(*known[source], as_shape(coefs[i], graph.nodes[i].shape)) for i, source in relus.items()]
-    return Parts(value, margin, known, parts.signs, torch.cat(scores, dim=1).masked_fill(empty[:, None], 0.0))
-
-
 def _score(lower: torch.Tensor, upper: torch.Tensor, coefs: torch.Tensor) -> torch.Tensor:
     """The gap between a ReLU's lines times the coefficient that it meets."""
     is_open = (lower < 0) & (upper > 0)
     gap = torch.where(is_open, -lower * upper / (upper - lower), 0.0)
     return ((coefs.abs() + 1e-12) * gap).flatten(1)
-
-
-def _improved(
-    found: Certificate, bounds: Bounds, relus: dict[int, int], signs: dict[int, torch.Tensor]
-) -> dict[int, torch.Tensor]:
-    """Lower the bounds of the loss by gradient steps on multipliers and lower slopes, within their ranges.
-
-    Returns:
-        Coefficients that each nonlinear node meets in the row of the loss.
-    """
-    slopes, constant, top = chord_of_loss(found.lower, found.upper)
-    lines, seen = dict(bounds.lines), dict[int, torch.Tensor]()
-    sides = {i: laid_out(s) for i, s in signs.items()}
-    with torch.enable_grad():
-        beta = {i: torch.zeros_like(s, requires_grad=True) for i, s in sides.items()}
-        alpha = {i: (lines[i].slope_mean - lines[i].slope_half).detach().requires_grad_() for i in relus}
-        upper = {i: lines[i].slope_mean + lines[i].slope_half for i in relus}
-        variables = [*beta.values(), *alpha.values()]
-        optimiser = torch.optim.Adam(
-            [{"params": list(beta.values()), "lr": 0.02}, {"params": list(alpha.values()), "lr": 0.2}]
-        )
-        for _ in range(_STEPS):
-            for i, source in relus.items():
-                is_open = laid_out((bounds.lower[source] < 0) & (bounds.upper[source] > 0))[None]
-                low = torch.where(is_open, alpha[i], upper[i])
-                bounds.lines[i] = replace(
-                    lines[i], slope_mean=(upper[i] + low) / 2, slope_half=(upper[i] - low) / 2
-                )
-            added = {i: beta[i] * side for i, side in sides.items()}
-            row = found.row(bounds, slopes, added=added, seen=seen)
-            found.loss = torch.fmin(found.loss, loss_from_chord(row.detach(), constant, top))
-            gradients = torch.autograd.grad(row.sum(), variables)
-            for variable, gradient in zip(variables, gradients, strict=True):
-                variable.grad = gradient
-            optimiser.step()
-            with torch.no_grad():
-                for b in beta.values():
-                    b.clamp_(min=0)
-                for a in alpha.values():
-                    a.clamp_(0, 1)
-    bounds.lines.update(lines)
-    return {i: c.detach() for i, c in seen.items()}

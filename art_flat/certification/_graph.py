@@ -110,6 +110,8 @@ def step_value(node: Node, arguments: list[torch.Tensor]) -> torch.Tensor:
     if isinstance(step, Concatenate):
         return torch.cat(arguments, dim=1)
     assert isinstance(step, Activation)
+    if step.is_elementwise:
+        return step.function.value(arguments[0][None])
     return as_shape(step.forward(laid_out(arguments[0])), node.shape)
 
 

@@ -48,6 +48,14 @@ class Certificate:
         self.loss = torch.fmin(self.loss, loss_from_chord(row, constant, top))
         self.loss = torch.fmin(self.loss, loss_at(self.upper))
 
+    def margins(self, bounds: Bounds) -> torch.Tensor:
+        """Upper bounds of the margins by rows through all steps.
+
+        Returns:
+            Shape (n, k − 1).
+        """
+        return self._margins(bounds, 1.0, through=True)
+
     def _margins(self, bounds: Bounds, sign: float, through: bool, tight: bool = True) -> torch.Tensor:
         n, others, k = self.matrix.shape
         sample = torch.arange(n, device=self.matrix.device).repeat_interleave(others)
@@ -78,7 +86,9 @@ class Certificate:
 
     def _bounds(self, bounds: Bounds, rows: Rows, through: bool, tight: bool = True) -> torch.Tensor:
         last = len(self.graph.nodes) - 1
-        return in_chunks(bounds, self.ball, last, rows, through=through, tight=tight)
+        if not through:  # small: they stop at the last nonlinear step
+            return upper_bounds(bounds, self.ball, last, rows, through=False, tight=tight)[0]
+        return in_chunks(bounds, self.ball, last, rows, tight=tight)
 
 
 def certificate(graph: Graph, ball: Ball, labels: torch.Tensor, kind: CertificateKind) -> Certificate:

@@ -21,31 +21,32 @@ ELEMENTS = 1 << 18
 
 def interval_bounds(graph: Graph, ball: Ball) -> Bounds:
     """Bounds of every step by intervals, with the lines of the nonlinear steps around them."""
-    return _forward(graph, ball, sharpen=False)
+    return _forward(graph, ball, after=len(graph.nodes))
 
 
-def sharpened_bounds(graph: Graph, ball: Ball, known: Known | None = None) -> Bounds:
+def sharpened_bounds(graph: Graph, ball: Ball, known: Known | None = None, *, after: int = 0) -> Bounds:
     """Bounds of every step, with backward rows for each argument of a nonlinear step that intervals leave open.
 
     Args:
         graph: The net.
         ball: The region.
         known: Bounds of nodes' values that hold on the part of the region that is of interest.
+        after: Index of a node; only the arguments of steps behind it get rows.
 
     Returns:
         The bounds.
     """
-    return _forward(graph, ball, sharpen=True, known=known)
+    return _forward(graph, ball, after=after, known=known)
 
 
-def _forward(graph: Graph, ball: Ball, *, sharpen: bool, known: Known | None = None) -> Bounds:
+def _forward(graph: Graph, ball: Ball, *, after: int, known: Known | None = None) -> Bounds:
     bounds = Bounds(graph)
     for i, node in enumerate(graph.nodes):
         if isinstance(node.step, Input):
             lower, upper = ball.box
             bounds.add(lower, upper, gamma(0, lower.dtype) * torch.maximum(lower.abs(), upper.abs()))
             continue
-        if isinstance(node.step, Activation) and sharpen:
+        if isinstance(node.step, Activation) and node.inputs[0] > after:
             _sharpen(bounds, ball, i, node.step)
         bounds.append(node)
         if known is not None and i in known:
@@ -101,9 +102,7 @@ def element_rows(which: torch.Tensor, sign: torch.Tensor, channels: int) -> Rows
     return Rows(coefs[:, None, None], Owners(which[:, 0]), which[:, 1:3], unit=(which[:, 3], sign))
 
 
-def in_chunks(
-    bounds: Bounds, ball: Ball, index: int, rows: Rows, *, through: bool = True, tight: bool = False
-) -> torch.Tensor:
+def in_chunks(bounds: Bounds, ball: Ball, index: int, rows: Rows, *, tight: bool = False) -> torch.Tensor:
     """`upper_bounds` of many rows, a cache full at a time; the first few show how large rows become."""
     layout = layout_of(bounds.graph.nodes[index].shape)
     if layout[:2] == (1, 1):
@@ -111,7 +110,7 @@ def in_chunks(
     found, start, size = [], 0, 8
     while start < len(rows):
         part = rows.take(start, start + size)
-        bound, largest = upper_bounds(bounds, ball, index, part, through=through, tight=tight)
+        bound, largest = upper_bounds(bounds, ball, index, part, tight=tight)
         found.append(bound)
         start, size = start + size, max(8, ELEMENTS // largest)
     return torch.cat(found)

@@ -49,7 +49,8 @@ class Maximum(Nonlinearity):
     floor: float = 0.0
 
     def value(self, x: torch.Tensor) -> torch.Tensor:
-        return x.amax(0).clamp(min=self.floor)
+        largest = x[0] if len(x) == 1 else x.amax(0)
+        return largest.clamp(min=self.floor)
 
     def threshold(self, lower: torch.Tensor) -> torch.Tensor:
         """What y certainly reaches."""

@@ -9,11 +9,13 @@ import torch
 from torch import nn
 
 from .._utils.modes import eval_mode
+from ._activation import Activation
 from ._affine import Affine
 from ._ball import Ball
-from ._graph import Graph, Input, Node
+from ._graph import Graph, Input, Node, step_value
 from ._intervals import Bounds, step_bounds
 from ._kinds import Certificate
+from ._rows import layout_of
 from ._simplify import simplified
 from ._tracing import GraphBuilder, symbolic, trace
 
@@ -95,9 +97,12 @@ def worst_case_loss(
 def _plain_bounds(graph: Graph, ball: Ball) -> Bounds:
     """Bounds of every step by intervals, without what rounding can do."""
     bounds = Bounds(graph)
+    zero = ball.x.new_zeros(())
     for node in graph.nodes:
         lower, upper = _plain_step(node, ball, bounds)
-        bounds.add(lower, upper, lower.new_zeros(()).expand_as(lower))
+        bounds.lower.append(lower)
+        bounds.upper.append(upper)
+        bounds.error.append(zero.expand(len(lower), *layout_of(node.shape)))
     return bounds
 
 
@@ -105,8 +110,10 @@ def _plain_step(node: Node, ball: Ball, bounds: Bounds) -> tuple[torch.Tensor, t
     if isinstance(node.step, Input):
         return ball.box
     arguments = [(bounds.lower[i], bounds.upper[i]) for i in node.inputs]
+    lower, upper = arguments[0]
+    if isinstance(node.step, Activation):  # none of them falls
+        return step_value(node, [lower]), step_value(node, [upper])
     if not isinstance(node.step, Affine):
         return step_bounds(node, arguments)[:2]
-    lower, upper = arguments[0]
     centre, radius = node.step.forward((upper + lower) / 2), node.step.spread((upper - lower) / 2)
     return centre - radius, centre + radius
