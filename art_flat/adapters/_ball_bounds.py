@@ -34,6 +34,7 @@ class BallBounds(ForwardPasses):
         norm: Norm = "Linf",
         kind: CertificateKind = "crown",
         seconds: float | None = None,
+        enough: float | None = None,
         batch_size: int | None = None,
     ) -> InputBallBounds:
         """What is certain of the loss and of the label over the ball ‖ξ − x‖ ≤ δ within the clip range.
@@ -48,7 +49,8 @@ class BallBounds(ForwardPasses):
             norm: `"Linf"`, `"L2"` or `"L1"`.
             kind: `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, each the minimum of itself and the
                 cheaper ones before it; see `art_flat.certification.bounds_in_ball`.
-            seconds: For `"branch"`, and needed there: time for each sample.
+            seconds: For `"branch"`, and needed there: processor time for each sample.
+            enough: For `"branch"`: loss increase at which a sample's bound is low enough, nats.
             batch_size: Samples at a time; None for as many as memory allows.
 
         Returns:
@@ -65,7 +67,7 @@ class BallBounds(ForwardPasses):
         labels, graph = check_labels(y, len(inputs), self.nb_classes), self._graph(inputs[:2])
         found = certification.bounds_in_ball(
             graph, inputs.to(graph.device), labels.to(graph.device), delta=delta, norm=norm, kind=kind,
-            clip_values=self.clip_values, seconds=seconds, batch_size=batch_size,
+            clip_values=self.clip_values, seconds=seconds, enough=enough, batch_size=batch_size,
         )  # fmt: skip
         return InputBallBounds(like(found.loss_increase, x), like(found.worst_margin, x))
 
@@ -78,6 +80,7 @@ class BallBounds(ForwardPasses):
         norm: Norm = "Linf",
         kind: CertificateKind = "crown",
         seconds: float | None = None,
+        enough: float | None = None,
         batch_size: int | None = None,
     ) -> Array:
         """Upper bounds on the largest increase of the loss, max ℓ(ξ, y) − ℓ(x, y) over ‖ξ − x‖ ≤ δ.
@@ -88,7 +91,8 @@ class BallBounds(ForwardPasses):
             delta: Radius δ > 0, units of `clip_values`.
             norm: `"Linf"`, `"L2"` or `"L1"`.
             kind: How to find the bounds; see `bounds_in_ball`.
-            seconds: For `"branch"`: time for each sample.
+            seconds: For `"branch"`: processor time for each sample.
+            enough: For `"branch"`: loss increase at which a sample's bound is low enough, nats.
             batch_size: Samples at a time.
 
         Returns:
@@ -98,7 +102,7 @@ class BallBounds(ForwardPasses):
             InputError: As for `bounds_in_ball`, like the other errors.
         """
         return self.bounds_in_ball(
-            x, y, delta=delta, norm=norm, kind=kind, seconds=seconds, batch_size=batch_size
+            x, y, delta=delta, norm=norm, kind=kind, seconds=seconds, enough=enough, batch_size=batch_size
         ).loss_increase
 
     def _graph(self, samples: Tensor) -> Graph:

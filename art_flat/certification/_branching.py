@@ -7,9 +7,11 @@ largest of its parts' bounds at any time.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -71,44 +73,36 @@ class Parts:
             i: (f(low, other.known[i][0]), f(high, other.known[i][1]))
             for i, (low, high) in self.known.items()
         }
-        tensors = {n: f(getattr(self, n), getattr(other, n)) for n in ("value", "lower", "upper", "score")}
-        tables = {
-            n: {i: f(t, getattr(other, n)[i]) for i, t in getattr(self, n).items()}
-            for n in ("signs", "beta", "alpha")
-        }
-        return Parts(known=known, **tensors, **tables)
+        fields: dict[str, Any] = {"known": known}
+        for name in ("value", "lower", "upper", "score"):
+            fields[name] = f(getattr(self, name), getattr(other, name))
+        for name in ("signs", "beta", "alpha"):
+            fields[name] = {i: f(t, getattr(other, name)[i]) for i, t in getattr(self, name).items()}
+        return Parts(**fields)
 
     def __len__(self) -> int:
         return len(self.value)
 
 
 def branch(
-    graph: Graph, ball: Ball, labels: torch.Tensor, seconds: float, enough: torch.Tensor | None = None
+    graph: Graph, ball: Ball, label: torch.Tensor, seconds: float, enough: float = -math.inf
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Bounds of the loss and of the largest margin for each sample.
+    """Bounds of the loss and of the largest margin for one sample.
 
     Args:
         graph: The net.
-        ball: The region, of one batch of samples.
-        labels: Shape (n,).
-        seconds: Processor time of the calling thread for each sample; a started round of splits is finished.
-        enough: Bounds of the loss below which a sample is left alone, shape (n,).
+        ball: The region, of one sample.
+        label: Shape (1,).
+        seconds: Processor time of the calling thread; a started round of splits is finished.
+        enough: A bound of the loss that is low enough, nats.
 
     Returns:
-        Upper bounds of the loss (n,) and of the largest margin (n,); infinite where no ReLU can be split.
+        Upper bounds of the loss and of the largest margin, scalars; infinite where no ReLU can be split.
     """
     relus = _splittable(graph)
     if not relus:
-        infinite = ball.x.new_full((len(labels),), torch.inf)
-        return infinite, infinite
-    found = [
-        _Search(graph, ball.sample(i), labels[i : i + 1], relus).run(
-            seconds, -torch.inf if enough is None else float(enough[i])
-        )
-        for i in range(len(labels))
-    ]
-    loss, margin = (torch.stack(t) for t in zip(*found, strict=True))
-    return loss, margin
+        return ball.x.new_tensor(math.inf), ball.x.new_tensor(math.inf)
+    return _Search(graph, ball, label, relus).run(seconds, enough)
 
 
 def _splittable(graph: Graph) -> dict[int, int]:

@@ -48,6 +48,7 @@ def bounds_in_ball(
     mean: Any = None,
     std: Any = None,
     seconds: float | None = None,
+    enough: float | None = None,
     batch_size: int | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> BallBounds:
@@ -76,7 +77,9 @@ def bounds_in_ball(
         clip_values: Smallest and largest value of an input; None for no limits.
         mean: Subtracted from the inputs before the net sees them; for a module only, see `trace`.
         std: What inputs are then divided by.
-        seconds: For `"branch"`: time for each sample.
+        seconds: For `"branch"`: processor time for each sample.
+        enough: For `"branch"`: loss increase at which a sample's bound is low enough, nats; None for as low as the time
+            allows.
         batch_size: Samples at a time, ≥ 1; None for as many as memory allows. It does not change the bounds
             beyond rounding.
         dtype: float64, or float32 for a quick look: bounds still hold, but are looser.
@@ -96,7 +99,7 @@ def bounds_in_ball(
     """
     norm = _checked_norm(norm)
     delta = check_delta(delta)
-    _check_options(kind, seconds, batch_size, dtype)
+    _check_options(kind, seconds, enough, batch_size, dtype)
     if isinstance(module, Graph) and (mean is not None or std is not None):
         raise InputError("`mean` and `std` are part of a traced graph; pass them to trace()")
     shape = module.input_shape if isinstance(module, Graph) else tuple(x.shape[1:])
@@ -110,7 +113,7 @@ def bounds_in_ball(
     size = batch_size or max(1, _BATCH_ELEMENTS // sum(math.prod(n.shape) for n in graph.nodes))
     with torch.no_grad(), torch.backends.cudnn.flags(enabled=False):
         parts = [
-            _batch(graph, Ball(a.to(dtype), delta, norm, clip), b, kind, seconds)
+            _batch(graph, Ball(a.to(dtype), delta, norm, clip), b, kind, seconds, enough)
             for a, b in zip(torch.split(x, size), torch.split(y, size), strict=True)
         ]
     return BallBounds(*(torch.cat(part).to(torch.float64) for part in zip(*parts, strict=True)))
@@ -140,14 +143,23 @@ def loss_increase_in_ball(
 
 
 def _batch(
-    graph: Graph, ball: Ball, labels: torch.Tensor, kind: CertificateKind, seconds: float | None
+    graph: Graph,
+    ball: Ball,
+    labels: torch.Tensor,
+    kind: CertificateKind,
+    seconds: float | None,
+    enough: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     found = certificate(graph, ball, labels, kind)
     loss, margin = found.loss, found.upper.amax(1)
+    clean = clean_loss_below(graph, ball.x, labels)
     if seconds is not None:
-        of_parts = branch(graph, ball, labels, seconds)
-        loss, margin = torch.fmin(loss, of_parts[0]), torch.fmin(margin, of_parts[1])
-    return (loss - clean_loss_below(graph, ball.x, labels)).clamp(min=0), margin
+        goal = clean + (-math.inf if enough is None else enough)
+        open_ = (~(loss <= goal)).nonzero()[:, 0]
+        for i in open_.tolist():
+            of_parts = branch(graph, ball.sample(i), labels[i : i + 1], seconds, float(goal[i]))
+            loss[i], margin[i] = torch.fmin(loss[i], of_parts[0]), torch.fmin(margin[i], of_parts[1])
+    return (loss - clean).clamp(min=0), margin
 
 
 def _checked_norm(value: Any) -> Norm:
@@ -160,13 +172,17 @@ def _checked_norm(value: Any) -> Norm:
     return norm
 
 
-def _check_options(kind: Any, seconds: Any, batch_size: Any, dtype: torch.dtype) -> None:
+def _check_options(kind: Any, seconds: Any, enough: Any, batch_size: Any, dtype: torch.dtype) -> None:
     if kind not in CERTIFICATE_KINDS:
         raise UnknownNameError("kind of certificate", kind, CERTIFICATE_KINDS)
     if (seconds is not None) != (kind == "branch"):
         raise InputError(f'`seconds` is for kind="branch" and needed there; the kind is {kind!r}')
     if seconds is not None:
         check_number(seconds, "seconds", "seconds for each sample", above=0.0)
+    if enough is not None:
+        if kind != "branch":
+            raise InputError(f'`enough` is for kind="branch"; the kind is {kind!r}')
+        check_number(enough, "enough", "loss increase", at_least=0.0)
     if batch_size is not None and batch_size < 1:
         raise InputError(f"`batch_size` must be at least 1, got {batch_size}")
     if dtype not in {torch.float32, torch.float64}:

@@ -15,7 +15,7 @@ class BallPlan:
         kind: How bounds are found for every sample.
         full: How they are found for samples that the first kind leaves open and that are not broken; None for none.
         share: Largest share of a shard that gets the full bounds at one radius, in [0, 1].
-        seconds: For `"branch"`: time for each sample.
+        seconds: For `"branch"`: processor time for each sample.
         batch_size: Samples between two notes on the progress, by kind; no bound depends on it beyond rounding.
     """
 

@@ -34,13 +34,14 @@ class LossBound:
         self.lipschitz, self.kind, self.seconds = lipschitz, kind, seconds
 
     def bound(
-        self, classifier: Any, x: Array, y: Array, delta: float
+        self, classifier: Any, x: Array, y: Array, delta: float, epsilon: float
     ) -> tuple[np.ndarray, LipschitzKind | None]:
-        """Bounds on the loss increase, nats, float64 (n,); and the kind of the constant in them."""
+        """Bounds on the loss increase, nats, float64 (n,), as low as ε needs; and the kind of the constant in them."""
         if self.kind not in CERTIFICATE_KINDS:
             return self._in_features(classifier, x, y, delta, self.kind)
+        enough = epsilon if self.kind == "branch" else None
         found = adapt(classifier).loss_increase_in_ball(
-            x, y, delta=delta, norm=self.norm, kind=self.kind, seconds=self.seconds
+            x, y, delta=delta, norm=self.norm, kind=self.kind, seconds=self.seconds, enough=enough
         )
         if self.lipschitz is None:
             return to_numpy(found), None
@@ -61,7 +62,9 @@ class LossBound:
 
         def is_certified(which: np.ndarray, delta: float) -> np.ndarray:
             rows = torch.from_numpy(which)
-            bound, _ = self.bound(net, inputs[rows.to(inputs.device)], labels[rows.to(labels.device)], delta)
+            bound, _ = self.bound(
+                net, inputs[rows.to(inputs.device)], labels[rows.to(labels.device)], delta, epsilon
+            )
             return bound <= epsilon
 
         radii = largest_radii(len(inputs), is_certified, _diameter(net, self.norm))

@@ -53,7 +53,7 @@ def certified_loss_change_robustness(
         kind: A sound bound in feature space, see `art_flat.functional.loss_increase_bound`; or a bound over the ball
             itself, `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, see `Adapter.bounds_in_ball`, which needs
             no constant and includes the feature-space bound if one is given.
-        seconds: For `kind="branch"`, and needed there: time for each sample.
+        seconds: For `kind="branch"`, and needed there: processor time for each sample.
         reduction: `"mean"` or `"none"`.
 
     Returns:
@@ -74,7 +74,7 @@ def certified_loss_change_robustness(
     """
     check_reduction(reduction, ("mean", "none"))
     delta, epsilon = check_delta(delta), check_epsilon(epsilon)
-    bound, _ = LossBound(norm, lipschitz, kind, seconds).bound(classifier, x, y, delta)
+    bound, _ = LossBound(norm, lipschitz, kind, seconds).bound(classifier, x, y, delta, epsilon)
     return reduced(_certified(bound, epsilon), reduction, x)
 
 
@@ -126,7 +126,7 @@ def loss_change_robustness_bracket(
         kind: A sound bound in feature space, see `art_flat.functional.loss_increase_bound`; or a bound over the ball
             itself, `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, see `Adapter.bounds_in_ball`, which needs
             no constant and includes the feature-space bound if one is given.
-        seconds: For `kind="branch"`, and needed there: time for each sample.
+        seconds: For `kind="branch"`, and needed there: processor time for each sample.
 
     Returns:
         Both shares over the samples for which both are known, and what certifies.
@@ -146,7 +146,7 @@ def loss_change_robustness_bracket(
     (0.5, 0.5, 2)
     """
     delta, epsilon = check_delta(delta), check_epsilon(epsilon)
-    bound, lipschitz_kind = LossBound(norm, lipschitz, kind, seconds).bound(classifier, x, y, delta)
+    bound, lipschitz_kind = LossBound(norm, lipschitz, kind, seconds).bound(classifier, x, y, delta, epsilon)
     below = _certified(bound, epsilon)
     above = np.asarray(
         to_numpy(
@@ -188,7 +188,7 @@ def input_radius(
             what `net.lipschitz(norm)` gave; derived from the layers if None and `kind` needs one.
         kind: A sound bound in feature space, see `art_flat.functional.feature_radius`; or a bound over balls of
             inputs, see `certified_loss_change_robustness`: then a bisection evaluates a dozen or two of radii.
-        seconds: For `kind="branch"`, and needed there: time for each sample and radius.
+        seconds: For `kind="branch"`, and needed there: processor time for each sample and radius.
 
     Returns:
         δ, float64 (n,), clip units, ≥ 0; in feature space +inf where no movement of the features raises the loss by
@@ -230,7 +230,7 @@ def certified_accuracy(
         delta: Radius of the ball in clip units.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`.
         kind: How bounds over the ball are found; see `Adapter.bounds_in_ball`.
-        seconds: For `kind="branch"`, and needed there: time for each sample.
+        seconds: For `kind="branch"`, and needed there: processor time for each sample.
         reduction: `"mean"` or `"none"`.
 
     Returns:
