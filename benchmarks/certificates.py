@@ -219,9 +219,11 @@ def branched(net, x, y, row, bound, attacked):
     bound, epsilons = bound.copy(), list(EPSILONS.values())
     is_open = [any(a <= e < b for e in epsilons) for a, b in zip(attacked, bound, strict=True)]
     for i in [i for i, still in enumerate(is_open) if still]:
+        goal = next(e for e in epsilons if attacked[i] <= e)
         found = net.loss_increase_in_ball(
-            x[i : i + 1], y[i : i + 1], delta=row.delta, norm=row.norm, kind="branch", seconds=row.seconds
-        )
+            x[i : i + 1], y[i : i + 1], delta=row.delta, norm=row.norm, kind="branch", seconds=row.seconds,
+            enough=goal,
+        )  # fmt: skip
         bound[i] = min(bound[i], found[0])
     return bound, sum(is_open)
 
@@ -358,19 +360,21 @@ def measured(row, data):
             return {"skipped": str(error)}
 
 
+def stored():
+    return json.loads(STORE.read_text())["rows"] if STORE.exists() else {}
+
+
 def main(only, data):
     from art_flat.records.manifest import environment
 
-    store = json.loads(STORE.read_text()) if STORE.exists() else {}
-    rows = store.get("rows", {})
     for row in [row for row in ROWS if only in row.name]:
-        if "attacked %" not in rows.get(key(row), {}):
-            rows[key(row)] = measured(row, data)
+        if "attacked %" not in (found := stored().get(key(row), {})):
+            found = measured(row, data)
+            rows = {**stored(), key(row): found}  # read again: another process may have added rows
             STORE.write_text(json.dumps({"environment": environment(), "rows": rows}, indent=1) + "\n")
-        found = rows[key(row)]
         print(f"{row.name}: " + (found.get("skipped") or f"{page_row(row, found)}"), flush=True)
-    draw(rows)
-    write_page(rows)
+    draw(stored())
+    write_page(stored())
 
 
 if __name__ == "__main__":
