@@ -36,9 +36,9 @@ def demo_config(out: Path, notify: Callable[[str], None]) -> tuple[RunConfig, Pa
         "seed": 0,
         "attacks": "fast",
         "save_adversarial": True,
-        "deltas": {"Linf": [0.1, 0.2], "L2": [0.5, 1.0]},
+        "deltas": {"Linf": [0.02, 0.05], "L2": [0.1, 0.2]},
         "epsilons": [0.01, 0.1, 1.0],
         "models": {"digits_cnn": {"factory": "art_flat.models:digits_cnn", "weights": weights.name}},
-        "data": {"name": "digits", "n": 200},
+        "data": {"name": "digits", "n": 150},
     }
     return parse_config(raw), folder
