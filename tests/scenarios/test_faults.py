@@ -10,12 +10,13 @@ import numpy as np
 import pytest
 import torch
 from run_cases import attack, forever, same, small_run, stubborn
-from sampling import slow
 from tolerances import close
 
 import art_flat as af
 from art_flat._utils.timeouts import TimeUpError, interruptible, time_limit
 from art_flat.errors import StoreError
+
+pytestmark = pytest.mark.slow
 
 GOOD = "art_flat:PGD(steps=2)"
 RADII = {"Linf": [0.1]}
@@ -92,9 +93,7 @@ def test_returns_nan():
     assert summary["n_evaluated"] == 12
 
 
-@pytest.mark.parametrize(
-    "wrong", [lambda x: x[:-1], slow(lambda x: x[None]), lambda x: None, slow(lambda x: [1, 2])]
-)
+@pytest.mark.parametrize("wrong", [lambda x: x[:-1], lambda x: x[None], lambda x: None, lambda x: [1, 2]])
 def test_returns_the_wrong_shape(wrong):
     failed(lambda_attack(wrong), "where points of shape")
 
@@ -291,7 +290,6 @@ def small_disk(tmp_path):
     subprocess.run(["umount", str(place)], check=True)
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_a_clear_error_and_loses_nothing(small_disk):
     arguments = small_run(out=small_disk / "run", shard_size=2)
     with pytest.raises(StoreError, match="No space left on device; make room; finished work is kept"):

@@ -6,7 +6,6 @@ import threading
 
 import pytest
 from run_cases import same, small_run
-from sampling import slow
 
 import art_flat as af
 from art_flat._utils.files import write_atomically
@@ -15,6 +14,8 @@ from art_flat.evaluation._evaluate import EnvironmentWarning
 from art_flat.records.checked_folder import CheckedFolder
 from art_flat.records.schema import SCHEMA_VERSION
 from art_flat.records.store import DamagedFileWarning, Store
+
+pytestmark = pytest.mark.slow
 
 ONE = {"attacks": ["art_flat:PGD(steps=2)"], "deltas": {"Linf": [0.1]}}
 
@@ -135,9 +136,7 @@ def test_damaged_manifests_are_named(run, change, words):
         af.Results.load(run)
 
 
-@pytest.mark.parametrize(
-    "text", [slow(""), "{", slow("[]"), slow("null"), '{"schema": NaN}', "[" * 100_000, '"' + "x" * 10]
-)
+@pytest.mark.parametrize("text", ["", "{", "[]", "null", '{"schema": NaN}', "[" * 100_000, '"' + "x" * 10])
 def test_manifests_that_are_no_json(run, text, undisturbed):
     (run / "manifest.json").write_text(text)
     with pytest.raises(StoreError, match="holds no art_flat results"):

@@ -10,6 +10,8 @@ import art_flat as af
 from art_flat.errors import InputError, StoreError
 from art_flat.evaluation import merge
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def undisturbed():

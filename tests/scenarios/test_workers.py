@@ -16,6 +16,8 @@ from art_flat.evaluation.devices import _first_free, lease_device
 from art_flat.evaluation.executor import uses_workers
 from art_flat.evaluation.shared_job import SharedJob, remove_stale
 
+pytestmark = pytest.mark.slow
+
 MIXED = ["art_flat:PGD(steps=3)", "torchattacks:PGD(steps=2)", "art:DeepFool(max_iter=3)", attack(slowly)]
 
 
@@ -30,7 +32,6 @@ def children():
     return psutil.Process().children(recursive=True)
 
 
-@pytest.mark.slow
 def test_two_workers_give_the_records_of_one_process(tmp_path, undisturbed):
     arguments = small_run(attacks=MIXED, out=tmp_path / "run")
     seen = []
@@ -189,7 +190,6 @@ def test_work_folders_of_dead_processes_are_removed(tmp_path):
 # what is done about accidents
 
 
-@pytest.mark.slow
 def test_killed_workers_cost_nothing_but_time(tmp_path, undisturbed):
     arguments = small_run(attacks=MIXED, out=tmp_path / "run")
     killed = []
@@ -206,7 +206,6 @@ def test_killed_workers_cost_nothing_but_time(tmp_path, undisturbed):
     assert len(set(killed)) == 2
 
 
-@pytest.mark.slow
 def test_attacks_that_no_exception_stops_end_with_their_worker(tmp_path):
     bad = [attack(f) for f in (forever, stubborn, deaf, deadly)]
     arguments = small_run(attacks=[*bad, "art_flat:PGD(steps=3)"], deltas={"Linf": [0.1]}, shard_size=24)

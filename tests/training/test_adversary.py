@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 from art.attacks.evasion import ProjectedGradientDescentPyTorch
-from sampling import slow
 from tolerances import close
 from torch import nn
 
@@ -64,7 +63,8 @@ def test_leaves_batch_norm_and_modes_alone() -> None:
     assert torch.equal(model.layer1[0].bn1.running_mean, statistics[1])
 
 
-@pytest.mark.parametrize("trainer", ["pgd", slow("art")])
+@pytest.mark.slow
+@pytest.mark.parametrize("trainer", ["pgd", "art"])
 def test_adversarial_training_makes_robust(trainer: str) -> None:
     """Against an attack of another library, with the same number of epochs."""
     train_data = load_dataset("digits", split="train")
