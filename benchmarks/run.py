@@ -1,14 +1,13 @@
 """Speed in one run: python benchmarks/run.py NAME|all [--quick] [--seconds 20] [--threads 1] [--out DIR] [--data DIR]
 
-Each benchmark writes NAME.json (with the environment) and NAME.md into benchmarks/results; the table in
-benchmarks/README.md is made anew from all of them. `--list` shows the names.
+Each benchmark writes NAME.json (the latest run on each processor, with its environment) and NAME.md (this run) into
+benchmarks/results; the tables in benchmarks/README.md are made anew from all of them. `--list` shows the names.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib
-import json
 import os
 import sys
 from pathlib import Path
@@ -75,13 +74,17 @@ def table(page: Path, folder: Path, harness) -> None:
     """Put the latest rows of every benchmark into the page, between two marks."""
     parts = []
     for name, title in NAMES.items():
-        path = folder / f"{name}.json"
-        if path.exists():
-            facts = json.loads(path.read_text())
-            where = facts["environment"]
+        runs = harness.runs(folder / f"{name}.json")
+        if not runs:
+            continue
+        section = [f"### {name}: {title}"]
+        for run in runs:
+            where = run["environment"]
             made = f"{where['date']}, {where['processor']}, {where['threads']} thread(s)"
-            picture = f"\n\n![{name}](results/{name}.png)" if (folder / f"{name}.png").exists() else ""
-            parts.append(f"### {name}: {title}\n\n{harness.markdown(facts['rows'])}\n\n*{made}*{picture}")
+            section += [harness.markdown(run["rows"]), f"*{made}*"]
+        if (folder / f"{name}.png").exists():
+            section.append(f"![{name}](results/{name}.png)")
+        parts.append("\n\n".join(section))
     text = page.read_text()
     if START in text and END in text:
         before, rest = text.split(START, 1)

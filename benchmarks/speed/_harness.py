@@ -153,12 +153,23 @@ def machine() -> dict[str, Any]:
 
 
 def write(name: str, rows: Sequence[Row], folder: Path) -> None:
-    """A JSON file with the environment, and the table in Markdown beside it."""
+    """A JSON file with the latest run on each processor, and the table of this run in Markdown beside it."""
     folder.mkdir(parents=True, exist_ok=True)
-    facts = {"benchmark": name, "environment": machine(), "rows": [asdict(row) for row in rows]}
+    here = {"environment": machine(), "rows": [asdict(row) for row in rows]}
+    others = [run for run in runs(folder / f"{name}.json") if _where(run) != _where(here)]
+    facts = {"benchmark": name, "runs": [*others, here]}
     text = json.dumps(facts, indent=1, ensure_ascii=False, default=float)
     (folder / f"{name}.json").write_text(text + "\n")
-    (folder / f"{name}.md").write_text(markdown([asdict(row) for row in rows]) + "\n")
+    (folder / f"{name}.md").write_text(markdown(here["rows"]) + "\n")
+
+
+def runs(path: Path) -> list[dict[str, Any]]:
+    """What a JSON file holds: one run per processor and number of threads, the latest of each."""
+    return json.loads(path.read_text())["runs"] if path.exists() else []
+
+
+def _where(run: dict[str, Any]) -> tuple[str, int]:
+    return run["environment"]["processor"], run["environment"]["threads"]
 
 
 def markdown(rows: Sequence[dict[str, Any]]) -> str:

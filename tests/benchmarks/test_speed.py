@@ -84,11 +84,22 @@ def test_table_goes_between_the_marks(tmp_path, harness):
     page = tmp_path / "README.md"
     page.write_text(f"before\n{run.START}\nold\n{run.END}\nafter\n")
     run.table(page, tmp_path, harness)
+    run.table(page, tmp_path, harness)
     text = page.read_text()
     assert text.startswith("before\n")
     assert text.endswith("\nafter\n")
     assert "old" not in text
     assert "| κ | linear | 1.03 | ≤ 1.04 | yes |  |" in text
+
+
+def test_every_processor_keeps_its_latest_run(tmp_path, harness, monkeypatch):
+    for processor, figure in (("one", "1.03"), ("other", "1.08"), ("one", "1.02")):
+        monkeypatch.setattr(harness, "machine", lambda p=processor: {"processor": p, "threads": 1})
+        harness.write("head", [harness.Row("κ", "linear", figure)], tmp_path)
+    kept = {
+        r["environment"]["processor"]: r["rows"][0]["figure"] for r in harness.runs(tmp_path / "head.json")
+    }
+    assert kept == {"one": "1.02", "other": "1.08"}
 
 
 @pytest.mark.slow
@@ -115,7 +126,7 @@ def test_the_gpu_script_runs_without_a_gpu(tmp_path):
 
 def check(folder, name, command):
     subprocess.run([sys.executable, *command], cwd=ROOT, check=True, capture_output=True, text=True)
-    facts = json.loads((folder / f"{name}.json").read_text())
+    (facts,) = json.loads((folder / f"{name}.json").read_text())["runs"]
     assert facts["environment"]["packages"]["torch"]
     assert facts["rows"]
     assert (folder / f"{name}.md").read_text().startswith("| what |")
