@@ -185,7 +185,7 @@ def _ask(name: str, net: Adapter, x: Any, y: Any, samples: np.ndarray) -> Iterat
         changed = samples[: len(probes)][to_numpy(differs)].tolist()
         yield unstable(name, changed, "two passes over the same inputs gave different logits")
         return
-    batches = batch_dependence(net, probes)
+    batches = batch_dependence(net, probes, first)
     if batches is not None:
         dependent = samples[: len(batches.differs)][batches.differs]
         yield from preconditions.batch_dependent(name, len(batches.differs), batches.n_changed, dependent)

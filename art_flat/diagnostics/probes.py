@@ -63,9 +63,7 @@ def probe_model(
 
     Returns:
         JSON values: `n`; `zero_gradients`, ids of samples whose input gradient is exactly zero in the model's dtype
-        (`own`) and in `float64`, null where there is no gradient; `batch_dependent`, ids of `samples` whose logits
-        depend on the batch, out of `n`, and `n_changed` predictions, null where the model takes no such batch;
-        `loss_options`, texts.
+        (`own`) and in `float64`, null where there is no gradient; `loss_options`, texts.
     """
     inputs = torch.from_numpy(np.array(x)).to(net.device, net.dtype)
     labels = torch.from_numpy(np.array(y)).to(net.device)
@@ -74,14 +72,31 @@ def probe_model(
         measured["zero_gradients"] = (
             _zero_gradients(net, inputs, labels, samples, estimated) if gradients else None
         )
-        batches = batch_dependence(net, inputs)
-    measured["batch_dependent"] = None
-    if batches is not None:
-        differs = samples[: len(batches.differs)][batches.differs].tolist()
-        measured["batch_dependent"] = {
-            "samples": differs, "n_changed": batches.n_changed, "n": len(batches.differs)
-        }  # fmt: skip
     return measured
+
+
+def probe_batches(
+    net: Adapter, x: np.ndarray, samples: np.ndarray, logits: np.ndarray
+) -> dict[str, Any] | None:
+    """Measurement of how a model's outputs depend on the other samples of the batch.
+
+    Args:
+        net: The adapted model; not a random one.
+        x: Inputs, shape (n, ...).
+        samples: Their ids, int64 (n,).
+        logits: Its outputs for them in one batch, shape (n, k).
+
+    Returns:
+        JSON values: ids of `samples` whose logits depend on the batch, out of `n`, and `n_changed` predictions; None
+        where the model fails on batches of two.
+    """
+    inputs = torch.from_numpy(np.array(x)).to(net.device, net.dtype)
+    with seeded_rng(0, net.device), net.guard():
+        batches = batch_dependence(net, inputs, torch.from_numpy(logits).to(net.device))
+    if batches is None:
+        return None
+    dependent = samples[: len(batches.differs)][batches.differs].tolist()
+    return {"samples": dependent, "n_changed": batches.n_changed, "n": len(batches.differs)}
 
 
 def probe_data(x: np.ndarray) -> dict[str, Any]:
@@ -106,29 +121,27 @@ def _diameter(rows: torch.Tensor, norm: Norm) -> float:
     return float(torch.stack(farthest).max())
 
 
-def batch_dependence(net: Adapter, x: torch.Tensor) -> BatchDependence | None:
+def batch_dependence(net: Adapter, x: torch.Tensor, logits: torch.Tensor) -> BatchDependence | None:
     """Whether outputs in one batch equal those in batches of a single sample and a copy of it.
 
     The copy is there because many models cannot run on a batch of one. Differences within rounding are ignored.
 
     Args:
-        net: The adapted model.
+        net: The adapted model; not a random one.
         x: Samples on the device and in the dtype of `net`, shape (n, ...).
+        logits: Its outputs for them in one batch, shape (n, k).
 
     Returns:
-        The comparison for the first samples; None for a random model, or one that fails on such batches.
+        The comparison for the first samples; None for a model that fails on batches of two.
     """
-    few = x[:_PAIRS]
+    few, together = x[:_PAIRS], logits[:_PAIRS].double()
     try:
-        together, again = (net.outputs(x).logits[: len(few)].double() for _ in range(2))
         single = torch.cat([net.outputs(torch.stack([row, row])).logits[:1] for row in few]).double()
     except Exception:  # a model may raise any exception on a batch that it does not accept
         return None
     finite = together[torch.isfinite(together)]
     size = 1 + (float(finite.abs().max()) if len(finite) else 0.0)
     tolerance = size * max(1e-3, 16 * torch.finfo(net.dtype).eps)
-    if bool(_differ(together, again, tolerance).any()):
-        return None
     differs = _differ(together, single, tolerance)
     changed = (together.argmax(dim=1) != single.argmax(dim=1)) & differs
     return BatchDependence(to_numpy(differs), int(changed.sum()))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,23 @@ from .._utils.validation import check_inputs, check_labels
 from ..adapters import Adapter
 from ..datasets import stack_batches
 from ..errors import InputError
-from .worker import Data
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is attacked.
+
+    Attributes:
+        x: Inputs, shape (n, ...), read by rows.
+        y: Labels, int64 (n,).
+        samples: Sample ids, int64 (n,).
+        weight: Sample weights, float64 (n,).
+    """
+
+    x: InputRows
+    y: np.ndarray
+    samples: np.ndarray
+    weight: np.ndarray
 
 
 def check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight: Any) -> Data:

@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import math
 import os
 import tempfile
-import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from functools import partial
-from typing import Any, Protocol
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from .._utils.threads import threads as limited_threads
 from .._utils.validation import reject_eps_argument
-from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
-from ..diagnostics.probes import probe_data, probe_model, probe_samples
 from ..records.fingerprint import random_models
 from ..records.manifest import environment
 from ..records.memory import MemoryStore
 from ..records.points import CLEAN_POINTS
 from ..records.store import Store
 from ._data import check_data
-from .executor import Report, Workers, uses_workers
-from .grid import AnyUnit, CertificateUnit, CleanUnit, Grid, Unit
+from .executor import uses_workers
+from .preparation import begin_folder, derive_constants, probe_run
 from .probing import N_PROBES, fingerprint
 from .progress import Progress, progress_callback
 from .results import Results
-from .rows import model_rows
 from .run import Run, adapt_models, check_run
+from .scheduling import compute_after_clean, computing, missing_units
 from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
 from .settings import Settings
-from .worker import Worker, WorkerContext, finish, has_failed, threads
-
-
-class EnvironmentWarning(UserWarning):
-    """A run goes on with other versions of packages than it began with."""
 
 
 @reject_eps_argument
@@ -157,64 +147,35 @@ def _evaluate(
     run: Run, store: Store | MemoryStore, remote: bool, progress: Callable[[Progress], None] | None
 ) -> Results:
     keep = run.settings.save_adversarial
-    with threads(run.threads):
+    with limited_threads(run.threads):
         facts = {**environment(), **run.facts()}
-        before = _begin(store, run, facts) if isinstance(store, Store) else {}
+        before = begin_folder(store, run, facts) if isinstance(store, Store) else {}
         fingerprints = {name: fingerprint(net, run.data.x[:N_PROBES]) for name, net in run.nets.items()}
         facts["random_models"] = random_models(fingerprints)
         if isinstance(store, Store):
             store.require_same_functions(fingerprints)
         grid = run.grid.part(run.settings.share)
         notify = _notes(progress, len(grid.after_clean))
-        facts |= _asked(run, before, facts)
-        context, models = _models(run, before, facts, notify)
+        facts |= probe_run(run, fingerprints, before, facts)
+        context, models = derive_constants(run, before, facts, notify)
         if isinstance(store, Store):
             store.write_manifest(facts)
             store.write_models(models)
         if keep and not store.finished_points(CLEAN_POINTS):
             store.write_points(CLEAN_POINTS, (np.asarray(run.data.x), run.data.samples))
-        with _computing(run, store, context, remote) as compute:
+        with computing(run, store, context, remote) as compute:
             compute(
-                _missing(grid.clean, store, False),
+                missing_units(grid.clean, store, False),
                 lambda unit, failed: notify(f"{unit}, done"),
                 lambda unit, text="": notify(text or str(unit)),
             )
-            _attack(grid, store, keep, compute, progress)
+            compute_after_clean(grid, store, keep, compute, progress)
     if isinstance(store, MemoryStore):
         return _in_memory(run, store, models, facts)
     results = Results.load(store.folder)
     if results.missing_units == 0:
         store.write_summary(results.summary())
     return results
-
-
-def _begin(store: Store, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
-    """Make the folder ready; gives what its manifest said before."""
-    store.begin(run.config)
-    before = store.manifest_if_any()
-    store.remove_units(
-        "certified", set(before.get("certificate_units", [])) - set(facts["certificate_units"])
-    )
-    clean, attacked = ({u.key for u in units} for units in (run.grid.clean, run.grid.attacked))
-    certified = clean | set(facts["certificate_units"])
-    for table, keys in (("clean", clean), ("certified", certified), ("adversarial", attacked)):
-        store.quarantine_unknown_units(table, keys)
-    if before:
-        now, then = ({k: f.get(k) for k in environment()} for f in (facts, before))
-        earlier = [e for e in before.get("earlier_environments", []) if e != now]
-        if now != then:
-            packages: Mapping[str, Any] = then.get("packages") or {}
-            changed = {p: (packages.get(p), v) for p, v in facts["packages"].items() if packages.get(p) != v}
-            if changed:
-                said = ", ".join(f"{p} {a} then, {b} now" for p, (a, b) in changed.items())
-                warnings.warn(
-                    f"{store.folder} was created with different package versions: {said}",
-                    EnvironmentWarning,
-                    stacklevel=5,
-                )
-            earlier = [*[e for e in earlier if e != then], then]
-        facts["earlier_environments"] = earlier
-    return before
 
 
 def _notes(progress: Callable[[Progress], None] | None, total: int) -> Callable[[str], None]:
@@ -226,139 +187,6 @@ def _notes(progress: Callable[[Progress], None] | None, total: int) -> Callable[
 
     notify("preparing")
     return notify
-
-
-def _asked(run: Run, before: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """What models and data answer before the run, from the manifest if it has that."""
-    if before.get("models") == facts["models"] and before.get("models_asked"):
-        return {k: before[k] for k in ("models_asked", "data_asked")}
-    data = run.data
-    few = probe_samples(len(data.x), math.prod(data.x.shape[1:]), run.settings.shard_size)
-    x = np.concatenate([data.x[i : i + 1] for i in few.tolist()])
-    gradients = any(a.info.access == "white-box" for a in run.attacks)
-    answers = {
-        name: probe_model(
-            net, x, data.y[few], data.samples[few],
-            gradients=gradients, estimated=run.settings.estimate_gradients,
-        )
-        for name, net in run.nets.items()
-    }  # fmt: skip
-    return {"models_asked": answers, "data_asked": probe_data(x)}
-
-
-def _models(
-    run: Run, before: Mapping[str, Any], facts: dict[str, Any], notify: Callable[[str], None]
-) -> tuple[WorkerContext, pd.DataFrame]:
-    """Lipschitz constants, from the manifest if they are there, and the `models` table."""
-    constants, rows, said = {}, [], {}
-    known = before.get("certificates", {}) if before.get("models") == facts["models"] else {}
-    for name, net in run.nets.items():
-        found = run.known_constants(known.get(name))
-        missing = known[name]["missing"] if found is not None else {}
-        if found is None:
-            notes = partial(_named_note, name, notify)
-            found, missing = lipschitz_constants(
-                net, run.certified_norms(name), run.given_constant(name), notes
-            )
-        constants[name] = found
-        said[name] = {"lipschitz": {n: c.value for n, c in found.items()}, "missing": missing}
-        if name in run.uncertified:
-            said[name]["skipped"] = run.uncertified[name]
-        if name in run.unbounded:
-            said[name]["unbounded"] = run.unbounded[name]
-        if name in run.limited:
-            said[name]["limited"] = run.limited[name]
-        rows.append(model_rows(name, net, found.get("L2")))
-    facts["certificates"] = said
-    return run.context(constants), pd.concat(rows, ignore_index=True)
-
-
-def _named_note(model: str, notify: Callable[[str], None], text: str) -> None:
-    notify(f"{model}: {text}")
-
-
-class Began(Protocol):
-    """Called when a unit begins, and with what is done within it."""
-
-    def __call__(self, unit: AnyUnit, text: str = "", /) -> None:
-        """Report the unit, and where it is."""
-
-
-Compute = Callable[[Iterable[AnyUnit], Report, Began], None]
-
-
-@contextlib.contextmanager
-def _computing(
-    run: Run, store: Store | MemoryStore, context: WorkerContext, remote: bool
-) -> Iterator[Compute]:
-    """A function that computes units: in this process, or in workers."""
-    if remote and isinstance(store, Store):
-        with Workers(store, run.nets, run.data, context) as workers:
-            yield lambda units, report, began: workers.compute(list(units), report)
-        return
-    worker = Worker(run.nets, run.data, context)
-
-    def compute(units: Iterable[AnyUnit], report: Report, began: Began) -> None:
-        for unit in units:
-            began(unit)
-            worker.notify = partial(began, unit)
-            failed = finish(worker, unit, store)
-            report(unit, failed)
-
-    yield compute
-
-
-_TABLES = {Unit: ("adversarial",), CertificateUnit: ("certified",), CleanUnit: ("clean", "certified")}
-"""Which tables a unit writes."""
-
-
-def _missing(
-    units: Sequence[AnyUnit], store: Store | MemoryStore, keep: bool, found: Report | None = None
-) -> Iterator[AnyUnit]:
-    """Units that are still to be computed, each looked up when its turn comes; failed ones are tried again."""
-    for unit in units:
-        tables = _TABLES[type(unit)]
-        frames = {t: f for t in tables if (f := store.finished(t, unit.key)) is not None}
-        whole = len(frames) == len(tables) and not has_failed(frames)
-        if whole and keep and isinstance(unit, Unit) and not store.finished_points(unit.key):
-            whole = bool(
-                (frames["adversarial"]["status"] == "skipped").all()
-            )  # an attack that cannot run here has none
-        if not whole:
-            yield unit
-        elif found is not None:
-            found(unit, False)
-
-
-def _attack(
-    grid: Grid,
-    store: Store | MemoryStore,
-    keep: bool,
-    compute: Compute,
-    progress: Callable[[Progress], None] | None,
-) -> None:
-    done = failures = recorded = 0
-    total = len(grid.after_clean)
-
-    def report(unit: AnyUnit, failed: bool) -> None:
-        nonlocal done, failures
-        done, failures = done + 1, failures + failed
-        tell(unit, None)
-
-    def report_recorded(unit: AnyUnit, failed: bool) -> None:
-        nonlocal recorded
-        recorded += 1
-        report(unit, failed)
-
-    def tell(finished: AnyUnit | None, begins: AnyUnit | None, text: str = "") -> None:
-        if progress is not None:
-            unit, current = (u if isinstance(u, Unit) else None for u in (finished, begins))
-            note = text or next((str(u) for u in (begins, finished) if isinstance(u, CertificateUnit)), "")
-            progress(Progress(done, total, failures, unit, current, note, recorded))
-
-    tell(None, None)
-    for level in grid.levels():
-        compute(_missing(level, store, keep, report_recorded), report, partial(tell, None))
 
 
 def _in_memory(run: Run, store: MemoryStore, models: pd.DataFrame, facts: Mapping[str, Any]) -> Results:

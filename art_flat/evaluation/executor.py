@@ -14,9 +14,10 @@ from ..adapters import Adapter
 from ..adapters.recipe import dumps
 from ..errors import InputError, StoreError
 from ..records.store import Store
+from ._data import Data
 from .grid import AnyUnit, CertificateUnit, CleanUnit, Unit
 from .shared_job import JobReference, SharedJob, compute_in_worker, shared_job
-from .worker import Data, Worker, WorkerContext
+from .worker import Worker, WorkerContext
 from .worker_environment import worker_environment
 
 MAX_CRASHES = 2

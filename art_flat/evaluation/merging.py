@@ -12,9 +12,9 @@ from ..records.differences import differences
 from ..records.fingerprint import different_functions
 from ..records.run_folder import FREE_OPTIONS, IN_UNITS
 from ..records.store import Store
-from ._evaluate import EnvironmentWarning
+from .finishing import has_failed
+from .preparation import EnvironmentWarning
 from .results import Results
-from .worker import has_failed
 
 
 @dataclass(frozen=True)

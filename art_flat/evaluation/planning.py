@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from .._utils.threads import threads
 from .._utils.validation import check_number, reject_eps_argument
 from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
@@ -21,7 +22,7 @@ from ._data import check_data
 from .grid import AnyUnit, CertificateUnit, CleanUnit
 from .run import Run, adapt_models, check_run
 from .settings import Settings
-from .worker import Computed, Worker, threads
+from .worker import Computed, Worker
 
 _FIRST, _GROWTH = 2, 4
 """Samples of the first probe, and by how much the next is larger."""

@@ -52,7 +52,7 @@ def _seeded(net: Adapter, samples: Tensor) -> Tensor:
 
 
 def _ask(net: Adapter, probes: list[Tensor], seed: int) -> tuple[np.ndarray, np.ndarray, set[torch.dtype]]:
-    with net.guard(), seeded_rng(seed, net.device), _full_precision():
+    with net.guard(), seeded_rng(seed, net.device), full_precision():
         found = [net.outputs(x) for x in probes]
     logits, features = (
         np.concatenate([to_numpy(t.double()) for t in column]) for column in zip(*found, strict=True)
@@ -61,8 +61,8 @@ def _ask(net: Adapter, probes: list[Tensor], seed: int) -> tuple[np.ndarray, np.
 
 
 @contextlib.contextmanager
-def _full_precision() -> Iterator[None]:
-    # TF32 keeps 10 bits of float32's 23, on some devices only
+def full_precision() -> Iterator[None]:
+    """Compute with all bits of float32 in the block; TF32, which some devices use, keeps 10 of its 23."""
     before = torch.get_float32_matmul_precision()
     with torch.backends.cudnn.flags(allow_tf32=False):
         torch.set_float32_matmul_precision("highest")

@@ -18,14 +18,14 @@ from ..functional import LipschitzBound, LipschitzKind
 from ..records.run_folder import FREE_OPTIONS
 from ..records.store import Store
 from ..typing import Norm
-from ._data import read_through
+from ._data import Data, read_through
 from .ball_certificates import ball_plans
 from .ball_plan import BallPlan
 from .certificate_budget import too_costly
 from .grid import Deltas, Grid, check_deltas, make_grid
 from .settings import Settings
 from .targets import Targets, check_targets
-from .worker import Data, WorkerContext
+from .worker import WorkerContext
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,12 @@ from ..adapters.recipe import dumps, loads
 from ..errors import ArtFlatError, StoreError
 from ..records.fingerprint import difference
 from ..records.store import Store
+from ._data import Data
 from .devices import lease_device
+from .finishing import finish
 from .grid import AnyUnit, Unit
 from .probing import N_PROBES, fingerprint
-from .worker import Data, Worker, WorkerContext, finish
+from .worker import Worker, WorkerContext
 
 _ARRAYS = ("y", "samples", "weight")
 _GRACE = 5.0

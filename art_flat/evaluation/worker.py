@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import threadpoolctl
 import torch
 
 from .._utils.arrays import to_numpy
 from .._utils.random import seeded_rng
-from .._utils.streaming import InputRows
 from .._utils.timeouts import TimeUpError, time_limit
 from ..adapters import Adapter
 from ..adapters._batches import ran_out_of_memory
@@ -24,9 +21,9 @@ from ..adapters.base import Outputs
 from ..attacks.problem import CheckedArguments
 from ..errors import ArtFlatError, AttackNotUsableError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, cross_entropy
-from ..records.points import Saved
 from ..records.schema import make_frame
 from ..typing import Norm
+from ._data import Data
 from .ball_certificates import certificate_rows, rows_without_bounds
 from .ball_plan import BallPlan
 from .certificates import certified_rows
@@ -41,23 +38,6 @@ _CACHED_BYTES = 64 * 2**20
 """Clean logits and features that a worker keeps, so that a shard attacked again is not passed forward again."""
 
 _EVERY = slice(None)
-
-
-@dataclass(frozen=True)
-class Data:
-    """What is attacked.
-
-    Attributes:
-        x: Inputs, shape (n, ...), read by rows.
-        y: Labels, int64 (n,).
-        samples: Sample ids, int64 (n,).
-        weight: Sample weights, float64 (n,).
-    """
-
-    x: InputRows
-    y: np.ndarray
-    samples: np.ndarray
-    weight: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -90,19 +70,6 @@ class Computed:
 
     frames: Mapping[str, pd.DataFrame]
     points: np.ndarray | None = None
-
-
-class UnitStore(Protocol):
-    """Where finished units go: a results folder, or memory."""
-
-    def write_unit(self, table: str, key: str, frame: pd.DataFrame, /) -> None:
-        """The rows that one unit adds to a table."""
-
-    def read_unit(self, table: str, key: str, /) -> pd.DataFrame:
-        """What `write_unit` wrote."""
-
-    def write_points(self, name: str, points: Saved, /) -> None:
-        """The points of a unit."""
 
 
 class Worker:
@@ -287,54 +254,3 @@ class Worker:
 
 def _bytes(outputs: Outputs) -> int:
     return sum(t.numel() * t.element_size() for t in outputs)
-
-
-def finish(worker: Worker, unit: AnyUnit, store: UnitStore) -> bool:
-    """Compute a unit and write it to where its run's units go.
-
-    Args:
-        worker: What computes.
-        unit: The unit.
-        store: Where rows and points go.
-
-    Returns:
-        Whether the unit failed.
-
-    Raises:
-        StoreError: If something cannot be written.
-    """
-    earlier = () if isinstance(unit, CleanUnit) else unit.depends_on
-    computed = worker.compute(unit, [store.read_unit("adversarial", u.key) for u in earlier])
-    if worker.context.settings.save_adversarial and computed.points is not None:
-        samples = computed.frames["adversarial"]["sample"].unique() if len(computed.points) else []
-        store.write_points(unit.key, (computed.points, np.asarray(samples, dtype=np.int64)))
-    for table, frame in computed.frames.items():
-        store.write_unit(table, unit.key, frame)
-    return has_failed(computed.frames)
-
-
-def has_failed(frames: Mapping[str, pd.DataFrame]) -> bool:
-    """Whether an attack gave no point for some sample, so that its unit is tried again."""
-    if "adversarial" not in frames:
-        return False
-    rows = frames["adversarial"]
-    return bool(((rows["status"] == "failed") & rows["linf"].isna()).any())
-
-
-@contextlib.contextmanager
-def threads(n: int) -> Iterator[None]:
-    """Let torch and the linear algebra of NumPy use `n` threads inside the block.
-
-    Args:
-        n: At least 1.
-
-    Yields:
-        None
-    """
-    before = torch.get_num_threads()
-    with threadpoolctl.threadpool_limits(n):
-        torch.set_num_threads(n)
-        try:
-            yield
-        finally:
-            torch.set_num_threads(before)

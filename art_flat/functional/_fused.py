@@ -72,7 +72,7 @@ def impurity_and_length(
     for z, phi, sums, norms, lengths in zip(*blocks, strict=True):
         q = p[: len(z)]
         torch.softmax(z.float(), dim=1, out=q)
-        F.threshold_(q.neg_(), -0.6, 0.0)  # −q where q < 0.6, else 0: faster than a mask
+        F.threshold(q.neg_(), -0.6, 0.0, inplace=True)  # −q where q < 0.6, else 0: faster than a mask
         torch.sum(q, dim=1, out=sums).neg_()
         torch.linalg.vector_norm(q, dim=1, out=norms)
         _length(phi.float(), lengths)

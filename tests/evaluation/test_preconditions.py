@@ -1,6 +1,7 @@
 """What `evaluate` asks models, data and labels before it attacks, and the findings that follow from it."""
 
 import functools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -233,6 +234,21 @@ def test_answers_are_kept_in_the_folder(data, tmp_path):
         k: again[k] for k in ("models_asked", "data_asked")
     }
     assert 2 not in calls  # the batches that hold a sample twice
+
+
+def test_models_are_asked_once(data):
+    sizes = []
+
+    def counted(x):
+        sizes.append(len(x))
+        return x
+
+    net = adapted(counted)
+    sizes.clear()
+    evaluate(net, *data, attacks="art_flat:GaussianNoise", certify=None)
+    asked = Counter(sizes)
+    assert (asked[8], asked[2]) == (4, 8)  # twice for the fingerprint, then in pairs
+    assert not asked[32]
 
 
 def test_evenly_spaced_and_few_where_inputs_are_large():

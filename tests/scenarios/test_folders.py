@@ -10,7 +10,7 @@ from run_cases import same, small_run
 import art_flat as af
 from art_flat._utils.files import write_atomically
 from art_flat.errors import StoreError
-from art_flat.evaluation._evaluate import EnvironmentWarning
+from art_flat.evaluation.preparation import EnvironmentWarning
 from art_flat.records.checked_folder import CheckedFolder
 from art_flat.records.schema import SCHEMA_VERSION
 from art_flat.records.store import DamagedFileWarning, Store
