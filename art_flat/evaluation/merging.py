@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
 
 from ..errors import InputError, StoreError
 from ..records.differences import differences
 from ..records.fingerprint import different_functions
+from ..records.points import Saved
 from ..records.run_folder import FREE_OPTIONS, IN_UNITS
 from ..records.store import Store
 from .finishing import has_failed
@@ -72,23 +76,8 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
         raise StoreError(f"{first.folder} was written by Results.save and is not part of a run")
     target = first if out is None else Store(os.path.abspath(out), first.run)
     for source, facts in zip(sources[1:], manifests[1:], strict=True):
-        if source.run != first.run:
-            one, other = (
-                {k: v for k, v in s.read_config().items() if k not in FREE_OPTIONS} for s in (first, source)
-            )
-            changed = "\n  ".join(differences(one, other, words=("in the first", "in the second")))
-            raise StoreError(
-                f"{first.folder} and {source.folder} hold different runs and cannot be merged:\n  {changed}"
-            )
-        if facts["packages"] != manifests[0]["packages"]:
-            said = ", ".join(
-                differences(manifests[0]["packages"], facts["packages"], words=("there", "here"))
-            )
-            warnings.warn(
-                f"{source.folder} was computed with different package versions: {said}",
-                EnvironmentWarning,
-                stacklevel=2,
-            )
+        _require_same_run(first, source)
+        _warn_about_packages(source.folder, manifests[0]["packages"], facts["packages"])
     _require_same_functions([*sources, *([target] if target.manifest_if_any() else [])])
     target.begin(first.read_config())
     if not target.manifest_if_any():
@@ -96,14 +85,38 @@ def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str]
     target.write_fingerprints(first.read_fingerprints())
     target.write_models(first.read_models())
     damaged: list[str] = []
-    added = 0
-    for source in sources:
-        if source.folder.resolve() != target.folder.resolve():
-            added += _copy(source, target, damaged)
+    others = [s for s in sources if s.folder.resolve() != target.folder.resolve()]
+    added = sum(_copy(source, target, damaged) for source in others)
     results = Results.load(target.folder)
     if results.missing_units == 0:
         target.write_summary(results.summary())
     return Merged(results, added, damaged)
+
+
+def _require_same_run(first: Store, source: Store) -> None:
+    if source.run == first.run:
+        return
+    one, other = (
+        {k: v for k, v in s.read_config().items() if k not in FREE_OPTIONS} for s in (first, source)
+    )
+    raise _cannot_merge(first, source, differences(one, other, words=("in the first", "in the second")))
+
+
+def _cannot_merge(first: Store, other: Store, reasons: Sequence[str]) -> StoreError:
+    lines = "\n  ".join(reasons)
+    return StoreError(
+        f"{first.folder} and {other.folder} hold different runs and cannot be merged:\n  {lines}"
+    )
+
+
+def _warn_about_packages(folder: Path, first: Mapping[str, str], other: Mapping[str, str]) -> None:
+    if first != other:
+        changed = ", ".join(differences(first, other, words=("there", "here")))
+        warnings.warn(
+            f"{folder} was computed with different package versions: {changed}",
+            EnvironmentWarning,
+            stacklevel=3,
+        )
 
 
 def _require_same_functions(stores: Sequence[Store]) -> None:
@@ -112,29 +125,19 @@ def _require_same_functions(stores: Sequence[Store]) -> None:
     for other in others:
         conflicts = different_functions(known, other.read_fingerprints(), ("in the first", "in the second"))
         if conflicts:
-            reasons = "\n  ".join(conflicts)
-            raise StoreError(
-                f"{first.folder} and {other.folder} hold different runs and cannot be merged:\n  {reasons}"
-            )
+            raise _cannot_merge(first, other, conflicts)
 
 
 def _copy(source: Store, target: Store, damaged: list[str]) -> int:
     added, clean = 0, set(source.read_manifest()["clean_units"])
-    for table in IN_UNITS:
-        for key in source.units(table):
-            before = target.finished(table, key)
-            if before is not None and not has_failed({table: before}):
-                continue
-            try:
-                frame = source.read_unit(table, key)
-                points = (
-                    source.read_points(key) if table == "adversarial" and source.has_points(key) else None
-                )
-            except StoreError as error:
-                damaged.append(str(error))
-                continue
-            if before is not None and has_failed({table: frame}):
-                continue
+    for table, key in [(t, k) for t in IN_UNITS for k in source.units(t)]:
+        try:
+            unit = _better_unit(source, target, table, key)
+        except StoreError as error:
+            damaged.append(str(error))
+            continue
+        if unit is not None:
+            frame, points = unit
             if points is not None:
                 target.write_points(key, points)
             target.write_unit(table, key, frame)
@@ -142,3 +145,16 @@ def _copy(source: Store, target: Store, damaged: list[str]) -> int:
     if source.has_points() and not target.finished_points("clean"):
         target.write_points("clean", source.read_points("clean"))
     return added
+
+
+def _better_unit(
+    source: Store, target: Store, table: str, key: str
+) -> tuple[pd.DataFrame, Saved | None] | None:
+    """Rows and points of a unit that the target lacks, or has failed where this one ended well; None otherwise."""
+    before = target.finished(table, key)
+    if before is not None and not has_failed({table: before}):
+        return None
+    frame = source.read_unit(table, key)
+    points = source.read_points(key) if table == "adversarial" and source.has_points(key) else None
+    is_worse = before is not None and has_failed({table: frame})
+    return None if is_worse else (frame, points)

@@ -185,40 +185,60 @@ def check_run(
     """
     loaded = load_attacks(attacks)
     radii = check_deltas(deltas, loaded)
-    if not any(n in a.info.norms for a in loaded for n in radii):
-        raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(radii)})")
+    _check_norms(loaded, radii)
     _check_models_with_constants(settings, nets)
     targets = check_targets(settings.target, data.y, min(net.nb_classes for net in nets.values()))
     shards, content = read_through(nets, data, settings.shard_size)
     uncertified = too_costly(nets, loaded, radii, len(data.x)) if settings.lipschitz == "auto" else {}
-    settings = replace(
-        settings,
-        threads=_threads(settings, out),
-        lipschitz="spectral" if settings.lipschitz == "auto" and not uncertified else settings.lipschitz,
-        target=None if targets is None else targets.as_config(),
-    )
+    settings = _resolved_settings(settings, out, targets, certify_all=not uncertified)
     balls, unbounded, limited = ball_plans(nets, settings.certify, loaded, radii, data.x)
     identities = {name: net.identity() for name, net in nets.items()}
     grid = make_grid(
         identities, loaded, radii, settings=settings, shards=shards, weight=data.weight, targets=targets,
         certificates=(["spectral", sorted(uncertified)] if uncertified else settings.lipschitz, balls),
     )  # fmt: skip
-    resolved = {
-        **settings.identity(),
-        "deltas": {n: list(d) for n, d in radii.items()},
-        "epsilons": list(settings.epsilons),
-        "attacks": [a.name for a in loaded],
-        "versions": {_library(a): a.info.version for a in loaded},
-        "models": {
-            m: {k: i[k] for k in ("sha256", "code", "layers") if k in i} for m, i in identities.items()
-        },
-        "data": {"n": len(data.x), "hash": content},
-    }
+    decisive = _decisive_config(settings, radii, loaded, identities, {"n": len(data.x), "hash": content})
     return Run(
         nets=nets, identities=identities, data=data, attacks=loaded, deltas=radii, settings=settings,
         targets=targets, uncertified=uncertified, balls=balls, unbounded=unbounded, limited=limited, grid=grid,
-        config=_with_given(resolved, config or {}),
+        config=_with_given(decisive, config or {}),
     )  # fmt: skip
+
+
+def _check_norms(attacks: Sequence[Attack], deltas: Deltas) -> None:
+    if not any(norm in attack.info.norms for attack in attacks for norm in deltas):
+        raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(deltas)})")
+
+
+def _resolved_settings(
+    settings: Settings, out: str | os.PathLike[str] | None, targets: Targets | None, certify_all: bool
+) -> Settings:
+    return replace(
+        settings,
+        threads=_threads(settings, out),
+        lipschitz="spectral" if settings.lipschitz == "auto" and certify_all else settings.lipschitz,
+        target=None if targets is None else targets.as_config(),
+    )
+
+
+def _decisive_config(
+    settings: Settings,
+    deltas: Deltas,
+    attacks: Sequence[Attack],
+    identities: Mapping[str, Mapping[str, str]],
+    data: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Everything that determines the records, and the epsilons, as `config.toml` has it."""
+    parts = ("sha256", "code", "layers")
+    return {
+        **settings.identity(),
+        "deltas": {norm: list(radii) for norm, radii in deltas.items()},
+        "epsilons": list(settings.epsilons),
+        "attacks": [a.name for a in attacks],
+        "versions": {_library(a): a.info.version for a in attacks},
+        "models": {m: {k: i[k] for k in parts if k in i} for m, i in identities.items()},
+        "data": data,
+    }
 
 
 def _check_models_with_constants(settings: Settings, nets: Mapping[str, Adapter]) -> None:
