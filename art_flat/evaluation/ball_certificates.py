@@ -18,8 +18,9 @@ from ..errors import ArtFlatError
 from ..records.schema import make_frame
 from .ball_plan import BallPlan
 from .certificate_budget import ALWAYS, planned_passes
-from .grid import CertificateUnit, Deltas
+from .grid import CertificateUnit
 from .progress import Notify
+from .radii import Deltas
 
 BRANCH_SECONDS = 10.0
 """Time for each sample and radius with `certify="branch"`."""

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from ..adapters import Adapter
 from ..attacks import Attack
 from ..attacks.sequence import SequenceStep
-from .grid import Deltas
+from .radii import Deltas
 
 _SHARE = 0.1
 """Of the operations of the planned attacks."""

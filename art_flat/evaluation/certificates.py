@@ -18,7 +18,7 @@ from ..adapters import Adapter
 from ..adapters.base import Outputs
 from ..records.schema import make_frame
 from ..typing import Norm
-from .grid import Deltas
+from .radii import Deltas
 
 KIND: F.BoundKind = "best"
 """The bound that certifies: the smallest of the sound ones."""

@@ -38,11 +38,20 @@ def lease_device(folder: Path | None = None) -> str:
         folder = Path(tempfile.gettempdir()) / f"art_flat-gpus-{os.getuid() if hasattr(os, 'getuid') else 0}"
     place = str(folder)
     if place not in _held:
-        _held[place] = _first_free(folder, n)
+        _held[place] = first_free_gpu(folder, n)
     return f"cuda:{_held[place]}"
 
 
-def _first_free(folder: Path, n: int) -> int:
+def first_free_gpu(folder: Path, n: int) -> int:
+    """Lock a slot of the GPU with the fewest processes, until this process ends.
+
+    Args:
+        folder: Where the lock files are.
+        n: Number of GPUs.
+
+    Returns:
+        Index of the GPU, 0…n−1.
+    """
     if fcntl is None:
         return os.getpid() % n
     folder.mkdir(mode=0o700, exist_ok=True)

@@ -22,7 +22,8 @@ from ._data import Data, read_through
 from .ball_certificates import ball_plans
 from .ball_plan import BallPlan
 from .certificate_budget import too_costly
-from .grid import Deltas, Grid, check_deltas, make_grid
+from .grid import Grid, make_grid
+from .radii import Deltas, check_deltas
 from .settings import Settings
 from .targets import Targets, check_targets
 from .worker import WorkerContext

@@ -27,8 +27,9 @@ from ._data import Data
 from .ball_certificates import certificate_rows, rows_without_bounds
 from .ball_plan import BallPlan
 from .certificates import certified_rows
-from .grid import AnyUnit, CertificateUnit, CleanUnit, Deltas, Unit
+from .grid import AnyUnit, CertificateUnit, CleanUnit, Unit
 from .progress import Notify
+from .radii import Deltas
 from .remaining import Goal, remaining_samples, unbroken_samples
 from .rows import adversarial_rows, clean_rows, missing_rows
 from .settings import Settings

@@ -12,7 +12,7 @@ from run_cases import attack, classifier, deadly, deaf, forever, same, slowly, s
 
 import art_flat as af
 from art_flat.errors import InputError, StoreError, UnsupportedEstimatorError
-from art_flat.evaluation.devices import _first_free, lease_device
+from art_flat.evaluation.devices import first_free_gpu, lease_device
 from art_flat.evaluation.executor import uses_workers
 from art_flat.evaluation.shared_job import SharedJob, remove_stale
 
@@ -168,7 +168,7 @@ def test_recipes_are_small_and_complete(tmp_path):
 
 
 def test_gpus_are_leased_evenly(tmp_path, monkeypatch):
-    assert [_first_free(tmp_path / "gpus", 2) for _ in range(5)] == [0, 1, 0, 1, 0]
+    assert [first_free_gpu(tmp_path / "gpus", 2) for _ in range(5)] == [0, 1, 0, 1, 0]
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert lease_device(tmp_path / "mine") == lease_device(tmp_path / "mine") == "cuda:0"
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
