@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from ._layers import LinearMap, identity, layer, multiplication, nonnegative, to_float64
-from ._slopes import Slope, Unknown
+from ._layers import layer, multiplication, nonnegative, to_float64
+from ._slopes import Factor, Unknown
 
 Target = Callable[..., Any] | str
 """A function, or the name of a method."""
@@ -45,13 +45,12 @@ _NONNEGATIVE: Targets = (VIEWS - _CASTS) | {
 """Linear maps with entries ≥ 0 for all arguments."""
 
 
-def function_layer(
-    name: str, target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
-) -> LinearMap | Slope:
-    """What is known of a function or method of one tensor and constants.
+def function_factor(
+    target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any], result: Any
+) -> Factor:
+    """The factor of a function or method of one tensor and constants.
 
     Args:
-        name: What to call it.
         target: The function, or the method's name.
         x: The tensor, one of `args`, with a leading axis of 1.
         args: All positional arguments.
@@ -59,7 +58,7 @@ def function_layer(
         result: What it returned.
 
     Returns:
-        The map of a linear one, the slope of another.
+        An upper bound.
 
     Raises:
         Unknown: If nothing is known of it, or of it with these arguments.
@@ -67,43 +66,37 @@ def function_layer(
     if not isinstance(result, torch.Tensor) or not result.is_floating_point():
         raise Unknown("its result is not a tensor of real numbers")
     if target in _MULTIPLY | _DIVIDE:
-        return _multiply(name, target, x, args, kwargs, result)
+        return _multiply(target, x, args, kwargs, result)
     if not args or args[0] is not x:
         raise Unknown("an argument other than the first depends on the input")
     if target in _NEGATE:
-        return multiplication("", -torch.ones((), dtype=torch.float64), x.shape, x.shape)
+        return Factor(1.0, "")
     if target in _CASTS:
-        return identity("", x.shape)
+        return Factor(1.0, "")
     if target in _NONNEGATIVE:
-        return _nonnegative(name, target, x, args[1:], kwargs)
+        return _nonnegative(target, x, args[1:], kwargs)
     if target not in _LAYERS:
         raise Unknown("it is a function of no known kind")
     found = _LAYERS[target](*args[1:], **kwargs)
-    return found if isinstance(found, Slope) else layer(name, found, x.shape)
+    return found if isinstance(found, Factor) else layer(found, x.shape)
 
 
 def _multiply(
-    name: str,
-    target: Target,
-    x: torch.Tensor,
-    args: Sequence[Any],
-    kwargs: Mapping[str, Any],
-    result: torch.Tensor,
-) -> LinearMap:
+    target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any], result: torch.Tensor
+) -> Factor:
     if kwargs or len(args) != 2:
         raise Unknown("it is called with more than two operands")
     if target in _DIVIDE and args[0] is not x:
         raise Unknown("it divides by something that depends on the input")
     constants = to_float64(torch.as_tensor(args[1] if args[0] is x else args[0]))
     factors = to_float64(1 / constants) if target in _DIVIDE else constants
-    return multiplication(name, factors, x.shape, result.shape)
+    return multiplication(factors, x.shape, result.shape)
 
 
-def _nonnegative(
-    name: str, target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]
-) -> LinearMap:
+def _nonnegative(target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Factor:
     function = getattr(torch.Tensor, target) if isinstance(target, str) else target
-    return nonnegative("" if target in VIEWS else name, lambda t: function(t, *args, **kwargs), x.shape)
+    found = nonnegative(lambda t: function(t, *args, **kwargs), x.shape)
+    return found._replace(how="") if target in VIEWS else found
 
 
 def _plain(module: type[nn.Module]) -> Callable[..., nn.Module]:
@@ -174,11 +167,11 @@ def _batch_norm(
     return _with(empty, weight=weight, running_mean=running_mean, running_var=running_var)
 
 
-_LAYERS: dict[Target, Callable[..., nn.Module | Slope]] = {
-    **dict.fromkeys((torch.abs, "abs"), lambda: Slope(1.0)),
+_LAYERS: dict[Target, Callable[..., nn.Module | Factor]] = {
+    **dict.fromkeys((torch.abs, "abs"), lambda: Factor(1.0)),
     **dict.fromkeys(
         (torch.clamp, torch.clip, "clamp", "clip", "clamp_", "clip_", F.hardtanh),
-        lambda *_, **__: Slope(1.0, monotone=True),
+        lambda *_, **__: Factor(1.0),
     ),
     **dict.fromkeys((F.relu, F.relu_, torch.relu, torch.relu_, "relu", "relu_"), _plain(nn.ReLU)),
     **dict.fromkeys((F.tanh, torch.tanh, "tanh", "tanh_"), _plain(nn.Tanh)),

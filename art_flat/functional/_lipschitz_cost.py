@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ._operator_norm import is_dense, torus_sides
+from ._operator_norm import torus_sides
 
 _PER_CUBE = 10
 """Operations of a decomposition of an n × n matrix, over n³."""
@@ -60,8 +60,6 @@ def _layer_cost(layer: Any, inputs: Sequence[int], outputs: Sequence[int]) -> tu
     if isinstance(layer, nn.Linear):
         return _decomposition(weight[0], weight[1]), float(n * weight[0])
     forward = float(m * math.prod(weight[1:]))
-    if is_dense(n, m):
-        return n * forward + _decomposition(m, n), forward
     sides = torus_sides(inputs[1:], weight[2:], stride=layer.stride, dilation=layer.dilation)
     folds = math.prod(layer.stride)
     blocks = layer.groups * math.prod(sides) / folds / 2

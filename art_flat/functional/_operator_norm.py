@@ -19,13 +19,7 @@ Linear = Callable[[torch.Tensor], torch.Tensor]
 """An affine map of a float64 tensor with a leading axis of 1; only its linear part counts."""
 
 SAFETY = 1 + 1e-9
-MATRIX_ENTRIES = 1 << 24
-"""Matrices with more entries are not made."""
-_DENSE_SIDE = 2048
 _FREQUENCY_ENTRIES = 1 << 22
-_SCALINGS, _POWER_STEPS = 30, 30
-_DECOMPOSE = 160
-_BLOCK, _KRYLOV_STEPS = 4, 30
 
 
 def constant_in_norm(value: float, norm: Norm, size: int) -> float:
@@ -62,74 +56,6 @@ def spectral_norm(matrix: torch.Tensor) -> float:
     rows, columns = matrix.shape
     gram = matrix @ matrix.T if rows <= columns else matrix.T @ matrix
     return math.sqrt(largest_eigenvalue(gram[None])) * SAFETY
-
-
-def column_norm(matrix: torch.Tensor) -> float:
-    """The norm of a matrix from L1 to L2, the length of its longest column.
-
-    Args:
-        matrix: Shape (m, n), float64.
-
-    Returns:
-        The value, at least the exact one.
-    """
-    return float(torch.linalg.vector_norm(matrix, dim=0).max()) * SAFETY
-
-
-def infinity_norm(matrix: torch.Tensor) -> float:
-    """A bound on the norm of a matrix A from L∞ to L2: √(Σd) ‖A diag(d)^{-1/2}‖ for a good d > 0.
-
-    Any d is sound, because ‖Ax‖ ≤ ‖A diag(d)^{-1/2}‖ ‖diag(d)^{1/2} x‖ and the last is at most √(Σd) ‖x‖_∞; the
-    best d comes within √(π/2) of the norm. At the optimum d is the square of the top singular vector, in a
-    mean over several if they tie, so d moves there in steps that become smaller.
-
-    Args:
-        matrix: Shape (m, n), float64.
-
-    Returns:
-        The bound.
-    """
-    gram = matrix.T @ matrix
-    d = gram.abs().sum(dim=1)
-    used = d > 0  # inputs without influence need no share
-    gram, d = gram[used][:, used], d[used] / d.sum()
-    if len(d) == 0:
-        return 0.0
-    top = torch.ones(len(d), 1, dtype=d.dtype)
-    for step in range(_SCALINGS):
-        scaled = gram * d.rsqrt()[:, None] * d.rsqrt()
-        for _ in range(_POWER_STEPS):
-            top = torch.nn.functional.normalize(scaled @ top, dim=0)
-        d = d + (top[:, 0].square() - d) / (step + 2)
-    return math.sqrt(largest_eigenvalue((gram * d.rsqrt()[:, None] * d.rsqrt())[None])) * SAFETY
-
-
-def is_dense(n: int, m: int, max_entries: int = MATRIX_ENTRIES) -> bool:
-    """Whether a map from n numbers to m is small enough to be decomposed as a matrix."""
-    return n * m <= max_entries and min(n, m) <= _DENSE_SIDE
-
-
-def dense_matrix(
-    linear: Linear, shape: Sequence[int], max_entries: int = MATRIX_ENTRIES
-) -> torch.Tensor | None:
-    """The matrix of a linear map, column by column.
-
-    Args:
-        linear: The map.
-        shape: Shape of its argument.
-        max_entries: The most entries that it may have.
-
-    Returns:
-        Shape (outputs, inputs); None where it would be too large to decompose.
-    """
-    zero = torch.zeros(tuple(shape), dtype=torch.float64)
-    offset = linear(zero)
-    n, m = zero.numel(), offset.numel()
-    if not is_dense(n, m, max_entries):
-        return None
-    basis = torch.eye(n, dtype=torch.float64).reshape(n, *zero.shape)
-    together = max(1, MATRIX_ENTRIES // (4 * max(n, m)))
-    return (torch.func.vmap(linear, chunk_size=together)(basis) - offset).reshape(n, m).T
 
 
 def nonnegative_norm(linear: Linear, shape: Sequence[int]) -> float:
@@ -224,46 +150,10 @@ def _largest_singular_value(batches: Iterable[torch.Tensor]) -> float:
     best = 0.0
     for batch in batches:
         rows, columns = batch.shape[1:]
-        best = largest_eigenvalue(batch @ batch.mH if rows <= columns else batch.mH @ batch, best)
+        best = max(best, largest_eigenvalue(batch @ batch.mH if rows <= columns else batch.mH @ batch))
     return math.sqrt(best)
 
 
-def largest_eigenvalue(grams: torch.Tensor, at_least: float = 0.0) -> float:
-    """A bound on the largest eigenvalue of positive semidefinite matrices, and on `at_least`.
-
-    Small ones are decomposed. For others, a Krylov space proposes a value μ from below, which is raised
-    until the Cholesky decomposition of μI − G succeeds: rounding can let it succeed only if the largest
-    eigenvalue is at most μ(1 + n² eps).
-
-    Args:
-        grams: Shape (b, n, n), symmetric or Hermitian.
-        at_least: A value to start with.
-
-    Returns:
-        The bound.
-
-    Source: Rump, Verification of positive definiteness, BIT 2006, for the rounding.
-    """
-    b, n = grams.shape[:2]
-    if not bool(grams.any()):
-        return at_least
-    if n <= _DECOMPOSE:
-        return max(at_least, float(torch.linalg.eigvalsh(grams).max()))
-    generator = torch.Generator().manual_seed(0)
-    blocks = [torch.randn(b, n, _BLOCK, generator=generator, dtype=torch.float64).to(grams.dtype)]
-    for _ in range(min(_KRYLOV_STEPS, n // _BLOCK) - 1):
-        blocks.append(torch.linalg.qr(grams @ blocks[-1]).Q)
-    basis = torch.linalg.qr(torch.cat(blocks, dim=2)).Q
-    proposed = max(at_least, float(torch.linalg.eigvalsh(basis.mH @ grams @ basis).max()))
-    identity = torch.eye(n, dtype=grams.dtype)
-
-    def exceeds_all(value: float) -> bool:
-        return not bool(torch.linalg.cholesky_ex(value * identity - grams).info.any())
-
-    low, raised = 1e-8, 1e-7
-    while not exceeds_all(proposed * (1 + raised)):
-        low, raised = raised, raised * 10
-    for _ in range(3 if low > 1e-8 else 0):
-        middle = math.sqrt(low * raised)
-        low, raised = (low, middle) if exceeds_all(proposed * (1 + middle)) else (middle, raised)
-    return proposed * (1 + raised) * (1 + n**2 * torch.finfo(torch.float64).eps)
+def largest_eigenvalue(grams: torch.Tensor) -> float:
+    """The largest eigenvalue of symmetric or Hermitian matrices, shape (b, n, n), up to rounding."""
+    return max(0.0, float(torch.linalg.eigvalsh(grams).max()))

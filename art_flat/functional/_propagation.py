@@ -1,8 +1,7 @@
 """Propagation of Lipschitz constants through the graph of a net, from input to output.
 
 Every tensor in the graph has a constant with respect to the input, in L2: layers multiply it, sums of
-branches add up, concatenation adds squares. Linear layers are collected into segments that end where
-something nonlinear begins or branches meet.
+branches add up, concatenation adds squares.
 """
 
 from __future__ import annotations
@@ -10,8 +9,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable, Iterable
-from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import fx, nn
@@ -19,30 +17,35 @@ from torch import fx, nn
 from ..errors import InputError, UnsupportedLayerError
 from ..typing import Norm
 from . import _functions
-from ._functions import function_layer
-from ._layers import LinearMap, layer, multiplication
+from ._functions import function_factor
+from ._layers import layer
 from ._operator_norm import constant_in_norm
-from ._segment import LayerBound, Segment
-from ._slopes import Slope, Unknown
+from ._slopes import Unknown
+
+
+class LayerBound(NamedTuple):
+    """A row of the table behind a Lipschitz constant."""
+
+    name: str
+    """The layer."""
+    value: float
+    """Its factor."""
+    total: float
+    """The constant from the input to here."""
+    how: str
+    """What the factor is: an "exact" norm, "bounds" on a norm, a "slope", a "sum" or a "join" of branches."""
 
 
 class Propagation(fx.Interpreter):
     """A pass of one sample through a graph, in which every tensor also gets its constant."""
 
-    def __init__(
-        self,
-        net: fx.GraphModule,
-        norm: Norm,
-        notify: Callable[[int, int], None] | None,
-        max_entries: int,
-    ) -> None:
+    def __init__(self, net: fx.GraphModule, norm: Norm, notify: Callable[[int, int], None] | None) -> None:
         super().__init__(net, garbage_collect_values=False)
         self.extra_traceback = False  # it would rewrite our errors
         self.norm: Norm = norm
         self.table: list[LayerBound] = []
         self._notify = notify
-        self._max_entries = max_entries
-        self._segments: dict[fx.Node, Segment | None] = {}  # None: does not depend on the input
+        self._totals: dict[fx.Node, float | None] = {}  # None: does not depend on the input
         self._needed = _ancestors(net)
         inputs = [n for n in net.graph.nodes if n.op == "placeholder" and not n.args]
         for n in inputs[1:]:
@@ -60,8 +63,7 @@ class Propagation(fx.Interpreter):
             The constant; `table` says how it came about.
         """
         self.run(x)
-        output = self._segments[self.graph.output_node()]
-        return 0.0 if output is None else self._total(output)
+        return self._totals[self.graph.output_node()] or 0.0
 
     def run_node(self, n: fx.Node) -> Any:
         """Compute one node, and its constant.
@@ -84,17 +86,17 @@ class Propagation(fx.Interpreter):
             ) from error
         if n in self._needed:
             try:
-                self._segments[n] = self._segment(n, result)
+                self._totals[n] = self._total(n, result)
             except Unknown as reason:
                 raise self._unsupported(n, str(reason)) from None
         if self._notify is not None:
             self._notify(len(self.env) + 1, len(self.graph.nodes))
         return result
 
-    def _segment(self, n: fx.Node, result: Any) -> Segment | None:
+    def _total(self, n: fx.Node, result: Any) -> float | None:
         if n.op == "placeholder":
-            return None if n.args else self._input(result)
-        sources = [a for a in n.all_input_nodes if self._segments[a] is not None]
+            return None if n.args else constant_in_norm(1.0, self.norm, result.numel())
+        sources = [a for a in n.all_input_nodes if self._totals[a] is not None]
         if not sources or (n.op == "call_method" and n.target in _functions.SHAPES):
             return None
         if n.target is getattr and n.args[1] in _functions.SHAPE_ATTRIBUTES:
@@ -102,42 +104,31 @@ class Propagation(fx.Interpreter):
         if n.op == "output":
             if n.args[0] is not sources[0]:
                 raise Unknown('the net returns more than one tensor; pass head="name", its last linear layer')
-            return self._segments[sources[0]]
+            return self._totals[sources[0]]
         if n.op != "call_module":
             if n.target in _functions.ADD:
                 return self._sum(n, result)
             if n.target in _functions.JOIN:
-                return self._join(n, result)
+                return self._join(n)
         if len(sources) > 1:
             raise Unknown("several of its arguments depend on the input")
         return self._single(n, sources[0], result)
 
-    def _input(self, x: torch.Tensor) -> Segment:
-        start = constant_in_norm(1.0, self.norm, x.numel())
-        return Segment(start, tuple(x.shape), self.norm, max_entries=self._max_entries)
-
-    def _sum(self, n: fx.Node, result: torch.Tensor) -> Segment:
+    def _sum(self, n: fx.Node, result: torch.Tensor) -> float:
         if n.kwargs.get("alpha", 1) != 1:
             raise Unknown("its alpha is not 1")
-        terms = self._among(n, n.args)
-        if len(terms) == 1:  # a shift by a constant, which may be broadcast
-            ones = torch.ones(result.shape, dtype=torch.float64)
-            return self._known(terms[0]).then(
-                multiplication("", ones, self.env[terms[0]].shape, result.shape)
-            )
-        totals = [
-            math.sqrt(result.numel() / self.env[a].numel()) * self._total(self._known(a)) for a in terms
-        ]
-        return self._start(n, sum(totals), max(totals), "sum", result)
+        terms = self._among(n, n.args)  # one, where the other is a constant
+        totals = [math.sqrt(result.numel() / self.env[a].numel()) * self._known(a) for a in terms]
+        return self._note(n, sum(totals), max(totals), "sum" if len(terms) > 1 else "")
 
-    def _join(self, n: fx.Node, result: torch.Tensor) -> Segment:
+    def _join(self, n: fx.Node) -> float:
         parts: Any = n.args[0] if n.args else n.kwargs["tensors"]
         parts = [parts] if isinstance(parts, fx.Node) else parts  # all that a split returned
-        totals = [self._total(self._known(a)) for a in self._among(n, parts)]
-        return self._start(n, math.hypot(*totals), max(totals), "join", result)
+        totals = [self._known(a) for a in self._among(n, parts)]
+        return self._note(n, math.hypot(*totals), max(totals), "join")
 
-    def _single(self, n: fx.Node, source: fx.Node, result: Any) -> Segment:
-        x, segment = self.env[source], self._known(source)
+    def _single(self, n: fx.Node, source: fx.Node, result: Any) -> float:
+        x, before = self.env[source], self._known(source)
         if _occurrences(n, source) != 1:
             raise Unknown("several of its arguments depend on the input")
         if n.op == "call_module":
@@ -145,24 +136,17 @@ class Propagation(fx.Interpreter):
                 raise Unknown("its result is not a tensor of real numbers")
             module = self.fetch_attr(str(n.target))
             _refuse_hooks(module, x, result)
-            found: LinearMap | Slope = layer(str(n.target), module, tuple(x.shape))
+            found = layer(module, tuple(x.shape))
         elif n.target in _functions.SPLIT:
-            return self._segment_at(self._total(segment), ())
+            return before
         elif isinstance(x, (tuple, list)):
             if n.target is not operator.getitem or not _is_real(result):
                 raise Unknown("of several tensors, only taking one is known")
-            return self._segment_at(self._total(segment), tuple(result.shape))
+            return before
         else:
             args, kwargs = self.fetch_args_kwargs_from_env(n)
-            found = function_layer(n.name, n.target, x, args, kwargs, result)
-        if isinstance(found, LinearMap):
-            return segment.then(found)
-        if not found.monotone:
-            before = self._total(segment)
-            return self._start(n, before * found.steepest, before, "slope", result)
-        before = self._note(segment.end).total if segment.maps else segment.start
-        start = self._start(n, before * found.steepest, before, "slope", result)
-        return replace(start, before=segment, slope=found.steepest)
+            found = function_factor(n.target, x, args, kwargs, result)
+        return self._note(n, before * found.value, before, found.how)
 
     def _among(self, n: fx.Node, arguments: Iterable[Any]) -> list[fx.Node]:
         """Those of the arguments that depend on the input, each as often as it occurs.
@@ -173,33 +157,21 @@ class Propagation(fx.Interpreter):
         Raises:
             Unknown: If there are more.
         """
-        found = [a for a in arguments if isinstance(a, fx.Node) and self._segments[a] is not None]
-        if set(found) != {a for a in n.all_input_nodes if self._segments[a] is not None}:
+        found = [a for a in arguments if isinstance(a, fx.Node) and self._totals[a] is not None]
+        if set(found) != {a for a in n.all_input_nodes if self._totals[a] is not None}:
             raise Unknown("it is called in a way that is not known")
         return found
 
-    def _known(self, n: fx.Node) -> Segment:
-        segment = self._segments[n]
-        assert segment is not None
-        return segment
+    def _known(self, n: fx.Node) -> float:
+        total = self._totals[n]
+        assert total is not None
+        return total
 
-    def _total(self, segment: Segment) -> float:
-        if segment.maps:
-            self._note(segment.end)
-        return self._note(segment.constant).total
-
-    def _note(self, row: LayerBound) -> LayerBound:
-        if row.name and row not in self.table:
-            self.table.append(row)
-        return row
-
-    def _start(self, n: fx.Node, total: float, before: float, how: str, result: torch.Tensor) -> Segment:
-        name = str(n.target) if n.op == "call_module" else n.name
-        self.table.append(LayerBound(name, total / before if before else 1.0, total, how))
-        return self._segment_at(total, tuple(result.shape))
-
-    def _segment_at(self, total: float, shape: tuple[int, ...]) -> Segment:
-        return Segment(total, shape, max_entries=self._max_entries)
+    def _note(self, n: fx.Node, total: float, before: float, how: str) -> float:
+        if how:
+            name = str(n.target) if n.op == "call_module" else n.name
+            self.table.append(LayerBound(name, total / before if before else 1.0, total, how))
+        return total
 
     def _unsupported(self, n: fx.Node, reason: str) -> UnsupportedLayerError:
         return UnsupportedLayerError(

@@ -1,4 +1,4 @@
-"""Slopes of nonlinear layers."""
+"""Factors of layers: the slopes of nonlinear ones."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from torch import nn
 Shape = Sequence[int]
 
 
-class Slope(NamedTuple):
-    """A nonlinear layer."""
+class Factor(NamedTuple):
+    """By how much one layer can stretch a change of its input, in L2."""
 
-    steepest: float
-    """Its Lipschitz factor."""
-    monotone: bool = False
-    """Whether it acts on each element by itself, and never falls."""
+    value: float
+    """An upper bound."""
+    how: str = "slope"
+    """As in `LayerBound.how`; empty for layers that only move elements."""
 
 
 class Unknown(Exception):
@@ -105,39 +105,3 @@ SLOPES: dict[type[nn.Module], float | Callable[[Any, Shape], float]] = {
     nn.AdaptiveMaxPool2d: _adaptive_max_pool(2),
     nn.AdaptiveMaxPool3d: _adaptive_max_pool(3),
 }
-
-
-_MONOTONE: frozenset[type[nn.Module]] = frozenset({
-    *(nn.ReLU, nn.ReLU6, nn.Tanh, nn.Hardtanh, nn.Softsign, nn.Softshrink, nn.Tanhshrink, nn.LogSigmoid),
-    *(nn.Sigmoid, nn.Hardsigmoid, nn.SELU, nn.LeakyReLU, nn.RReLU, nn.ELU, nn.PReLU, nn.CELU, nn.Softplus),
-})  # fmt: skip
-
-
-def _falls(module: Any) -> bool:
-    """Whether a slope that the user chose is negative.
-
-    Returns:
-        True if one is; False for layers without such slopes.
-    """
-    if isinstance(module, nn.PReLU):
-        return bool((module.weight < 0).any())
-    return any(getattr(module, name, 0) < 0 for name in ("negative_slope", "alpha", "lower", "upper"))
-
-
-def slope_of(module: nn.Module, kind: type[nn.Module], shape: Shape) -> Slope:
-    """The slope of a nonlinear layer.
-
-    Args:
-        module: The layer.
-        kind: What it is, one of `SLOPES`.
-        shape: Shape of its input, with a leading axis of 1.
-
-    Returns:
-        Its steepest slope over all inputs.
-
-    Raises:
-        Unknown: If it has none, with its parameters.
-    """
-    rule = SLOPES[kind]
-    steepest = rule if isinstance(rule, float) else rule(module, shape)
-    return Slope(steepest, kind in _MONOTONE and not _falls(module))

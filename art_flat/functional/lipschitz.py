@@ -24,10 +24,8 @@ from .._utils.validation import check_inputs, check_norm, check_number
 from ..errors import InputError, UnknownNameError, UnsupportedLayerError
 from ..typing import Norm
 from ._jacobian import largest_jacobian
-from ._operator_norm import MATRIX_ENTRIES
 from ._operator_norm import constant_in_norm as constant_in_norm
-from ._propagation import Propagation
-from ._segment import LayerBound
+from ._propagation import LayerBound, Propagation
 
 LipschitzKind = Literal["spectral", "given", "empirical"]
 """How a Lipschitz constant was found."""
@@ -62,14 +60,14 @@ def lipschitz_constant(
     value: float | None = None,
     points: torch.Tensor | None = None,
     notify: Callable[[int, int], None] | None = None,
-    max_matrix_entries: int = MATRIX_ENTRIES,
 ) -> LipschitzBound:
     """L with ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖ for all inputs x, x′.
 
     Known are linear layers, convolutions, batch normalisation, activations, pooling, reshaping, padding,
-    dropout, and sums and concatenations of branches, as modules or functions. Norms of linear layers come
-    from the exact decomposition of their product where that is small, else for convolutions from the torus
-    that contains them; never from power iteration, which approaches norms from below.
+    dropout, and sums and concatenations of branches, as modules or functions. L is the product of the layers'
+    norms: exact for linear layers, for convolutions that on the torus that contains them; never from power
+    iteration, which approaches norms from below. Bounds over balls of inputs (`art_flat.certification`) are
+    much tighter where they apply.
 
     Args:
         module: The net, in evaluation mode.
@@ -80,8 +78,6 @@ def lipschitz_constant(
         kind: How to find L.
         value: For `"given"`: L > 0.
         notify: For `"spectral"`: called with the number of layers and functions of the net that are done, and of all.
-        max_matrix_entries: For `"spectral"`: linear layers whose matrix would have more entries are not decomposed,
-            which is faster and gives a larger L.
         points: For `"empirical"`: where to take Jacobians, shape (n, *input_shape).
 
     Returns:
@@ -121,7 +117,7 @@ def lipschitz_constant(
     if points is not None:
         points = check_inputs(points, input_shape=input_shape, name="points")
         return LipschitzBound(largest_jacobian(module, points, head, norm), kind, norm, sound=False)
-    propagation = Propagation(_trace(module, head), norm, notify, max_matrix_entries)
+    propagation = Propagation(_trace(module, head), norm, notify)
     first = next(
         (t for t in (*module.parameters(), *module.buffers()) if t.is_floating_point()), torch.zeros(())
     )

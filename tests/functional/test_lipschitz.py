@@ -1,17 +1,12 @@
-import itertools
 import math
 
 import pytest
 import torch
-from lipschitz_cases import NORMS, Net, conv, norm_from, randomised, seen
+from lipschitz_cases import NORMS, Net, conv, randomised, seen
 from torch import nn
 from torch.nn import functional as F
 
 from art_flat.functional import lipschitz_constant
-from art_flat.functional._chain import chain_constant
-
-ENTRIES = 1 << 24
-"""Enough for the matrix of every net here."""
 
 
 @pytest.fixture(autouse=True)
@@ -113,14 +108,13 @@ each_net = pytest.mark.parametrize(("build", "shape"), NETS.values(), ids=NETS)
 
 @each_net
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("dense", [True, False])
-def test_no_jacobian_exceeds_the_constant(build, shape, norm, dense):
+def test_no_jacobian_exceeds_the_constant(build, shape, norm):
     net = randomised(build())
-    constant = lipschitz_constant(net, shape, norm=norm, max_matrix_entries=ENTRIES if dense else 0).value
+    constant = lipschitz_constant(net, shape, norm=norm).value
     if norm != "Linf" or math.prod(shape) <= 10:
         largest = seen(net, shape, norm=norm)
         assert largest <= constant
-        assert constant <= (60 if dense else 400) * largest
+        assert constant <= 1000 * largest
     generator = torch.Generator().manual_seed(2)
     x, step = (torch.randn(200, *shape, generator=generator, dtype=torch.float64) for _ in range(2))
     if norm == "Linf":
@@ -131,12 +125,9 @@ def test_no_jacobian_exceeds_the_constant(build, shape, norm, dense):
     assert (moved <= constant * length).all()
 
 
-@pytest.mark.parametrize("entries", [ENTRIES, 0])
-def test_images_without_an_axis_of_channels(entries):
+def test_images_without_an_axis_of_channels():
     net = nn.Sequential(conv(1, 2, 3), nn.MaxPool2d(3, 1)).eval()
-    image, channel = (
-        lipschitz_constant(net, shape, max_matrix_entries=entries) for shape in ((6, 6), (1, 6, 6))
-    )
+    image, channel = (lipschitz_constant(net, shape) for shape in ((6, 6), (1, 6, 6)))
     assert image.value == pytest.approx(channel.value)
     assert image.layers[-1].value == pytest.approx(3.0)
 
@@ -152,44 +143,10 @@ def test_constants_of_branches():
     assert lipschitz_constant(net, (3,)).value == 0.0
 
 
-@pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("depth", [2, 3])
-def test_ellipsoids_lie_between_the_worst_pattern_and_the_product(norm, depth):
-    sizes = [6, 7, 5, 4][: depth + 1]
-    weights = [torch.randn(m, n, dtype=torch.float64) for n, m in itertools.pairwise(sizes)]
-    layers = []
-    for w in weights:
-        item = nn.Linear(w.shape[1], w.shape[0]).double()
-        item.weight.data = w
-        layers += [item, nn.ReLU()]
-    found = lipschitz_constant(nn.Sequential(*layers).eval(), (6,), norm=norm)
-    product = math.prod(norm_from("L2", w) for w in weights[1:]) * norm_from(norm, weights[0])
-    worst = 0.0
-    for open_ in itertools.product([0.0, 1.0], repeat=sum(sizes[1:-1])):
-        gates = torch.tensor(open_, dtype=torch.float64).split(sizes[1:-1])
-        matrix = weights[0]
-        for gate, w in zip(gates, weights[1:], strict=True):
-            matrix = w @ (gate[:, None] * matrix)
-        worst = max(worst, norm_from(norm, matrix))
-    assert worst <= found.value
-    assert found.value < (0.95 if norm == "L2" else 1.2) * product
-    assert norm == "L1" or found.layers[-1].how == "ellipsoids"
-
-
-@pytest.mark.parametrize("slope", [0.25, 2.0])
-def test_ellipsoids_with_other_slopes(slope):
-    first, second = torch.randn(6, 4, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)
-    gates = slope * torch.tensor(list(itertools.product([0.0, 1.0], repeat=6)), dtype=torch.float64)
-    worst = max(norm_from("L2", second @ (gate[:, None] * first)) for gate in gates)
-    found = chain_constant([first, second], [slope], 3.0, "L2")
-    assert 3 * worst <= found <= 0.98 * 3 * slope * norm_from("L2", first) * norm_from("L2", second)
-
-
-@pytest.mark.parametrize("entries", [ENTRIES, 0])
-def test_steep_slopes_count(entries):
+def test_steep_slopes_count():
     net = nn.Sequential(nn.Linear(1, 1), nn.SELU(), nn.Linear(1, 1), nn.LeakyReLU(3.0)).eval()
     for item in (net[0], net[2]):
         nn.init.constant_(item.weight, 2.0)
     for part, exact in ((net[:2], 2 * 1.7581), (net, 2 * 1.7581 * 2 * 3)):
-        found = lipschitz_constant(part, (1,), max_matrix_entries=entries)
+        found = lipschitz_constant(part, (1,))
         assert found.value == pytest.approx(exact, rel=1e-3)

@@ -1,12 +1,11 @@
+import numpy as np
 import pytest
 import torch
-from lipschitz_cases import conv, norm_from, randomised, seen
+from lipschitz_cases import conv, randomised, seen
 from sampling import slow
 from torch import nn
 
 from art_flat.functional import lipschitz_constant
-from art_flat.functional._layers import LinearMap, layer
-from art_flat.functional._operator_norm import infinity_norm, spectral_norm
 
 
 @pytest.fixture(autouse=True)
@@ -49,19 +48,24 @@ each_linear = pytest.mark.parametrize(("build", "shape"), LINEAR.values(), ids=L
 
 
 @each_linear
-def test_linear_layers_are_exact(build, shape):
+def test_norms_of_linear_layers_are_upper_bounds(build, shape):
     net = randomised(build())
-    found = lipschitz_constant(net, shape)
-    exact = seen(net, shape, n=1)
-    assert exact <= found.value <= exact * (1 + 1e-6)
+    found, exact = lipschitz_constant(net, shape), seen(net, shape, n=1)
+    assert exact <= found.value <= 10 * exact
+    if [row.how for row in found.layers] == ["exact"]:
+        assert found.value <= exact * (1 + 1e-6)
     assert found.sound
 
 
-@each_linear
-def test_bounds_for_layers_too_large_to_decompose(build, shape):
-    net = randomised(build())
+@pytest.mark.parametrize("seed", range(20))
+def test_norms_of_small_convolutions_are_upper_bounds(seed):
+    rng = np.random.default_rng(seed)
+    kernel, stride, dilation, padding = (rng.integers(1, most + 1, 2).tolist() for most in (3, 3, 2, 3))
+    groups = int(rng.integers(1, 3))
+    net = conv(2, 4, kernel, stride, padding, dilation, groups=groups, bias=False).eval()
+    shape = (2, *rng.integers(5, 8, 2).tolist())
     exact = seen(net, shape, n=1)
-    assert exact <= lipschitz_constant(net, shape, max_matrix_entries=0).value <= 5 * exact
+    assert exact <= lipschitz_constant(net, shape).value <= 3 * exact
 
 
 @pytest.mark.parametrize(
@@ -70,53 +74,26 @@ def test_bounds_for_layers_too_large_to_decompose(build, shape):
 def test_the_torus_is_nearly_exact_for_large_images(stride, dilation, groups):
     net = conv(2, 4, 3, stride, dilation, dilation, groups=groups).eval()
     exact = seen(net, (2, 24, 24), n=1)
-    assert exact <= lipschitz_constant(net, (2, 24, 24), max_matrix_entries=0).value <= 1.05 * exact
+    assert exact <= lipschitz_constant(net, (2, 24, 24)).value <= 1.05 * exact
 
 
-def test_large_matrices_are_bounded_by_cholesky():
-    strided = conv(2, 3, 3, stride=2, padding=1), (2, 15, 15)
-    for net, shape in ((nn.Linear(170, 190), (170,)), strided):
-        net.eval()
-        exact = seen(net, shape, n=1)
-        assert exact <= lipschitz_constant(net, shape).value <= exact * (1 + 1e-4)
-    tied = nn.Linear(170, 170).eval()
-    nn.init.orthogonal_(tied.weight)
-    assert 1 - 1e-6 <= lipschitz_constant(tied, (170,)).value <= 1 + 1e-6
-
-
-def test_large_matrices_of_frequencies_are_bounded_by_cholesky():
-    net = conv(164, 170, (1, 2)).eval()
-    exact = seen(net, (164, 1, 3), n=1)
-    assert exact <= lipschitz_constant(net, (164, 1, 3), max_matrix_entries=0).value <= 1.5 * exact
+def test_a_convolution_of_zeros():
+    net = conv(3, 4, 3).eval()
     nn.init.zeros_(net.weight)
-    assert lipschitz_constant(net, (164, 1, 3), max_matrix_entries=0).value == 0.0
+    assert lipschitz_constant(net, (3, 5, 5)).value == 0.0
 
 
-def test_many_nearly_equal_singular_values():
-    left, right = (torch.linalg.qr(torch.randn(170, 170, dtype=torch.float64)).Q for _ in range(2))
-    matrix = left @ torch.linspace(0.98, 1.0, 170, dtype=torch.float64).diag() @ right
-    assert 1.0 <= spectral_norm(matrix) <= 1.01
+@pytest.mark.parametrize("size", [170, 1])
+def test_many_nearly_equal_singular_values(size):
+    left, right = (torch.linalg.qr(torch.randn(size, size, dtype=torch.float64)).Q for _ in range(2))
+    net = nn.Linear(size, size).double().eval()
+    net.weight.data = left @ torch.linspace(0.98, 1.0, size, dtype=torch.float64).flip(0).diag() @ right
+    exact = torch.linalg.svdvals(net.weight)[0].item()
+    assert exact <= lipschitz_constant(net, (size,)).value <= exact * (1 + 1e-8)
 
 
 def test_the_torus_sees_the_highest_frequency():
     net = conv(1, 1, (1, 2), bias=False).eval()
     net.weight.data = torch.tensor([[[[1.0, -1.0]]]])
     exact = seen(net, (1, 3, 7), n=1)
-    assert exact <= lipschitz_constant(net, (1, 3, 7), max_matrix_entries=0).value == pytest.approx(2.0)
-
-
-def test_infinity_norm_is_near_the_exact_one():
-    for seed in range(5):
-        torch.manual_seed(seed)
-        matrix = torch.randn(4, 9, dtype=torch.float64) * torch.rand(9, dtype=torch.float64)
-        matrix[:, seed] = 0.0
-        exact = norm_from("Linf", matrix)
-        bound = infinity_norm(matrix)
-        assert exact <= bound <= min(1.1 * exact, 3.0 * norm_from("L2", matrix))
-    assert infinity_norm(torch.zeros(2, 3, dtype=torch.float64)) == 0.0
-
-
-def test_linear_maps_are_what_they_say():
-    found = layer("a", nn.AvgPool2d(2), (1, 1, 4, 4))
-    assert isinstance(found, LinearMap)
-    assert found.norm() == pytest.approx(0.5)
+    assert exact <= lipschitz_constant(net, (1, 3, 7)).value == pytest.approx(2.0)
