@@ -1,6 +1,6 @@
 """The mathematical core: torch in, torch out, one number per sample, differentiable.
 
-Results are on the device of the arguments. No function waits for the device, except those that must look at values:
+Results are on the device of the arguments. No function synchronises with the device, except those that read values:
 `loss_increase_bound`, `feature_radius`, `snap_into_balls` and, once for a model, `lipschitz_constant`.
 """
 

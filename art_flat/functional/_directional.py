@@ -2,7 +2,7 @@
 
 Let e be a unit vector, v = s e + w with w ⊥ e and ‖w‖ = ρ. With c_j = ⟨u_j, e⟩, ũ_j = u_j − c_j e, q_j = ‖ũ_j‖ and
 A_j = p_j exp(s c_j), the loss rises by the logarithm of Σ_j p_j exp⟨u_j, v⟩ = Σ_j A_j exp⟨ũ_j, w⟩. Its largest
-value over the directions of w is a convex function of (s, ρ), even in ρ, as each direction gives a convex one. So
+value over the directions of w is a convex function of (s, ρ), even in ρ, as it is convex for each direction. So
 in the disc s² + ρ² ≤ t² it is at most what it is at a corner of a polygon around the disc. At a corner it is at most
 
     Σ_j A_j cosh ρq_j + ρ ‖Σ_j A_j (sinh ρq_j / ρq_j) ũ_j‖                by the chord of exp over [−ρq_j, ρq_j],
@@ -12,7 +12,7 @@ the smaller of the two, for every e. Where t e is the worst move itself, Σ_j A_
 at the corners next to it is nearly the worst case. The norm of the matrix is bounded by the fourth root of the
 trace of its fourth power.
 
-Everything is a function of the products ⟨u_i, u_j⟩ of the `_LARGEST` classes that matter most; the others are taken
+All terms are functions of the products ⟨u_i, u_j⟩ of the `_LARGEST` most important classes; the others are bounded
 as in `lse`. Rounding: probabilities, products and c_j have known errors, whose effect is added.
 """
 
@@ -31,15 +31,15 @@ from ._psi import psi
 Direction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 _LARGEST = 16
-"""Classes whose directions are looked at; more would cost the cube of it."""
+"""Number of classes whose directions are used; the cost is cubic in it."""
 _STARTS, _STEPS = 4, 8
-"""The worst direction is sought from so many classes and from the gradient."""
+"""Number of classes from which, beside the gradient, the worst direction is searched."""
 _FARTHEST = 300.0
-"""Of t r_j; beyond, exponentials leave float64 and the chord takes over."""
+"""Limit of t r_j; beyond it exponentials overflow float64 and the chord bound is used."""
 _TANGENTS = (0.0, 0.12, 0.28, 0.48, 0.74, 1.1, 1.6, 2.3, math.pi)
 """Angles from e at which the sides of the polygon touch the disc."""
 _FLAT = 1e-3
-"""Shortest sum of the u_j, relative to the longest of them, that says where e points."""
+"""Shortest sum of the u_j, relative to the longest of them, that determines e."""
 
 
 def _corners() -> list[tuple[float, float]]:
@@ -52,7 +52,7 @@ def _corners() -> list[tuple[float, float]]:
 
 
 def directional(s: Samples, t: torch.Tensor) -> torch.Tensor:
-    """The bound of this file, or the chord's where that is smaller.
+    """The directional bound, or the chord bound where that is smaller.
 
     Returns:
         The bound, shape (m,).
@@ -78,7 +78,7 @@ def best(s: Samples, t: torch.Tensor) -> torch.Tensor:
 
 @dataclass
 class _Parts:
-    """The classes that matter most, seen from a direction e."""
+    """The most important classes in coordinates relative to a direction e."""
 
     mass: torch.Tensor
     """p_j over exp `top`, shape (m, K); 0 for classes that never raise the loss."""
@@ -93,7 +93,7 @@ class _Parts:
     longest: torch.Tensor
     """max r_j, shape (m, 1)."""
     error: torch.Tensor
-    """Largest error of c_j; of the products it is 4 max r_j times that. Shape (m, 1)."""
+    """Largest error of c_j, shape (m, 1); the error of the products is 4 max r_j times that."""
 
 
 def corner_bound(s: Samples, t: torch.Tensor, direction: Direction | None = None) -> torch.Tensor:
@@ -163,7 +163,7 @@ def _worst_direction(log_p: torch.Tensor, products: torch.Tensor, t: torch.Tenso
     for _ in range(_STEPS):
         move = _along(pull, products) * t[:, None, None]
         pull = _shares(likely[:, None] + move)
-    # the label's own class has u = 0, and log_p leaves it out: what is compared is a monotone function of the loss
+    # log_p excludes the label's own class, where u = 0: compared are monotone functions of the loss
     move = _along(pull, products) * t[:, None, None]
     loss = (likely[:, None].exp() * move.expm1()).sum(dim=2)
     highest = loss.detach().argmax(dim=1)[:, None, None].expand(-1, 1, pull.shape[2])
@@ -171,7 +171,7 @@ def _worst_direction(log_p: torch.Tensor, products: torch.Tensor, t: torch.Tenso
 
 
 def _shares(logarithms: torch.Tensor) -> torch.Tensor:
-    # softmax over the last axis, 0 where there is nothing
+    # softmax over the last axis, 0 for empty rows
     shares = (logarithms - logarithms.detach().amax(dim=-1, keepdim=True).clamp(min=-1e300)).exp()
     return shares / shares.sum(dim=-1, keepdim=True).clamp(min=TINY)
 

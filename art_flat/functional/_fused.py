@@ -1,14 +1,14 @@
 """G and ‖φ‖² of many samples on a CPU, in few passes over memory.
 
-The general formula (`sharpness`) reads the logits some ten times and writes as many arrays of their size. Here a block
-of rows is taken through the processor's cache at once. With p = softmax(z), q = p without its entry above 0.6, if it
+The general formula (`sharpness`) reads the logits about ten times and writes as many arrays of their size. Here a block
+of rows is processed in the cache at once. With p = softmax(z), q = p without its entry above 0.6, if it
 has one, S′ = Σq and Q′ = Σq²,
 
     G = S′(2 − S′) − Q′,
 
-since the entry left out is 1 − S′; where none is, S′ = 1 up to rounding, which counts in the second order only. Little
-more than half cancels (0.6² + 0.4² of 1), so that float32 gives G to a few units in its last place, as long as S′ is
-far from where float32 ends. Rows below that, rows with NaN and features of extreme length are left to the general
+since the omitted entry is 1 − S′; without one, S′ = 1 up to rounding, which has a second-order effect only. Little
+more than half cancels (0.6² + 0.4² of 1), so that float32 computes G to a few units in its last place, as long as S′ is
+far from underflow. Rows below that, rows with NaN and features of extreme length are computed by the general
 formula.
 """
 
@@ -20,19 +20,19 @@ import torch.nn.functional as F
 from ._logits import at_least_float32
 
 _FEWEST = 64
-"""Classes from which the blocks pay; it depends on no batch size, so that no result does."""
+"""Number of classes from which blocks are faster; independent of the batch size, so that results are, too."""
 _BLOCK = 1 << 20
 """Logits per block."""
 _FEATURES = 1 << 22
-"""Features per block, at most."""
+"""Maximum number of features per block."""
 _WIDEST = 1 << 12
-"""Features whose squares float32 adds up without losing more than a few units in the last place."""
+"""Number of squares that float32 adds up with an error of a few units in the last place."""
 _SMALLEST, _SHORTEST, _LONGEST = 1e-26, 1e-12, 1e12
-"""S′ and ‖φ‖ within which float32 has all its digits."""
+"""Range of S′ and ‖φ‖ in which float32 has full precision."""
 
 
 def fits(logits: torch.Tensor, features: torch.Tensor) -> bool:
-    """Whether the samples can be taken this way: on a CPU, up to float32, without a graph or a transform.
+    """Whether the fused formula applies: on a CPU, up to float32, without a graph or a transform.
 
     Args:
         logits: Shape (n, k).
@@ -55,14 +55,14 @@ def fits(logits: torch.Tensor, features: torch.Tensor) -> bool:
 def impurity_and_length(
     logits: torch.Tensor, features: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
-    """G and ‖φ‖, and for which samples the two cannot be trusted.
+    """G and ‖φ‖, and the samples for which they are inaccurate.
 
     Args:
         logits: Shape (n, k).
         features: Shape (n, d).
 
     Returns:
-        G and ‖φ‖, float32, and numbers of the samples that the general formula must do, (m,), or None.
+        G and ‖φ‖, float32, and indices of the samples that need the general formula, (m,), or None.
     """
     n, k = logits.shape
     step = max(1, min(_BLOCK // k, _FEATURES // max(1, features.shape[1])))

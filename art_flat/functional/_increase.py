@@ -1,4 +1,4 @@
-"""How fast the loss can rise when features move: the formulas behind `bounds`, for one chunk of samples.
+"""Formulas of the bounds on the loss increase when features move, for one chunk of samples.
 
 When φ moves by v, the loss of label y changes by log Σ_j p_j exp⟨u_j, v⟩ with u_j = w_j − w_y. Each formula
 bounds that over ‖v‖ ≤ t. With r_j = ‖u_j‖ and x_j = t r_j, `lse` and `chord` are built from the logarithms of
@@ -32,15 +32,15 @@ from .sharpness import log_relative_sharpness
 EPS = torch.finfo(torch.float64).eps
 TINY = torch.finfo(torch.float64).tiny
 LARGE = 1e300
-"""Stands for infinity within the formulas; results above LARGE / 10 are returned as infinite."""
+"""Represents infinity within the formulas; results above LARGE / 10 are returned as infinite."""
 _LOG_2 = math.log(2)
 
 
 class HeadGeometry(NamedTuple):
-    """What the bounds need to know of the weight of a head, computed once."""
+    """Quantities of a head's weight that the bounds use, computed once."""
 
     rows: torch.Tensor
-    """Weight rows seen from their mean, in coordinates of what they span, shape (k, min(k, d))."""
+    """Weight rows minus their mean, in coordinates of their span, shape (k, min(k, d))."""
     lengths: torch.Tensor
     """Lengths of these rows, shape (k,)."""
     squared_distances: torch.Tensor
@@ -50,11 +50,11 @@ class HeadGeometry(NamedTuple):
     log_norm: torch.Tensor
     """log ‖W‖_F, shape ()."""
     size: int
-    """k + d: how many products a sum has at most."""
+    """k + d, the maximum number of products in a sum."""
 
 
 def head_geometry(weight: torch.Tensor) -> HeadGeometry:
-    """Measure the rows of a weight.
+    """Compute the geometry of the rows of a weight.
 
     Args:
         weight: W, shape (k, d).
@@ -95,7 +95,7 @@ class Samples:
             rows: Their indices.
 
         Returns:
-            These alone.
+            The selected samples.
         """
         return Samples(self.logits[rows], self.features[rows], self.labels[rows], self.head)
 
@@ -148,7 +148,7 @@ class Samples:
         """Add up the directions u_j / r_j.
 
         Args:
-            strength: How much of each, ≥ 0, shape (m, k).
+            strength: Factor of each direction, ≥ 0, shape (m, k).
 
         Returns:
             ‖Σ_j strength_j u_j / r_j‖, rounded up, and at most Σ_j strength_j; shape (m,).
@@ -162,7 +162,7 @@ class Samples:
 
 
 def lse(s: Samples, t: torch.Tensor) -> torch.Tensor:
-    """The bound by lengths alone.
+    """The bound from the lengths alone.
 
     Returns:
         log1p(Σ_j p_j (exp x_j − 1)), shape (m,).
@@ -172,7 +172,7 @@ def lse(s: Samples, t: torch.Tensor) -> torch.Tensor:
 
 
 def chord(s: Samples, t: torch.Tensor) -> torch.Tensor:
-    """The bound by the chords of exp over [−x_j, x_j], which keeps the directions to first order.
+    """The bound from the chords of exp over [−x_j, x_j], which uses the directions to first order.
 
     Returns:
         log(Σ_j p_j cosh x_j + ‖Σ_j p_j sinh x_j u_j / r_j‖), shape (m,).
@@ -184,7 +184,7 @@ def chord(s: Samples, t: torch.Tensor) -> torch.Tensor:
 
 
 def quadratic(s: Samples, t: torch.Tensor) -> torch.Tensor:
-    """The bound by the largest curvature of the log-sum-exp function, diam²/4.
+    """The bound from the largest curvature of the log-sum-exp function, diam²/4.
 
     Returns:
         t‖g‖ + t² diam²/8, shape (m,).
@@ -194,7 +194,7 @@ def quadratic(s: Samples, t: torch.Tensor) -> torch.Tensor:
 
 
 def flatness(s: Samples, t: torch.Tensor) -> torch.Tensor:
-    """The bound by the paper's relative sharpness and the growth ψ of the curvature along the way.
+    """The bound from the paper's relative sharpness and the growth ψ of the curvature along the path.
 
     Returns:
         t‖g‖ + (t²/2) ‖W‖_F² G ψ(t diam), shape (m,).
@@ -203,7 +203,7 @@ def flatness(s: Samples, t: torch.Tensor) -> torch.Tensor:
 
 
 def flatness_neuronwise(s: Samples, t: torch.Tensor) -> torch.Tensor:
-    """The bound by the neuronwise relative sharpness.
+    """The bound from the neuronwise relative sharpness.
 
     Returns:
         t‖g‖ + (t²/2) ½ Σ_st p_s p_t ‖w_s − w_t‖² ψ(t diam), shape (m,).
@@ -212,7 +212,7 @@ def flatness_neuronwise(s: Samples, t: torch.Tensor) -> torch.Tensor:
 
 
 def paper(s: Samples, t: torch.Tensor) -> torch.Tensor:
-    """The paper's expression, no bound.
+    """The paper's expression, which is not a bound.
 
     Returns:
         Δ²/2 · κ + Δ³ k d / 24 with Δ = t / ‖φ‖, shape (m,); infinite at φ = 0.
@@ -222,7 +222,7 @@ def paper(s: Samples, t: torch.Tensor) -> torch.Tensor:
 
 
 def log_paper_factors(s: Samples) -> tuple[torch.Tensor, torch.Tensor]:
-    """Take the paper's expression apart.
+    """The factors of the paper's expression.
 
     Returns:
         The logarithms of its factors of t² and t³, each of shape (m,).

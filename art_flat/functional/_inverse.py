@@ -17,9 +17,9 @@ Bracket = tuple[torch.Tensor, torch.Tensor]
 _MARGIN, _WIDE_MARGIN = 5e-13, 5e-10
 """The root finder aims at ε exp(−margin) and accepts the radius if the bound lies within twice that of ε."""
 _SMALL = 1e-150
-"""Stands for a diameter of 0; its square is still a number."""
+"""Replaces a diameter of 0; its square does not underflow."""
 _STEPS = 64
-"""8 are typical; 64 halvings end any bracket that interpolation fails on."""
+"""Maximum number of steps: 8 are typical; 64 halvings resolve any bracket where interpolation fails."""
 
 
 def lse_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
@@ -112,7 +112,7 @@ def best_radius(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
 
 
 def _farthest(s: Samples, epsilon: torch.Tensor) -> torch.Tensor:
-    # Where the true increase reaches ε at the latest: it is at least t‖g‖, and at least the mean increase
+    # Upper bound of the t at which the true increase reaches ε: it is at least t‖g‖, and at least the mean increase
     # Σ_j p_j (cosh⟨u_j, v⟩ − 1) of v and −v along any u_j.
     excess = _log_expm1(epsilon)[:, None] - s.log_p
     arcosh = _softplus(torch.logaddexp(excess, (torch.logaddexp(2 * excess, excess + math.log(2))) / 2))
@@ -139,7 +139,7 @@ def _largest(
     """Find the root of bound(t) = ε from below, for bounds that grow at least in proportion to t.
 
     False position (Illinois) in log t and log bound. The lower end is only ever a radius at which the bound
-    was evaluated and found to hold. Samples that are done are left behind.
+    was evaluated and found to hold. Converged samples are dropped.
 
     Returns:
         The lower end, shape (m,), rounded towards zero; infinite where the bound is 0 everywhere.

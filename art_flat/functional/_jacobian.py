@@ -17,7 +17,7 @@ _SIGN_STEPS = 20
 
 
 def largest_jacobian(module: nn.Module, points: torch.Tensor, head: str | None, norm: Norm) -> float:
-    """Measure the Jacobian of φ at each point.
+    """The largest norm of the Jacobian of φ over some points.
 
     Args:
         module: The net.

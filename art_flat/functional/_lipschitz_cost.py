@@ -20,9 +20,9 @@ class LipschitzCost(NamedTuple):
     """Multiplications and additions, counted in pairs."""
 
     derivation: float
-    """Of the constant in one norm."""
+    """Operations to derive the constant in one norm."""
     forward: float
-    """Of a forward pass of one sample."""
+    """Operations of a forward pass of one sample."""
 
 
 def lipschitz_cost(module: nn.Module, sample: torch.Tensor) -> LipschitzCost:
@@ -33,7 +33,7 @@ def lipschitz_cost(module: nn.Module, sample: torch.Tensor) -> LipschitzCost:
         sample: One input, shape (1, ...).
 
     Returns:
-        The cost; a function of shapes alone, so that every machine finds the same.
+        The cost; it depends only on shapes, so that every machine agrees.
 
     >>> lipschitz_cost(nn.Linear(4, 2), torch.zeros(1, 4))
     LipschitzCost(derivation=96.0, forward=8.0)
@@ -67,6 +67,6 @@ def _layer_cost(layer: Any, inputs: Sequence[int], outputs: Sequence[int]) -> tu
 
 
 def _decomposition(rows: int, columns: int) -> float:
-    """Operations of the largest singular value of a matrix: its smaller Gram matrix, and that decomposed."""
+    """Operations of the largest singular value of a matrix: its smaller Gram matrix and a decomposition."""
     small, large = sorted((rows, columns))
     return float(small**2 * (large + _PER_CUBE * small))

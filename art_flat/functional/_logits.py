@@ -11,7 +11,7 @@ from ..errors import InputError
 
 
 class TopTwoSpread(NamedTuple):
-    """The logits of n samples seen from their largest and second largest, the form that never cancels.
+    """The logits of n samples relative to their largest and second largest, without cancellation.
 
     With a the class of the largest logit and m₂ the largest of the others: gap = m₂ − z_a ≤ 0 and
     others_j = z_j − m₂ ≤ 0, so that p_j / p_a = exp(gap + others_j).
@@ -28,7 +28,7 @@ class TopTwoSpread(NamedTuple):
 def spread(logits: torch.Tensor) -> TopTwoSpread:
     """Split logits (n, k ≥ 2) into the gap between the two largest and the distances below the second.
 
-    m₂ is a constant of the gradient: every function built on this depends on gap + others alone.
+    m₂ is detached: every function built on this depends only on gap + others.
 
     Returns:
         Classes, gaps and distances.
@@ -56,7 +56,7 @@ def at_least_float32(*tensors: torch.Tensor) -> torch.dtype:
     """The dtype of results.
 
     Returns:
-        What the inputs promote to, float32 if that is narrower.
+        The promoted dtype of the inputs, at least float32.
     """
     dtype = torch.float32
     for tensor in tensors:
@@ -85,7 +85,7 @@ def two_rows(weight: torch.Tensor) -> torch.Tensor:
 
 
 def residual(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """p − e_y, the gradient of the loss in the logits; p_y − 1 is taken as −Σ_{j≠y} p_j, so that nothing cancels.
+    """p − e_y, the gradient of the loss in the logits; p_y − 1 is computed as −Σ_{j≠y} p_j to avoid cancellation.
 
     Returns:
         The residual in the dtype of `logits`, shape (n, k ≥ 2).
@@ -120,7 +120,7 @@ def squared_row_distances(weight: torch.Tensor) -> torch.Tensor:
 def check_logits(
     logits: torch.Tensor, features: torch.Tensor | None = None, weight: torch.Tensor | None = None
 ) -> None:
-    """Check kinds, shapes and devices of a head's tensors, not their values (that would wait for the device).
+    """Check types, shapes and devices of a head's tensors, not their values, which would synchronise with the device.
 
     Raises:
         InputError: If one is not a floating tensor, shapes do not fit together, or devices differ.
@@ -138,7 +138,7 @@ def check_logits(
     if weight is not None and weight.shape[0] != logits.shape[1]:
         raise InputError(
             f"`logits` has {logits.shape[1]} classes and `weight` {weight.shape[0]} rows; "
-            "pass the weight (k, d) of the layer that made the logits"
+            "pass the weight (k, d) of the layer that computed the logits"
         )
     if weight is not None and features is not None and weight.shape[1] != features.shape[1]:
         raise InputError(

@@ -37,11 +37,11 @@ class LayerBound(NamedTuple):
 
 
 class Propagation(fx.Interpreter):
-    """A pass of one sample through a graph, in which every tensor also gets its constant."""
+    """A pass of one sample through a graph that also computes the constant of every tensor."""
 
     def __init__(self, net: fx.GraphModule, norm: Norm, notify: Callable[[int, int], None] | None) -> None:
         super().__init__(net, garbage_collect_values=False)
-        self.extra_traceback = False  # it would rewrite our errors
+        self.extra_traceback = False  # it would rewrite art_flat's errors
         self.norm: Norm = norm
         self.table: list[LayerBound] = []
         self._notify = notify
@@ -60,7 +60,7 @@ class Propagation(fx.Interpreter):
             x: A sample, with a leading axis of 1.
 
         Returns:
-            The constant; `table` says how it came about.
+            The constant; `table` lists its factors.
         """
         self.run(x)
         return self._totals[self.graph.output_node()] or 0.0
@@ -76,7 +76,7 @@ class Propagation(fx.Interpreter):
 
         Raises:
             InputError: If the node fails.
-            UnsupportedLayerError: If nothing is known of it.
+            UnsupportedLayerError: If the node is not supported.
         """
         try:
             result = super().run_node(n)
@@ -149,7 +149,7 @@ class Propagation(fx.Interpreter):
         return self._note(n, before * found.value, before, found.how)
 
     def _among(self, n: fx.Node, arguments: Iterable[Any]) -> list[fx.Node]:
-        """Those of the arguments that depend on the input, each as often as it occurs.
+        """The arguments that depend on the input, each as often as it occurs.
 
         Returns:
             At least one node.
@@ -175,7 +175,7 @@ class Propagation(fx.Interpreter):
 
     def _unsupported(self, n: fx.Node, reason: str) -> UnsupportedLayerError:
         return UnsupportedLayerError(
-            f"no Lipschitz constant for {self._describe(n)}: {reason}. Replace it, or pass a constant you know: "
+            f"no Lipschitz constant for {self._describe(n)}: {reason}. Replace it, or pass a known constant: "
             'kind="given", value=...'
         )
 
@@ -219,7 +219,7 @@ def _shared_writes(net: fx.GraphModule) -> list[fx.Node]:
     """Nodes that overwrite a tensor whose old name, or a view of it, is read later.
 
     Returns:
-        These nodes; their order in the graph says nothing about what is read.
+        These nodes, in any order.
     """
     order = {n: i for i, n in enumerate(net.graph.nodes)}
     owner: dict[fx.Node, fx.Node] = {}

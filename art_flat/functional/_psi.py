@@ -1,4 +1,4 @@
-"""ψ(R) = 2 (exp R − 1 − R) / R² = 1 + R/3 + R²/12 + …, by which curvature can grow over a reach R."""
+"""ψ(R) = 2 (exp R − 1 − R) / R² = 1 + R/3 + R²/12 + …, the growth of curvature over a reach R."""
 
 from __future__ import annotations
 

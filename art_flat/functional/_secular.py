@@ -7,13 +7,13 @@ import torch
 from ._logits import TopTwoSpread
 
 _ITERATIONS = 8
-"""Newton steps; 5 reach the last bit in every case tried, 1e-12 gaps and k = 1000 included."""
+"""Number of Newton steps; 5 reach the last bit in all tests, including gaps of 1e-12 and k = 1000."""
 
 
 def largest_eigenvalue(s: TopTwoSpread) -> torch.Tensor:
     """λ_max(diag p − p pᵀ) as the Rayleigh quotient of its eigenvector, shape (n,).
 
-    The eigenvector is a constant of the gradient, which is exact for a simple eigenvalue. The variance of v
+    The eigenvector is detached, which is exact for a simple eigenvalue. The variance of v
     under p is taken around v_a, so that nothing cancels when p_a is near 1.
 
     Args:

@@ -12,7 +12,7 @@ from ..typing import Norm
 def log_odds_against(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """u = log Σ_{j≠y} exp(z_j) − z_y, of which the cross-entropy log(1 + eᵘ) is an increasing function.
 
-    Its gradient has the direction of the cross-entropy's, and does not underflow where the model is sure.
+    Its gradient has the direction of the cross-entropy's, and does not underflow for confident predictions.
 
     Args:
         logits: Shape (n, k), k ≥ 2.
@@ -31,7 +31,7 @@ def unit_step(grad: torch.Tensor, norm: Norm) -> torch.Tensor:
 
     Args:
         grad: Gradients, shape (n, ...).
-        norm: `"Linf"`; any other is taken as L2.
+        norm: `"Linf"`; any other is treated as L2.
 
     Returns:
         Steps, the shape of `grad`.
@@ -49,7 +49,7 @@ def shrink_to_ball(shift: torch.Tensor, delta: float, norm: Norm) -> torch.Tenso
     Args:
         shift: Differences x′ − x, shape (n, ...).
         delta: Radius, ≥ 0, in the unit of `shift`.
-        norm: `"Linf"`; any other is taken as L2.
+        norm: `"Linf"`; any other is treated as L2.
 
     Returns:
         Differences, the shape of `shift`.

@@ -13,7 +13,7 @@ G = Σ_j p_j(1 − p_j) and ψ(R) = 2(exp R − 1 − R)/R²:
                       at most `lse`, exact to first order in t and for two classes
 `flatness`            t‖g‖ + (t²/2) ‖W‖_F² G ψ(t diam): κ of the paper, over ‖φ‖²           yes
 `flatness_neuronwise` the same with ½ Σ_st p_s p_t ‖w_s − w_t‖² for ‖W‖_F² G                yes
-`directional`         the ball taken apart along the worst direction (`_directional`);      yes
+`directional`         the ball split along the worst direction (`_directional`);            yes
                       at most `chord`, and the worst case up to a fraction of a per cent
                       for most samples of trained nets
 `best`                the smallest of these for each sample                                yes
@@ -22,9 +22,9 @@ G = Σ_j p_j(1 − p_j) and ψ(R) = 2(exp R − 1 − R)/R²:
 
 The paper's bound has no gradient term, so every sample with g ≠ 0 exceeds it once t is small; Δ is
 L δ/‖φ‖ for an input radius δ, and the L⁶ that the paper prints in the cubic term is read as L³.
-The others hold for wrong predictions, at decision boundaries and at φ = 0 alike.
+The others also hold for wrong predictions, at decision boundaries and at φ = 0.
 
-Bounds are computed in float64 from the logits given and rounded up, radii are rounded down. They speak of
+Bounds are computed in float64 from the given logits and rounded up, radii are rounded down. They hold for
 the head in real arithmetic. A logistic head (k = 1) is the two-class softmax with rows ±w/2.
 """
 
@@ -44,12 +44,12 @@ from ._logits import check_logits
 BoundKind = Literal[
     "best", "directional", "chord", "lse", "quadratic", "flatness", "flatness_neuronwise", "paper"
 ]
-"""Which bound on the loss increase is meant."""
+"""Kinds of bounds on the loss increase."""
 BOUND_KINDS: tuple[BoundKind, ...] = get_args(BoundKind)
 SOUND_BOUND_KINDS: tuple[BoundKind, ...] = tuple(k for k in BOUND_KINDS if k != "paper")
 
 _CHUNK = 1 << 18
-"""Numbers per temporary array: memory does not grow with the samples, and they stay in cache."""
+"""Elements per temporary array: memory does not grow with the number of samples, and arrays fit into the cache."""
 _PerSample = Callable[[Samples, torch.Tensor], torch.Tensor]
 _INCREASE: dict[BoundKind, _PerSample] = {
     "best": _directional.best,
@@ -85,7 +85,7 @@ def loss_increase_bound(
 ) -> torch.Tensor:
     """Bound on F(t), the largest loss increase while the features move by at most t; formulas above.
 
-    It checks the values of labels and radii and branches on those of the logits, so that it waits for the device.
+    It reads the values of labels, radii and logits, so it synchronises with the device.
 
     Args:
         logits: Shape (n, k).
@@ -93,15 +93,15 @@ def loss_increase_bound(
         weight: Weight W of the last layer, shape (k, d).
         labels: Class indices (n,), or one-hot rows (n, k).
         radius: t ≥ 0 in feature units, one for all samples or one each, shape (n,); may be infinite.
-        kind: Which bound; all are sound but `"paper"`.
+        kind: Kind of the bound; all except `"paper"` are sound.
 
     Returns:
-        The bound, float64, shape (n,), nats, ≥ 0; 0 at t = 0, infinite where float64 ends, NaN where a logit
+        The bound, float64, shape (n,), nats, ≥ 0; 0 at t = 0, infinite where float64 overflows, NaN where a logit
         is NaN or +inf. Differentiable where t > 0.
 
     Raises:
         InputError: If shapes, dtypes or devices do not fit, or a radius is negative or NaN.
-        UnknownNameError: If there is no such kind.
+        UnknownNameError: If `kind` is unknown.
 
     Source: `"flatness"` repairs and `"paper"` quotes the bound of arXiv 2510.14231.
 
@@ -132,9 +132,9 @@ def feature_radius(
     epsilon: float | torch.Tensor,
     kind: BoundKind = "best",
 ) -> torch.Tensor:
-    """The largest t at which `loss_increase_bound` is at most ε: the features may move so far.
+    """The largest t at which `loss_increase_bound` is at most ε, the certified radius in feature space.
 
-    It checks the values of labels and ε and searches until all samples are done, so that it waits for the device.
+    It reads the values of labels and ε and iterates to convergence, so it synchronises with the device.
 
     Args:
         logits: Shape (n, k).
@@ -143,7 +143,7 @@ def feature_radius(
         labels: Class indices (n,), or one-hot rows (n, k).
         epsilon: Tolerated loss increase ε ≥ 0 in nats, one for all samples or one each, shape (n,). With
             ε = log 2 − ℓ(x) the prediction cannot become wrong.
-        kind: Which bound; all are sound but `"paper"`.
+        kind: Kind of the bound; all except `"paper"` are sound.
 
     Returns:
         The radius, float64, shape (n,), feature units, from 0 to +inf (no move raises the loss); NaN where a
@@ -152,7 +152,7 @@ def feature_radius(
 
     Raises:
         InputError: If shapes, dtypes or devices do not fit, or an ε is negative, infinite or NaN.
-        UnknownNameError: If there is no such kind.
+        UnknownNameError: If `kind` is unknown.
 
     >>> z, phi, w, y = torch.tensor([[2.0, 0.0]]), torch.ones(1, 2), torch.eye(2), torch.tensor([0])
     >>> feature_radius(z, phi, w, y, epsilon=0.316)

@@ -57,11 +57,11 @@ def distances(x: torch.Tensor, x_adv: torch.Tensor) -> dict[Norm, torch.Tensor]:
 @reject_eps_argument
 @torch.no_grad()
 def project(x: torch.Tensor, x_adv: torch.Tensor, delta: float, norm: Norm) -> torch.Tensor:
-    """The points of `x_adv` outside the ball of radius δ around `x`, pulled back into it.
+    """Project the points of `x_adv` into the ball of radius δ around `x`.
 
     L∞ clamps each element, L2 shrinks the difference, L1 projects orthogonally, L0 keeps the ⌊δ⌋ largest
     changes. Elements round towards x, so `distance(x, result, norm) <= delta` holds exactly, and every
-    element lies between those of x and x_adv: a clip range that both keep is kept. Has no gradient.
+    element lies between those of x and x_adv, so a clip range that holds for both still holds. Has no gradient.
 
     Args:
         x: Centres, shape (n, ...).
@@ -85,7 +85,7 @@ def project(x: torch.Tensor, x_adv: torch.Tensor, delta: float, norm: Norm) -> t
     if x.dtype != x_adv.dtype or not x.is_floating_point():
         raise InputError(
             f"`x` is {x.dtype} and `x_adv` {x_adv.dtype}; pass both in one floating dtype, "
-            "so that x itself is a point that can be returned"
+            "so that x itself can be returned"
         )
     difference = _difference(x, x_adv)
     target = _TARGETS[norm](difference, delta)

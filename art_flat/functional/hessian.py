@@ -4,7 +4,7 @@ The cross-entropy of logits z = Wφ + b has the Hessian (diag p − p pᵀ) ⊗ 
 Confident predictions make p(1 − p) and 1 − Σp² lose every digit in float32, so all functions here
 compute from differences of logits instead (`_logits.spread`), and the logarithms never underflow.
 
-Half-precision logits are taken to float32. A NaN, a logit of +inf, or a sample with no finite logit
+Half-precision logits are converted to float32. A NaN, a logit of +inf, or a sample with no finite logit
 gives NaN; a sample with a single finite logit is certain: 0, and −inf for logarithms.
 A logistic head (k = 1) is the two-class softmax with logits [−z/2, z/2] and weight rows ±w/2.
 """
@@ -19,7 +19,7 @@ from ._secular import largest_eigenvalue
 
 
 def gini_impurity(logits: torch.Tensor) -> torch.Tensor:
-    """G = Σ_j p_j (1 − p_j), how far from certain a prediction is.
+    """G = Σ_j p_j (1 − p_j), the Gini impurity of a prediction.
 
     Args:
         logits: Shape (n, k).
@@ -103,7 +103,7 @@ def hessian_max_eigenvalue(logits: torch.Tensor, features: torch.Tensor) -> torc
     """λ_max(H) = ‖φ‖² λ_max(diag p − p pᵀ), the sharpness of the last layer in its sharpest direction.
 
     It lies between p_a(1 − p_a)‖φ‖² and 2 p_a(1 − p_a)‖φ‖² for the top class a. Only the first derivative
-    is right; where the eigenvalue is multiple (three logits tied at the top) it is that of one eigenvector.
+    is correct; where the eigenvalue is multiple (three logits tied at the top) it is that of one eigenvector.
 
     Args:
         logits: Shape (n, k).

@@ -16,7 +16,7 @@ from ._logits import accumulation_dtype, check_logits, residual, two_classes, tw
 
 
 def cross_entropy(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """ℓ = −log softmax(z)_y, taken to float64 before the logarithm.
+    """ℓ = −log softmax(z)_y, computed in float64.
 
     Args:
         logits: Shape (n, k).

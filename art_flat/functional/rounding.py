@@ -1,4 +1,4 @@
-"""Projection of points that float32 rounding puts just outside a ball."""
+"""Projection of points that are outside a ball only because of float32 rounding."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ROUNDING_ULPS = 8
 """Units in the last place of float32 by which rounding may move each element of a point."""
 
 ROUNDING_OF_RADIUS = 1024
-"""The same of the radius, for scales and norms that are computed in float32."""
+"""The same for the radius, for scales and norms computed in float32."""
 
 _EPS = torch.finfo(torch.float32).eps
 _EXPONENT: dict[Norm, float] = {"Linf": 0.0, "L2": 0.5, "L1": 1.0, "L0": math.inf}
@@ -26,13 +26,13 @@ _EXPONENT: dict[Norm, float] = {"Linf": 0.0, "L2": 0.5, "L1": 1.0, "L0": math.in
 def snap_into_balls(
     x: torch.Tensor, x_adv: torch.Tensor, balls: Iterable[tuple[Norm, float]]
 ) -> tuple[torch.Tensor, dict[Norm, torch.Tensor]]:
-    """Points that rounding puts outside a ball, projected into it, and how far all of them are from `x`.
+    """Project points that are outside a ball only by rounding, and return all distances from `x`.
 
     A point is outside by rounding alone if some point of the ball of radius δ (1 + 1024 u) differs from it by at most
     8 u max(|xᵢ|, |x′ᵢ|) in every element i; u = 2⁻²³ is the spacing of float32 at 1, in which attack libraries compute
     for any dtype of the model. In L0 these are the elements that were changed by rounding only. Points farther out
-    are unchanged. Projecting into one ball takes a point out of no other, so the order of the balls does not matter.
-    It selects the points near a ball's edge by their values, so that it waits for the device.
+    are unchanged. Projection into one ball moves a point out of no other, so the order of the balls does not matter.
+    It selects the points near the edge of a ball by their values, so that it synchronises with the device.
 
     Args:
         x: Centres, shape (n, ...).
@@ -74,7 +74,7 @@ def _widened(delta: float) -> float:
 
 
 def _rounded_out(x: torch.Tensor, x_adv: torch.Tensor, delta: float, norm: Norm) -> torch.Tensor:
-    # Which points come into the ball if every element goes back towards x by what rounding may have moved it.
+    # Mask of the points that are in the ball after moving every element towards x by the rounding tolerance.
     rounding = ROUNDING_ULPS * _EPS * torch.maximum(x.abs(), x_adv.abs()).to(accumulation_dtype(x)).flatten(1)
     least = (_difference(x, x_adv).abs() - rounding).clamp_min(0.0)
     return _length(least, norm) <= _widened(delta)

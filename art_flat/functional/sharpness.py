@@ -5,7 +5,7 @@ form.
 Confident predictions make p(1 − p) and 1 − Σp² lose every digit in float32, so all functions here
 compute from differences of logits instead (`_logits.spread`), and the logarithms never underflow.
 
-Half-precision logits are taken to float32. A NaN, a logit of +inf, or a sample with no finite logit
+Half-precision logits are converted to float32. A NaN, a logit of +inf, or a sample with no finite logit
 gives NaN; a sample with a single finite logit is certain: 0, and −inf for logarithms.
 A logistic head (k = 1) is the two-class softmax with logits [−z/2, z/2] and weight rows ±w/2.
 """
@@ -46,12 +46,12 @@ def relative_sharpness(
     """κ, the trace of the Hessian scaled by the weights of the last layer.
 
     ============== ======================================== ============================================
-    `definition`   formula                                  who
+    `definition`   formula                                  source
     ============== ======================================== ============================================
     `"paper"`      ‖W‖_F² · Tr H                            arXiv 2510.14231
     `"neuronwise"` Σ_st ⟨w_s, w_t⟩ Tr H_st                  Petzka et al., NeurIPS 2021
                    = ‖φ‖² · ½ Σ_st p_s p_t ‖w_s − w_t‖²
-    `"unsquared"`  ‖W‖_F · Tr H                             what the paper's public code computes
+    `"unsquared"`  ‖W‖_F · Tr H                             the paper's public code
     ============== ======================================== ============================================
 
     The neuronwise one does not change when φ is scaled by c and W by 1/c, nor when all rows are shifted
@@ -61,8 +61,8 @@ def relative_sharpness(
         logits: Shape (n, k).
         features: Input φ of the last layer, shape (n, d).
         weight: Weight W of the last layer, shape (k, d); the bias has no part in κ.
-        definition: Which κ.
-        row_distances: ‖w_i − w_j‖², shape (k, k), for callers that keep it between batches; made from
+        definition: Definition of κ.
+        row_distances: ‖w_i − w_j‖², shape (k, k), for callers that cache it between batches; computed from
             `weight` if None.
         weight_norm: ‖W‖_F, shape (), of the two rows of a logistic head; likewise.
 
@@ -103,9 +103,9 @@ def log_relative_sharpness(
         logits: Shape (n, k).
         features: Input φ of the last layer, shape (n, d).
         weight: Weight W of the last layer, shape (k, d).
-        definition: Which κ; see `relative_sharpness`.
-        row_distances: ‖w_i − w_j‖², shape (k, k); made from `weight` if None.
-        weight_norm: ‖W‖_F, shape (); made from `weight` if None.
+        definition: Definition of κ; see `relative_sharpness`.
+        row_distances: ‖w_i − w_j‖², shape (k, k); computed from `weight` if None.
+        weight_norm: ‖W‖_F, shape (); computed from `weight` if None.
 
     Returns:
         log κ, shape (n,); −inf where κ is exactly 0.

@@ -1,16 +1,16 @@
-"""ART-style metrics: `metric(classifier, x, y, ...)` for a raw ART classifier or an adapted one.
+"""ART-style metrics: `metric(classifier, x, y, ...)` for an ART classifier or an adapter.
 
 All metrics share these rules. Adversarial points are given by `x_adv` (an array of the shape of `x`, or a list of
-such arrays) or made by `attack` (a name, a suite, an attack of art_flat, of ART or of torchattacks, a function, or
-a list of these). With several, the worst point of each sample counts; attacks of a fixed budget that do not know
-`norm` are left out with an `AttackNotRunWarning`. The clean point lies in the ball too. Points of an attack that lie
-outside the ball stand for the clean point; given points outside it are an error; what lies outside by the rounding of
-float32 alone is projected into it. Where an attack failed, the sample is NaN and left out. What attacks find are upper
-estimates of robustness; `certified_loss_change_robustness` is the lower one;
-`loss_change_robustness_bracket` gives both.
+such arrays) or computed by `attack` (a name, a suite, an attack of art_flat, of ART or of torchattacks, a function, or
+a list of these). With several, the worst point of each sample counts; attacks of a fixed budget that do not support
+`norm` are skipped with an `AttackNotRunWarning`. The clean point is in the ball too. Points of an attack that lie
+outside the ball count as the clean point; given points outside it are an error; points outside only by the rounding of
+float32 are projected into it. Where an attack failed, the sample is NaN and excluded. Attacks yield upper
+estimates of robustness; `certified_loss_change_robustness` is a lower bound;
+`loss_change_robustness_bracket` returns both.
 
 `reduction` is `"mean"`, `"quantile"` (an order statistic, never a mean of two values), or `"none"` for one number
-per sample, in the kind of array that `x` is.
+per sample, in the same kind of array as `x`.
 """
 
 from ._case import AttackNotRunWarning as AttackNotRunWarning

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from ..scores.weighted import Bools, Floats
 
 _FIRST = 2.0**-6
-"""Radius tried first, as a share of the largest one that makes sense."""
+"""First radius, as a share of the largest useful one."""
 _HALVINGS = 20
-"""Of the first radius, after which a sample is given up."""
+"""Share of the first radius below which the search for a sample ends."""
 _BISECTIONS = 5
-"""Of the octave between a radius that is certified and one that is not: 2 % are left."""
+"""Halvings of the octave between a certified and an uncertified radius; they leave 2 %."""
 
 
 class _Search:
@@ -26,7 +26,7 @@ class _Search:
         self._is_certified = is_certified
 
     def evaluate(self, which: np.ndarray, delta: float) -> Bools:
-        """Whether the samples numbered `which` are certified at δ."""
+        """Whether the samples with indices `which` are certified at δ."""
         hit = self._is_certified(which, delta)
         self.best[which[hit]] = np.maximum(self.best[which[hit]], delta)
         self.open[which[~hit]] = np.minimum(self.open[which[~hit]], delta)
@@ -36,12 +36,12 @@ class _Search:
 def largest_radii(n: int, is_certified: Callable[[np.ndarray, float], Bools], largest: float) -> Floats:
     """The largest radius of each sample that was evaluated and is certified, within 2 % where bounds are monotone.
 
-    Samples with the same radii left are evaluated together.
+    Samples with the same remaining radii are evaluated together.
 
     Args:
         n: Number of samples.
-        is_certified: Of samples' numbers (m,) and δ, whether each is certified there, bool (m,).
-        largest: Largest radius that makes sense, > 0; may be infinite.
+        is_certified: Maps sample indices (m,) and δ to whether each is certified, bool (m,).
+        largest: Largest useful radius, > 0; may be infinite.
 
     Returns:
         δ, shape (n,), in [0, largest]; 0 where none is certified.

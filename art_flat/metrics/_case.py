@@ -26,11 +26,11 @@ if TYPE_CHECKING:
 
 
 class OutsideBallWarning(UserWarning):
-    """Points of an attack lie outside the ball and stand for the clean point."""
+    """Points of an attack lie outside the ball and count as the clean point."""
 
 
 class AttackNotRunWarning(UserWarning):
-    """Attacks were left out because they do not support the norm of the ball."""
+    """Attacks were skipped because they do not support the norm of the ball."""
 
 
 class AttackedPoints(NamedTuple):
@@ -50,14 +50,14 @@ class Case:
     adv: Points
     """Shape (m, n)."""
     admissible: Bools
-    """Which adversarial points lie in the ball, shape (m, n)."""
+    """Mask of the adversarial points in the ball, shape (m, n)."""
     finished: Bools
-    """Where the attack gave a point, shape (m, n)."""
+    """Mask of the points that the attack finished, shape (m, n)."""
     outputs: tuple[Outputs, ...]
     """Logits and features at the clean points, then at every set of adversarial points."""
 
     def worst(self) -> npt.NDArray[np.int64]:
-        """Which adversarial point in the ball has the largest loss, whether or not that exceeds the clean one.
+        """Index of the adversarial point in the ball with the largest loss, even if that is below the clean loss.
 
         Returns:
             Shape (n,): j for the j-th set of points, 0 (the clean point) where none lies in the ball, −1 where
@@ -73,12 +73,12 @@ class Case:
 
     @property
     def scored(self) -> ScoredCase:
-        """The same as the scores see it."""
+        """The case in the form of the scores."""
         weight = np.ones(self.clean.loss.size)
         return ScoredCase(self.clean, self.adv, self.admissible, self.finished, weight)
 
     def outputs_at(self, index: npt.NDArray[np.int64]) -> Outputs:
-        """Logits and features, float64, at the points numbered as in `worst`; NaN where the number is −1."""
+        """Logits and features, float64, at the points with the indices of `worst`; NaN where the index is −1."""
         rows = torch.arange(len(index))
         unknown = torch.from_numpy(index < 0)[:, None]
         columns = zip(*self.outputs, strict=True)
@@ -89,10 +89,10 @@ class Case:
 def make_case(
     classifier: Any, x: Any, y: Any, *, x_adv: Any, attack: Any, delta: Any, norm: Any, seed: int
 ) -> Case:
-    """Check what a metric was called with, and run the attacks if there are any.
+    """Validate the arguments of a metric, and run its attacks.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         x_adv: Adversarial points already computed, an array or a list of arrays; or None.
@@ -102,40 +102,40 @@ def make_case(
         seed: Seed of the attacks.
 
     Returns:
-        The points, seen by the classifier.
+        The points with the classifier's outputs.
 
     Raises:
-        InputError: If an argument cannot be used, or not just one of `x_adv` and `attack` is given.
+        InputError: If an argument is invalid, or not exactly one of `x_adv` and `attack` is given.
         BudgetError: If points of `x_adv` lie outside the ball.
     """
     if (x_adv is None) == (attack is None):
-        came = "neither" if x_adv is None else "both"
+        given = "neither" if x_adv is None else "both"
         raise InputError(
-            f"got {came} of `x_adv` and `attack`; pass adversarial points already computed as x_adv=, or what "
-            'makes them as attack=, such as attack="art_flat:APGD"'
+            f"got {given} of `x_adv` and `attack`; pass existing adversarial points as x_adv=, or "
+            'attacks as attack=, such as attack="art_flat:APGD"'
         )
     net = adapt(classifier)
     inputs = check_inputs(
         x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
     ).detach()
-    inputs = inputs.to(torch.promote_types(net.dtype, torch.float32))  # as attacks see them
+    inputs = inputs.to(torch.promote_types(net.dtype, torch.float32))  # the dtype of attacks
     labels = check_labels(y, len(inputs), net.nb_classes).cpu()
     radius = None if delta is None else check_delta(delta)
     clean = net.outputs(inputs)
     if attack is None:
-        tried = list(_given(net, inputs, x_adv, radius, check_norm("Linf" if norm is None else norm)))
+        attacked = list(_given(net, inputs, x_adv, radius, check_norm("Linf" if norm is None else norm)))
     else:
         attacks, ball = _chosen(load_attacks(attack), radius, norm)
-        tried = [_attacked(a, net, inputs, labels, clean, radius, ball, seed) for a in attacks]
-    logits_adv = torch.stack([t.outputs.logits.cpu() for t in tried])
+        attacked = [_attacked(a, net, inputs, labels, clean, radius, ball, seed) for a in attacks]
+    logits_adv = torch.stack([t.outputs.logits.cpu() for t in attacked])
     points = check_points(labels, clean.logits)
     return Case(
         net=net,
         clean=points,
         adv=check_points(labels, logits_adv, adversarial=True, clean=points),
-        admissible=np.stack([t.admissible for t in tried]),
-        finished=np.stack([~t.failed for t in tried]),
-        outputs=(clean, *(t.outputs for t in tried)),
+        admissible=np.stack([t.admissible for t in attacked]),
+        finished=np.stack([~t.failed for t in attacked]),
+        outputs=(clean, *(t.outputs for t in attacked)),
     )
 
 
@@ -160,7 +160,7 @@ def _given(
 def _inside(
     x: torch.Tensor, points: torch.Tensor, delta: float | None, norm: Norm, name: str
 ) -> torch.Tensor:
-    """The points freed of rounding errors over δ."""
+    """The points, projected into the ball where only rounding exceeds δ."""
     if delta is None:
         return points
     points, lengths = snap_into_balls(x, points, [(norm, delta)])
@@ -171,19 +171,19 @@ def _inside(
         raise BudgetError(
             f"{int(outside.sum())} of {len(x)} points of `{name}` lie outside the {norm} ball of radius "
             f"{delta:g}, by up to {float(length.max()) - delta:.3g} (sample {first}: {float(length[first]):.6g}); "
-            "pass the radius and norm that they were made with, or leave `delta` out"
+            "pass the radius and norm of their attack, or omit `delta`"
         )
     return points
 
 
 def _chosen(attacks: list[Attack], delta: float | None, norm: Any) -> tuple[list[Attack], Norm | None]:
-    """The attacks that can be run in one ball, and its norm; None where there is no ball."""
+    """The attacks that support the ball, and its norm; None without a ball."""
     if norm is None:
         firsts = sorted({a.info.norms[0] for a in attacks})
         if len(firsts) > 1 and delta is not None:
             raise InputError(
-                f"the attacks have several norms ({', '.join(firsts)}); say in which the ball of radius "
-                f'{delta:g} is: norm="{firsts[-1]}"'
+                f"the attacks have several norms ({', '.join(firsts)}); pass the norm of the ball of radius "
+                f'{delta:g}, such as norm="{firsts[-1]}"'
             )
         return attacks, firsts[0] if len(firsts) == 1 else None
     ball = check_norm(norm)

@@ -16,42 +16,42 @@ if TYPE_CHECKING:
     from ..typing import Array
 
 Reduction = Literal["mean", "quantile", "none"]
-"""How numbers of n samples become one: their mean, a quantile, or not at all."""
+"""Reductions of numbers of n samples: the mean, a quantile, or none."""
 
 _WHY = "every number is NaN"
 
 
-def check_reduction(reduction: Any, known: tuple[Reduction, ...]) -> None:
-    """Refuse, before anything is run, a reduction that a metric does not have.
+def check_reduction(reduction: Any, supported: tuple[Reduction, ...]) -> None:
+    """Check that a metric supports a reduction, before any computation.
 
     Raises:
-        UnknownNameError: If it does not.
+        UnknownNameError: If it is not supported.
     """
-    if reduction not in known:
-        raise UnknownNameError("reduction", reduction, known)
+    if reduction not in supported:
+        raise UnknownNameError("reduction", reduction, supported)
 
 
 def reduced(
     values: Floats, reduction: Reduction, x: Any, quantile: float = 0.5, why: str = _WHY
 ) -> float | Array:
-    """The mean, a quantile, or the numbers themselves in the kind of array that `x` is; NaN is left out.
+    """The mean, a quantile, or the numbers themselves as the same kind of array as `x`; NaN is excluded.
 
     Args:
         values: Shape (n,), float64.
-        reduction: Which.
-        x: What the metric was called with.
-        quantile: Which quantile, in [0, 1].
-        why: Why there may be no number at all.
+        reduction: The reduction.
+        x: The inputs of the metric.
+        quantile: Quantile in [0, 1].
+        why: Reason for having no numbers, for the error.
 
     Returns:
         One float, or the n numbers.
 
     Raises:
-        InputError: If a float is wanted and every number is NaN.
+        InputError: If the result is a float and every number is NaN.
     """
     if reduction == "none":
         return like(torch.from_numpy(np.ascontiguousarray(values)), x)
     if reduction == "quantile":
         return require_not_nan(weighted_quantile(values, check_share(quantile, "quantile")), why)
-    known = values[~np.isnan(values)]
-    return require_not_nan(float(known.mean()) if known.size else np.nan, why)
+    supported = values[~np.isnan(values)]
+    return require_not_nan(float(supported.mean()) if supported.size else np.nan, why)

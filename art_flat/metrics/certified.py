@@ -1,4 +1,4 @@
-"""Certified metrics: which samples are (δ,ε)-robust against any attack."""
+"""Certified metrics: robustness against any attack."""
 
 from __future__ import annotations
 
@@ -38,30 +38,30 @@ def certified_loss_change_robustness(
     """Share of samples whose loss provably rises by at most ε in the whole ball: a lower bound, no attack is run.
 
     In a ball of radius δ the features move by at most L δ, and the loss by at most
-    `functional.loss_increase_bound` at that radius. True (δ,ε)-robustness lies between this share and
+    `functional.loss_increase_bound` at that radius. True (δ,ε)-robustness is between this share and
     `loss_change_robustness`, up to the rounding of the network's own arithmetic.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         delta: Radius of the ball in clip units.
         epsilon: Tolerated loss change ε ≥ 0, nats.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
         lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), not verified, or
-            what `net.lipschitz(norm)` gave; derived from the layers if None and `kind` needs one.
+            the result of `net.lipschitz(norm)`; derived from the layers if None and `kind` needs one.
         kind: A sound bound in feature space, see `art_flat.functional.loss_increase_bound`; or a bound over the ball
             itself, `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, see `Adapter.bounds_in_ball`, which needs
             no constant and includes the feature-space bound if one is given.
-        seconds: For `kind="branch"`, and needed there: processor time for each sample.
+        seconds: Limit of processor time per sample, required with `kind="branch"`.
         reduction: `"mean"` or `"none"`.
 
     Returns:
         The certified share, in [0, 1]; or 1 (certified), 0 (not) or NaN (NaN logits) each, float64 (n,).
 
     Raises:
-        InputError: If an argument cannot be used, or there is no Lipschitz constant.
-        UnknownNameError: If there is no such norm or sound bound.
+        InputError: If an argument is invalid, or no Lipschitz constant can be derived.
+        UnknownNameError: If the norm is unknown or the bound is not a sound one.
 
     >>> import numpy as np, torch
     >>> from art_flat.models import as_classifier
@@ -82,15 +82,15 @@ class RobustnessBracket(NamedTuple):
     """Both ends of the (δ,ε)-robust share, over the same samples."""
 
     certified: float
-    """The share that is certified, in [0, 1]: the truth is not below it."""
+    """The certified share, in [0, 1]: a lower bound of the true share."""
     empirical: float
-    """The share that no adversarial point broke, in [0, 1]: the truth is not above it."""
+    """The share not broken by any adversarial point, in [0, 1]: an upper bound of the true share."""
     n_evaluated: int
-    """How many samples both are shares of."""
+    """Number of samples of both shares."""
     bound_kind: BoundKind | CertificateKind
-    """The bound on the loss increase that certifies."""
+    """The kind of bound on the loss increase."""
     lipschitz_kind: LipschitzKind | None
-    """How the Lipschitz constant was found, a given one is not verified; None if there is none in the bound."""
+    """The kind of the Lipschitz constant, a given one is not verified; None if the bound uses none."""
 
 
 @reject_eps_argument
@@ -112,7 +112,7 @@ def loss_change_robustness_bracket(
     """The (δ,ε)-robust share from below and from above: certified ≤ truth ≤ empirical.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         delta: Radius of the ball in clip units.
@@ -122,19 +122,19 @@ def loss_change_robustness_bracket(
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
         seed: Seed of the attacks.
         lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), not verified, or
-            what `net.lipschitz(norm)` gave; derived from the layers if None and `kind` needs one.
+            the result of `net.lipschitz(norm)`; derived from the layers if None and `kind` needs one.
         kind: A sound bound in feature space, see `art_flat.functional.loss_increase_bound`; or a bound over the ball
             itself, `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, see `Adapter.bounds_in_ball`, which needs
             no constant and includes the feature-space bound if one is given.
-        seconds: For `kind="branch"`, and needed there: processor time for each sample.
+        seconds: Limit of processor time per sample, required with `kind="branch"`.
 
     Returns:
-        Both shares over the samples for which both are known, and what certifies.
+        Both shares over the samples for which both are known, and the kinds of bounds.
 
     Raises:
-        InputError: If an argument cannot be used, there is no Lipschitz constant, or no sample is left.
-        UnknownNameError: If there is no such norm or sound bound.
-        BudgetError: If points given lie outside the ball.
+        InputError: If an argument is invalid, there is no Lipschitz constant, or no sample is left.
+        UnknownNameError: If the norm is unknown or the bound is not a sound one.
+        BudgetError: If given points lie outside the ball.
 
     >>> import numpy as np, torch
     >>> from art_flat.models import as_classifier
@@ -179,24 +179,24 @@ def input_radius(
     The feature radius of `functional.feature_radius` over the Lipschitz constant of the features, rounded down.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         epsilon: Tolerated loss change ε ≥ 0, nats.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`; there is no constant for L0.
         lipschitz: Constant L of the features, feature units (L2) per clip unit (L2), not verified, or
-            what `net.lipschitz(norm)` gave; derived from the layers if None and `kind` needs one.
+            the result of `net.lipschitz(norm)`; derived from the layers if None and `kind` needs one.
         kind: A sound bound in feature space, see `art_flat.functional.feature_radius`; or a bound over balls of
             inputs, see `certified_loss_change_robustness`: then a bisection evaluates a dozen or two of radii.
-        seconds: For `kind="branch"`, and needed there: processor time for each sample and radius.
+        seconds: Limit of processor time per sample and radius, required with `kind="branch"`.
 
     Returns:
         δ, float64 (n,), clip units, ≥ 0; in feature space +inf where no movement of the features raises the loss by
         more than ε, over balls of inputs always a radius whose bound was evaluated, at most the clip range's diameter.
 
     Raises:
-        InputError: If an argument cannot be used, or there is no Lipschitz constant.
-        UnknownNameError: If there is no such norm or sound bound.
+        InputError: If an argument is invalid, or no Lipschitz constant can be derived.
+        UnknownNameError: If the norm is unknown or the bound is not a sound one.
 
     >>> import numpy as np, torch
     >>> from art_flat.models import as_classifier
@@ -224,21 +224,21 @@ def certified_accuracy(
     """Share of samples whose true label is provably predicted in the whole ball: a lower bound, no attack is run.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         delta: Radius of the ball in clip units.
         norm: Norm of the ball: `"Linf"`, `"L2"` or `"L1"`.
-        kind: How bounds over the ball are found; see `Adapter.bounds_in_ball`.
-        seconds: For `kind="branch"`, and needed there: processor time for each sample.
+        kind: Kind of the bounds over the ball; see `Adapter.bounds_in_ball`.
+        seconds: Limit of processor time per sample, required with `kind="branch"`.
         reduction: `"mean"` or `"none"`.
 
     Returns:
-        The share, in [0, 1]; or 1 (kept) or 0 (not certain) each, float64 (n,).
+        The share, in [0, 1]; or 1 (certified) or 0 (not) each, float64 (n,).
 
     Raises:
-        InputError: If an argument cannot be used.
-        UnknownNameError: If there is no such norm or kind.
+        InputError: If an argument is invalid.
+        UnknownNameError: If the norm or the kind is unknown.
 
     >>> import numpy as np, torch
     >>> from art_flat.models import as_classifier

@@ -37,24 +37,24 @@ def relative_sharpness(
     Without `x_adv` and `attack` it is κ at the clean points. κ is heavy-tailed: read a quantile beside the mean.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k); needed with adversarial points only, as κ has no label.
         x_adv: Adversarial points, (n, ...), or a list of such arrays.
         attack: One or several attacks; see `art_flat.metrics`.
-        delta: Radius of the ball in clip units; may be left out if points are given or an attack has its own.
-        norm: Norm of the ball; `"Linf"` for points, the attacks' own if they share one.
+        delta: Radius of the ball in clip units; optional if points are given or an attack has its own.
+        norm: Norm of the ball; by default `"Linf"` for points, else the common norm of the attacks.
         seed: Seed of the attacks.
         definition: `"paper"`, `"neuronwise"` or `"unsquared"`; see `art_flat.functional.relative_sharpness`.
-        quantile: Which quantile, in [0, 1], with `reduction="quantile"`.
+        quantile: Quantile in [0, 1], with `reduction="quantile"`.
         reduction: `"mean"`, `"quantile"` or `"none"`.
 
     Returns:
         κ in nats, ≥ 0: a float, or float64 (n,).
 
     Raises:
-        InputError: If an argument cannot be used or no sample is left.
-        BudgetError: If points given lie outside the ball.
+        InputError: If an argument is invalid or no sample is left.
+        BudgetError: If given points lie outside the ball.
 
     Source:
         arXiv 2510.14231; Petzka et al., Relative Flatness and Generalization, NeurIPS 2021 (`"neuronwise"`).
@@ -96,22 +96,22 @@ def adversarial_flatness(
     quantile: float = 0.5,
     reduction: Reduction = "quantile",
 ) -> float | Array:
-    """Sharpness ratio κ(x′) / κ(x) of the adversarial examples; below 1: they lie flatter than clean points.
+    """Sharpness ratio κ(x′) / κ(x) of the adversarial examples; below 1: flatter than their clean points.
 
     An adversarial example is a clean-correct sample that is misclassified where its loss is largest. Its ratio may
-    be +inf (κ = 0 at x alone), so a mean is never taken. Flatness of wrong predictions does not mean robustness.
+    be +inf (κ = 0 at x alone), so a mean is never taken. Flatness of wrong predictions does not imply robustness.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         x_adv: Adversarial points, (n, ...), or a list of such arrays.
         attack: One or several attacks; see `art_flat.metrics`.
-        delta: Radius of the ball in clip units; may be left out if points are given or an attack has its own.
-        norm: Norm of the ball; `"Linf"` for points, the attacks' own if they share one.
+        delta: Radius of the ball in clip units; optional if points are given or an attack has its own.
+        norm: Norm of the ball; by default `"Linf"` for points, else the common norm of the attacks.
         seed: Seed of the attacks.
         definition: `"paper"`, `"neuronwise"` or `"unsquared"`; "paper" and "unsquared" have the same ratio.
-        quantile: Which quantile over the adversarial examples, in [0, 1]; 0.5 is the (lower) median.
+        quantile: Quantile over the adversarial examples, in [0, 1]; 0.5 is the (lower) median.
         reduction: `"quantile"` or `"none"`.
 
     Returns:
@@ -119,8 +119,8 @@ def adversarial_flatness(
         example or κ = 0 at both points.
 
     Raises:
-        InputError: If an argument cannot be used or there is no adversarial example.
-        BudgetError: If points given lie outside the ball.
+        InputError: If an argument is invalid or there is no adversarial example.
+        BudgetError: If given points lie outside the ball.
 
     >>> import numpy as np, torch
     >>> from art_flat.models import as_classifier
@@ -145,13 +145,13 @@ def adversarial_flatness(
         ratio = np.exp(after - before)
     why = (
         "no clean-correct sample is misclassified where its loss is largest (or κ = 0 at both points), so there is "
-        "no adversarial example whose flatness could be read; use a stronger attack or a larger delta"
+        "no adversarial example whose flatness could be measured; use a stronger attack or a larger delta"
     )
     return reduced(ratio, reduction, x, quantile, why)
 
 
 def _adversarial(case: Case) -> Any:
-    """Number of the set of points of each adversarial example, −1 for the other samples."""
+    """Index of the set of points of each adversarial example, −1 for the other samples."""
     index = case.worst()
     wrong = case.adv.wrong[np.maximum(index - 1, 0), np.arange(index.size)]
     return np.where((index > 0) & wrong & ~case.clean.wrong, index, -1)

@@ -32,23 +32,23 @@ def loss_increase(
     """Largest loss increase found in the ball, max(0, max_ξ ℓ(ξ, y) − ℓ(x, y)).
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         x_adv: Adversarial points, (n, ...), or a list of such arrays.
         attack: One or several attacks; see `art_flat.metrics`.
-        delta: Radius of the ball in clip units; may be left out if points are given or an attack has its own.
-        norm: Norm of the ball; `"Linf"` for points, the attacks' own if they share one.
+        delta: Radius of the ball in clip units; optional if points are given or an attack has its own.
+        norm: Norm of the ball; by default `"Linf"` for points, else the common norm of the attacks.
         seed: Seed of the attacks.
-        quantile: Which quantile, in [0, 1], with `reduction="quantile"`.
+        quantile: Quantile in [0, 1], with `reduction="quantile"`.
         reduction: `"mean"`, `"quantile"` or `"none"`.
 
     Returns:
         Nats, ≥ 0: a float, or float64 (n,). A lower estimate of the truth, as attacks may miss the worst point.
 
     Raises:
-        InputError: If an argument cannot be used or no sample is left.
-        BudgetError: If points given lie outside the ball.
+        InputError: If an argument is invalid or no sample is left.
+        BudgetError: If given points lie outside the ball.
 
     >>> import numpy as np, torch
     >>> from art_flat.models import as_classifier
@@ -77,18 +77,18 @@ def loss_change_robustness(
     seed: int = 0,
     reduction: Reduction = "mean",
 ) -> float | Array:
-    """Share of samples whose loss rises by at most ε: (δ,ε)-robustness as far as attacks show.
+    """Share of samples whose loss rises by at most ε: empirical (δ,ε)-robustness.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         epsilon: Tolerated loss change ε ≥ 0, nats.
         x_adv: Adversarial points, (n, ...), or a list of such arrays.
-        attack: One or several attacks; see `art_flat.metrics`. Those that stop at the first wrong prediction say
-            little about the largest loss.
-        delta: Radius of the ball in clip units; may be left out if points are given or an attack has its own.
-        norm: Norm of the ball; `"Linf"` for points, the attacks' own if they share one.
+        attack: One or several attacks; see `art_flat.metrics`. Those that stop at the first wrong prediction
+            underestimate the largest loss.
+        delta: Radius of the ball in clip units; optional if points are given or an attack has its own.
+        norm: Norm of the ball; by default `"Linf"` for points, else the common norm of the attacks.
         seed: Seed of the attacks.
         reduction: `"mean"` or `"none"`.
 
@@ -96,8 +96,8 @@ def loss_change_robustness(
         The share, in [0, 1], an upper estimate; or 1 (robust), 0 (not) or NaN (unknown) each, float64 (n,).
 
     Raises:
-        InputError: If an argument cannot be used or no sample is left.
-        BudgetError: If points given lie outside the ball.
+        InputError: If an argument is invalid or no sample is left.
+        BudgetError: If given points lie outside the ball.
 
     Source:
         (δ,ε)-robustness: arXiv 2510.14231.
@@ -131,16 +131,16 @@ def prediction_change_robustness(
     seed: int = 0,
     reduction: Reduction = "mean",
 ) -> float | Array:
-    """Share of samples whose predicted class no adversarial point changes, whether it is right or wrong.
+    """Share of samples whose predicted class no adversarial point changes, correct or not.
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
-        y: True labels, (n,) or one-hot (n, k); attacks need them, a change of the prediction does not.
+        y: True labels, (n,) or one-hot (n, k), for the attacks; the score itself does not use them.
         x_adv: Adversarial points, (n, ...), or a list of such arrays.
         attack: One or several attacks; see `art_flat.metrics`.
-        delta: Radius of the ball in clip units; may be left out if points are given or an attack has its own.
-        norm: Norm of the ball; `"Linf"` for points, the attacks' own if they share one.
+        delta: Radius of the ball in clip units; optional if points are given or an attack has its own.
+        norm: Norm of the ball; by default `"Linf"` for points, else the common norm of the attacks.
         seed: Seed of the attacks.
         reduction: `"mean"` or `"none"`.
 
@@ -148,8 +148,8 @@ def prediction_change_robustness(
         The share, in [0, 1], an upper estimate; or 1 (unchanged), 0 (changed) or NaN (unknown) each, float64 (n,).
 
     Raises:
-        InputError: If an argument cannot be used or no sample is left.
-        BudgetError: If points given lie outside the ball.
+        InputError: If an argument is invalid or no sample is left.
+        BudgetError: If given points lie outside the ball.
 
     >>> import numpy as np, torch
     >>> from art_flat.models import as_classifier
@@ -186,23 +186,23 @@ def minimum_loss_increase(
     m(x) ≤ 0 where it is wrong itself. Always m(x) ≥ log 2 − ℓ(x, y).
 
     Args:
-        classifier: An ART classifier or an adapted one.
+        classifier: An ART classifier or an adapter.
         x: Clean inputs, (n, ...).
         y: True labels, (n,) or one-hot (n, k).
         x_adv: Adversarial points, (n, ...), or a list of such arrays.
-        attack: One or several attacks; see `art_flat.metrics`. Those of minimum norm come nearest.
-        delta: Radius of the ball in clip units; may be left out if points are given or an attack has its own.
-        norm: Norm of the ball; `"Linf"` for points, the attacks' own if they share one.
+        attack: One or several attacks; see `art_flat.metrics`. Minimum-norm attacks come closest.
+        delta: Radius of the ball in clip units; optional if points are given or an attack has its own.
+        norm: Norm of the ball; by default `"Linf"` for points, else the common norm of the attacks.
         seed: Seed of the attacks.
-        quantile: Which quantile, in [0, 1]; 0.5 is the (lower) median.
+        quantile: Quantile in [0, 1]; 0.5 is the (lower) median.
         reduction: `"quantile"` or `"none"`.
 
     Returns:
         Nats, possibly +inf, an upper estimate: a float, or float64 (n,).
 
     Raises:
-        InputError: If an argument cannot be used or no sample is left.
-        BudgetError: If points given lie outside the ball.
+        InputError: If an argument is invalid or no sample is left.
+        BudgetError: If given points lie outside the ball.
 
     >>> import numpy as np, torch
     >>> from art_flat.models import as_classifier

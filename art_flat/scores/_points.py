@@ -20,7 +20,7 @@ from .weighted import Bools, Floats
 
 @dataclass(frozen=True)
 class Points:
-    """Points of n samples as a score sees them: shape (n,), or (m, n) for m attacks on the same samples."""
+    """Quantities of the points of n samples: shape (n,), or (m, n) for m attacks on the same samples."""
 
     loss: Floats
     """Cross-entropy in nats; NaN where the output is undefined: a logit is NaN or +inf, or all are -inf."""
@@ -39,25 +39,25 @@ class Points:
 
 
 class ScoredCase(NamedTuple):
-    """What most scores of robustness are called with."""
+    """The validated arguments of most scores of robustness."""
 
     clean: Points
     adv: Points
     admissible: Bools
-    """Which adversarial points lie in the ball, (n,) or (m, n)."""
+    """Mask of the adversarial points in the ball, (n,) or (m, n)."""
     finished: Bools
-    """Where the attack gave a point, (n,) or (m, n)."""
+    """Mask of the points that the attack finished, (n,) or (m, n)."""
     weight: Floats
 
     @property
     def evaluated(self) -> Bools:
-        """Which samples are scored, (n,)."""
+        """Mask of the scored samples, (n,)."""
         return evaluated_samples(self.clean.loss, self.finished)
 
     def changed(self) -> Bools:
-        """Where the prediction at an admissible point is another one than at the clean point, or undefined."""
-        moved = (self.adv.predicted != self.clean.predicted) | self.adv.undefined
-        changed: Bools = (moved & self.admissible & self.finished) | self.clean.undefined
+        """Where the prediction at an admissible point differs from the clean one, or is undefined."""
+        differs = (self.adv.predicted != self.clean.predicted) | self.adv.undefined
+        changed: Bools = (differs & self.admissible & self.finished) | self.clean.undefined
         return changed
 
     def wrong(self) -> Bools:
@@ -69,7 +69,7 @@ class ScoredCase(NamedTuple):
         return self.adv.undefined & self.admissible & self.finished
 
     def smallest_increase(self) -> Floats:
-        """m(x) per sample, (n,), nats; NaN where it is not known."""
+        """m(x) per sample, (n,), nats; NaN where it is unknown."""
         change = difference(self.adv.loss, self.clean.loss)
         increase = masked_min(change, self.wrong() & ~np.isnan(change))
         increase = smallest_increase(increase, self.clean.wrong, any_adversarial(self.undefined()))
@@ -91,7 +91,7 @@ def check_points(
         Losses, predictions and confidences, shape (n,) or (m, n).
 
     Raises:
-        InputError: If shapes disagree, labels are soft or out of range, or nothing is there.
+        InputError: If shapes disagree, labels are soft or out of range, or there are no points.
     """
     z = to_tensor(logits).detach().cpu().to(torch.float64)
     name = "logits_adv" if adversarial else "logits"
@@ -125,7 +125,7 @@ def check_points(
 def check_case(
     y_true: Any, logits: Any, logits_adv: Any, admissible: Any, finished: Any, sample_weight: Any
 ) -> ScoredCase:
-    """What most scores of robustness are called with, checked."""
+    """Validate the arguments of most scores of robustness."""
     clean = check_points(y_true, logits)
     adv = check_points(y_true, logits_adv, adversarial=True, clean=clean)
     inside = check_mask(admissible, adv.loss.shape)
@@ -139,7 +139,7 @@ def check_pairs(
     """Numbers at clean points, (n,), and at their adversarial points, (n,) or (m, n), all of one n and m.
 
     Args:
-        columns: By name, the numbers at the clean and at the adversarial points.
+        columns: Name → the numbers at the clean and at the adversarial points.
         admissible: Which adversarial points lie in the ball.
         sample_weight: Weights of the samples.
 
@@ -161,7 +161,7 @@ def check_mask(
     """One boolean per adversarial point.
 
     Returns:
-        Booleans of `shape`; all True if None came.
+        Booleans of `shape`; all True if None.
 
     Raises:
         InputError: If they are not booleans or have another shape.
@@ -181,10 +181,10 @@ def check_weight(sample_weight: Any, n: int) -> Floats:
     """Weights of n samples.
 
     Returns:
-        Shape (n,), finite, at least 0, not all 0; all 1 if None came.
+        Shape (n,), finite, at least 0, not all 0; all 1 if None.
 
     Raises:
-        InputError: If they are not.
+        InputError: If they are invalid.
     """
     if sample_weight is None:
         return np.ones(n)
@@ -201,9 +201,9 @@ def check_column(
 
     Args:
         values: The numbers.
-        name: What to call them in an error.
+        name: Name of the argument, for errors.
         shape: The shape they must have; (n,) with any n ≥ 1 if None.
-        many: Whether m rows of `shape`, one per attack, will do as well.
+        many: Whether m rows of `shape`, one per attack, are also valid.
 
     Returns:
         The numbers in float64.
@@ -242,7 +242,7 @@ def check_share(value: Any, name: str) -> float:
 
 
 def require_not_nan(score: float, why: str = "no attack finished") -> float:
-    """Refuse a score that is NaN because no sample was left.
+    """Raise an error for a score that is NaN because no samples remain.
 
     Returns:
         The score.

@@ -2,7 +2,7 @@
 
 All functions share these rules. Values of adversarial points have shape (n,), or (m, n) for m attacks on the
 same n samples, and then every adversarial point is compared with its own clean point and counts with the
-weight of its sample. Points that are not `admissible` (outside the ball) are left out, and so are pairs with
+weight of its sample. Points that are not `admissible` (outside the ball) are excluded, and so are pairs with
 a NaN. κ is given by its logarithm, which is finite where κ underflows. Quantiles are order statistics, never
 a mean of two values.
 """
@@ -33,15 +33,15 @@ class FlatnessDecomposition(NamedTuple):
     """Medians of Δlog κ and of its two parts, nats; per point the parts add up, medians need not."""
 
     delta_log_kappa: float
-    """Median of log κ(x′) − log κ(x); below 0: adversarial points lie flatter."""
+    """Median of log κ(x′) − log κ(x); below 0: adversarial points are flatter."""
     from_feature_norm: float
     """Median of 2 (log‖φ(x′)‖ − log‖φ(x)‖)."""
     from_confidence: float
-    """Median of log G(x′) − log G(x), G = Σ p (1 − p); below 0: the model is surer at adversarial points."""
+    """Median of log G(x′) − log G(x), G = Σ p (1 − p); below 0: the model is more confident at adversarial points."""
 
 
 class MatchedFlatness(NamedTuple):
-    """Flatness ratio between points of equal confidence, and how many could be matched."""
+    """Flatness ratio between points of equal confidence, and the share of matched points."""
 
     ratio: float
     """Quantile of κ(x′) / κ(matched clean points), in [0, inf]; below 1: flatter at equal confidence."""
@@ -57,16 +57,16 @@ def flatness_ratio(
     admissible: Any = None,
     sample_weight: Any = None,
 ) -> float:
-    """Quantile over adversarial points of κ(x′) / κ(x) = exp(Δlog κ); below 1: they lie flatter.
+    """Quantile over adversarial points of κ(x′) / κ(x) = exp(Δlog κ); below 1: they are flatter.
 
     κ = 0 (log κ = −inf) at the adversarial point alone is a ratio of 0, at the clean point alone one of inf;
-    κ = 0 at both has no ratio and is left out, like NaN.
+    κ = 0 at both has no ratio and is excluded, like NaN.
 
     Args:
         log_kappa: log κ at the clean points, (n,).
         log_kappa_adv: log κ at the adversarial points, (n,) or (m, n), in the same definition of κ.
-        quantile: Which quantile, in [0, 1]; 0.5 is the (lower) median.
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); all if None.
+        quantile: Quantile in [0, 1]; 0.5 is the (lower) median.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -88,14 +88,14 @@ def flatness_ratio(
 def flat_adversarial_fraction(
     log_kappa: Any, log_kappa_adv: Any, *, admissible: Any = None, sample_weight: Any = None
 ) -> float:
-    """Share of adversarial points that lie strictly flatter than their clean point: κ(x′) < κ(x).
+    """Share of adversarial points that are strictly flatter than their clean point: κ(x′) < κ(x).
 
-    The pairs are those of `flatness_ratio`, whose median is below 1 just when this share is at least ½.
+    The pairs are those of `flatness_ratio`, whose median is below 1 exactly if this share is at least ½.
 
     Args:
         log_kappa: log κ at the clean points, (n,).
         log_kappa_adv: log κ at the adversarial points, (n,) or (m, n), in the same definition of κ.
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); all if None.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -122,17 +122,17 @@ def confidently_wrong_fraction(
 ) -> float:
     """Share of samples with an adversarial point that is predicted wrongly with max p ≥ `confidence`.
 
-    Flatness there does not mean robustness: the loss is flat because the model is sure of the wrong class. Only
-    adversarial points are looked at, not the clean ones.
+    Flatness there does not imply robustness: the loss is flat because the model is confident in the wrong class. Only
+    adversarial points are considered, not the clean ones.
 
     Args:
         y_true: True labels, (n,) or one-hot (n, k).
         logits_adv: Adversarial logits, (n, k), or (m, n, k) for m attacks: one such point of a sample is
             enough.
         confidence: Smallest top softmax probability that counts as confident, in [0, 1].
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); a sample with none is not
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); a sample with none is not
             confidently wrong, but stays in the denominator, as in robust accuracy.
-        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None. An undefined output is not
+        finished: Mask of the points that an attack finished, (n,) or (m, n); all if None. An undefined output is not
             confident, but stays in the denominator.
         sample_weight: Weights, (n,); all 1 if None.
 
@@ -173,11 +173,11 @@ def flatness_decomposition(
         feature_norm_adv: ‖φ‖ at the adversarial points, (n,) or (m, n).
         log_gini: log G at the clean points, (n,); see `art_flat.functional.log_gini_impurity`.
         log_gini_adv: log G at the adversarial points, the shape of `feature_norm_adv`.
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); all if None.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
-        The (lower) medians of the three, over the same pairs, nats; pairs where one is undefined are out.
+        The (lower) medians of the three, over the same pairs, nats; pairs where one is undefined are excluded.
 
     Raises:
         InputError: If shapes do not fit, a norm is negative, or no pair is left to score.
@@ -194,8 +194,8 @@ def flatness_decomposition(
     parts = np.stack([from_norm, difference(gini_adv, gini)])
     with np.errstate(invalid="ignore"):
         change = parts.sum(axis=0)
-    kept = np.where(np.isnan(change), 0.0, weight)
-    medians = [require_not_nan(weighted_quantile(v, 0.5, kept), _NO_PAIR) for v in (change, *parts)]
+    pair_weight = np.where(np.isnan(change), 0.0, weight)
+    medians = [require_not_nan(weighted_quantile(v, 0.5, pair_weight), _NO_PAIR) for v in (change, *parts)]
     return FlatnessDecomposition(*medians)
 
 
@@ -212,23 +212,23 @@ def flatness_at_matched_confidence(
 ) -> MatchedFlatness:
     """Flatness ratio between adversarial points and clean points, of any sample, of the same confidence.
 
-    G depends on the probabilities alone, so adversarial points may look flat only because the model is sure
+    G depends on the probabilities alone, so adversarial points may look flat only because the model is confident
     there. Each adversarial point is therefore compared with the clean point whose log G is nearest (of
-    several with the same log G, their median log κ), and left out if none lies within `tolerance`. For κ
+    several with the same log G, their median log κ), and excluded if none is within `tolerance`. For κ
     "paper" and "unsquared" what remains is the difference in feature norm, up to `tolerance`.
 
     Args:
         log_kappa: log κ at the clean points, (n,).
         log_kappa_adv: log κ at the adversarial points, (n,) or (m, n), in the same definition of κ.
-        log_gini: log G at the clean points, (n,). Max p could stand here too, but log G does not saturate.
+        log_gini: log G at the clean points, (n,). Max p would work too, but log G does not saturate.
         log_gini_adv: log G at the adversarial points, the shape of `log_kappa_adv`.
         tolerance: Largest difference in log G within a match, nats, ≥ 0; 0.1 is about 10 % of G.
-        quantile: Which quantile of the ratio, in [0, 1]; 0.5 is the (lower) median.
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); all if None.
+        quantile: Quantile of the ratio, in [0, 1]; 0.5 is the (lower) median.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
-        The ratio, and the share of adversarial points it speaks for.
+        The ratio, and the share of adversarial points that were matched.
 
     Raises:
         InputError: If shapes do not fit or no adversarial point could be matched.

@@ -1,9 +1,9 @@
 """Scores of the smallest loss increase and smallest distance that change a prediction.
 
-The rules of `robustness` about labels, logits, m attacks, admissible and finished points hold here too; an undefined
+The rules of `robustness` about labels, logits, m attacks, admissible and finished points also hold here; an undefined
 output is a wrong prediction at its distance, whose loss increase is not known. Attacks may miss the cheapest wrong
 point, so both are upper estimates. Both are +inf for a sample where no wrong prediction was found;
-`wrong_prediction_found_fraction` says how many there are, and a mean is never taken.
+`wrong_prediction_found_fraction` is their complementary share, and a mean is never taken.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def minimum_loss_increase(
 ) -> float:
     """Quantile over samples of m(x) = min of ℓ(ξ, y) − ℓ(x, y) over the points ξ whose prediction is wrong.
 
-    m(x) is +inf where no wrong prediction was found, and left out where only undefined outputs were. The clean point
+    m(x) is +inf where no wrong prediction was found, and excluded where only undefined outputs were. The clean point
     is one of the points, so m(x) ≤ 0 where it is wrong itself. Always m(x) ≥ log 2 − ℓ(x, y). The quantile is an order
     statistic, never a mean of two values: the smallest value that at least the share `quantile` of the weight does
     not exceed.
@@ -47,9 +47,9 @@ def minimum_loss_increase(
         y_true: True labels, (n,) or one-hot (n, k).
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        quantile: Which quantile, in [0, 1]; 0.5 is the (lower) median.
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
-        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
+        quantile: Quantile in [0, 1]; 0.5 is the (lower) median.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are ignored.
+        finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -92,11 +92,11 @@ def minimum_adversarial_distance(
     Args:
         y_true: True labels, (n,) or one-hot (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        distance: Distances of the adversarial from the clean points, ≥ 0, (n,) or (m, n); NaN is left out.
+        distance: Distances of the adversarial from the clean points, ≥ 0, (n,) or (m, n); NaN is excluded.
         logits: Clean logits, (n, k), or None.
-        quantile: Which quantile, in [0, 1]; 0.5 is the (lower) median.
-        admissible: Which adversarial points count, (n,) or (m, n); all if None.
-        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
+        quantile: Quantile in [0, 1]; 0.5 is the (lower) median.
+        admissible: Mask of the adversarial points that count, (n,) or (m, n); all if None.
+        finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -120,8 +120,8 @@ def minimum_adversarial_distance(
     mask = check_mask(admissible, adv.loss.shape)
     done = check_mask(finished, adv.loss.shape, "finished", "result.status != 'failed'")
     weight = check_weight(sample_weight, adv.loss.shape[-1])
-    known = done & ~np.isnan(far)
-    shortest = np.where(any_adversarial(known), masked_min(far, adv.wrong & mask & known), np.nan)
+    is_known = done & ~np.isnan(far)
+    shortest = np.where(any_adversarial(is_known), masked_min(far, adv.wrong & mask & is_known), np.nan)
     if clean is not None:
         shortest = np.where(clean.undefined, 0.0, shortest)
         shortest = np.where(clean.wrong, np.minimum(shortest, 0.0), shortest)

@@ -1,7 +1,7 @@
-"""Scores of how close an attack comes to the best of several on the same samples.
+"""Scores of how close an attack is to the best of several attacks on the same samples.
 
-The best of a sample is what the strongest of all given attacks found there, the scored one included. It stands in
-for the unknown optimum: a score of 1 says that none of the others was better, not that nothing is.
+The best result of a sample is that of the strongest given attack, including the scored one. It replaces
+the unknown optimum: a score of 1 means that no other attack was better, not that none could be.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def distance_optimality_score(
     already and are left out.
 
     Args:
-        distance: The attack's smallest successful distances, (n,); +inf where it found nothing, NaN to leave out.
-        others: Those of the attacks to compare with, (n,) or (m, n).
-        limit: T > 0, in the unit of `distance`; None for the largest finite d*, where the envelope arrives at its
-            lowest. Distances that are all one radius, as of attacks with a fixed budget, need it.
+        distance: The attack's smallest successful distances, (n,); +inf where it found nothing, NaN is excluded.
+        others: Those of the attacks for comparison, (n,) or (m, n).
+        limit: T > 0, in the unit of `distance`; None for the largest finite d*, where the envelope reaches its
+            minimum. Required if all distances are equal, as for attacks with a fixed budget.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -45,17 +45,17 @@ def distance_optimality_score(
     >>> distance_optimality_score([0.25, 0.5, np.inf], [[0.25, 0.5, 0.25], [0.5, 0.75, np.inf]], limit=1.0)
     0.625
     """
-    own = check_column(distance, "distance")
-    best = np.fmin.reduce([own, *np.atleast_2d(check_column(others, "others", own.shape, many=True))])
+    scored = check_column(distance, "distance")
+    best = np.fmin.reduce([scored, *np.atleast_2d(check_column(others, "others", scored.shape, many=True))])
     if (best < 0).any():
         raise InputError(f"distances must be at least 0, got {np.nanmin(best):g}; pass norms of x_adv - x")
-    weight = np.where(best == 0, 0.0, check_weight(sample_weight, own.size))
+    weight = np.where(best == 0, 0.0, check_weight(sample_weight, scored.size))
     if limit is None:
         finite = best[np.isfinite(best)]
         top = float(finite.max()) if finite.size else 0.0
     else:
         top = check_number(limit, "limit", "the unit of `distance`", above=0.0)
-    score = area_ratio(np.maximum(top - own, 0.0), np.maximum(top - best, 0.0), weight)
+    score = area_ratio(np.maximum(top - scored, 0.0), np.maximum(top - best, 0.0), weight)
     return require_not_nan(
         score, "no attack found a wrong prediction below the limit; a larger `limit` may help"
     )
@@ -64,13 +64,13 @@ def distance_optimality_score(
 def loss_optimality_score(loss_change: Any, others: Any, *, sample_weight: Any = None) -> float:
     """Mean over samples of the attack's largest loss increase divided by the largest of all attacks.
 
-    With m the attack's largest loss change of a sample, at least 0 since the clean point lies in the ball, and m*
-    the largest of all attacks, the score is the mean of m/m* over the samples with m* > 0. Every sample counts
-    alike, however large its loss: losses have heavy tails.
+    With m the attack's largest loss change of a sample, at least 0 since the clean point is in the ball, and m*
+    the largest of all attacks, the score is the mean of m/m* over the samples with m* > 0. Every sample has the same
+    weight, regardless of its loss: losses are heavy-tailed.
 
     Args:
-        loss_change: The attack's largest ℓ(x′) − ℓ(x) of each sample at one δ, nats, (n,); NaN to leave out.
-        others: Those of the attacks to compare with, at the same δ, (n,) or (m, n).
+        loss_change: The attack's largest ℓ(x′) − ℓ(x) of each sample at one δ, nats, (n,); NaN is excluded.
+        others: Those of the attacks for comparison, at the same δ, (n,) or (m, n).
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -82,9 +82,11 @@ def loss_optimality_score(loss_change: Any, others: Any, *, sample_weight: Any =
     >>> loss_optimality_score([1.0, 0.5, -1.0], [[1.0, 2.0, 0.0], [0.5, 1.0, -2.0]])
     0.625
     """
-    own = check_column(loss_change, "loss_change")
-    best = np.fmax.reduce([own, *np.atleast_2d(check_column(others, "others", own.shape, many=True))])
-    score = mean_ratio(np.maximum(own, 0.0), np.maximum(best, 0.0), check_weight(sample_weight, own.size))
+    scored = check_column(loss_change, "loss_change")
+    best = np.fmax.reduce([scored, *np.atleast_2d(check_column(others, "others", scored.shape, many=True))])
+    score = mean_ratio(
+        np.maximum(scored, 0.0), np.maximum(best, 0.0), check_weight(sample_weight, scored.size)
+    )
     return require_not_nan(score, "no attack raised the loss of one")
 
 

@@ -1,7 +1,7 @@
-"""From points of several attacks to one number per sample, shared by scores and summary tables.
+"""Reduction of the points of several attacks to one number per sample, for scores and summary tables.
 
 Four rules hold everywhere. An undefined output (a NaN loss) at an admissible point counts as not robust. A point
-that is not admissible (outside the ball) stands for the clean point, so its loss change is 0. An attack that did not
+that is not admissible (outside the ball) counts as the clean point, so its loss change is 0. An attack that did not
 finish on a sample has no point there; a sample that none finished enters neither numerator nor denominator, unless
 its clean output is undefined already. With m attacks, arrays of adversarial points have shape (m, n), and the worst
 point of a sample counts.
@@ -29,13 +29,13 @@ def difference(adv: Floats, clean: Floats) -> Floats:
 
 
 def is_flatter(log_kappa_adv: Floats, log_kappa: Floats) -> Bools:
-    """Whether an adversarial point lies strictly flatter than its clean point: κ(x′) < κ(x); no where one is NaN."""
+    """Whether an adversarial point is strictly flatter than its clean point: κ(x′) < κ(x); False if one is NaN."""
     flatter: Bools = np.less(log_kappa_adv, log_kappa)
     return flatter
 
 
 def flatter_share(log_kappa_adv: Floats, log_kappa: Floats, weight: Floats) -> float:
-    """Weighted share of points that lie flatter than their clean point, among those whose κ(x′)/κ(x) is defined.
+    """Weighted share of points that are flatter than their clean point, among those whose κ(x′)/κ(x) is defined.
 
     Args:
         log_kappa_adv: log κ at adversarial points, shape (n,) or (m, n).
@@ -57,8 +57,8 @@ def loss_change_at(
     Args:
         loss: Clean losses, shape (n,), nats.
         loss_adv: Adversarial losses, shape (n,) or (m, n), nats.
-        admissible: Which points lie in the ball, the shape of `loss_adv`; all if None.
-        finished: Where the attack gave a point, the shape of `loss_adv`; everywhere if None.
+        admissible: Mask of the points in the ball, the shape of `loss_adv`; all if None.
+        finished: Mask of the points that the attack finished, the shape of `loss_adv`; all if None.
 
     Returns:
         Loss changes, the shape of `loss_adv`, nats: +inf where an output is undefined, NaN where there is no point.
@@ -75,13 +75,13 @@ def loss_change_at(
 def worst_case_loss_change(
     loss: Floats, loss_adv: Floats, admissible: Bools | None = None, finished: Bools | None = None
 ) -> Floats:
-    """max(0, max Δℓ) per sample: the clean point lies in the ball, so the largest change is at least 0.
+    """max(0, max Δℓ) per sample: the clean point is in the ball, so the largest change is at least 0.
 
     Args:
         loss: Clean losses, shape (n,), nats.
         loss_adv: Adversarial losses, shape (n,) or (m, n), nats.
-        admissible: Which points lie in the ball, the shape of `loss_adv`; all if None.
-        finished: Where the attack gave a point, the shape of `loss_adv`; everywhere if None.
+        admissible: Mask of the points in the ball, the shape of `loss_adv`; all if None.
+        finished: Mask of the points that the attack finished, the shape of `loss_adv`; all if None.
 
     Returns:
         Shape (n,), nats, at least 0; +inf where an output is undefined, NaN where no attack finished.
@@ -95,11 +95,11 @@ def worst_case_loss_change(
 
 
 def evaluated_samples(loss: Floats, finished: Bools) -> Bools:
-    """Which samples are scored: those that an attack finished, or whose clean output is undefined already.
+    """Mask of the scored samples: those that an attack finished, or whose clean output is undefined.
 
     Args:
         loss: Clean losses, shape (n,).
-        finished: Where the attack gave a point, shape (n,) or (m, n).
+        finished: Mask of the points that the attack finished, shape (n,) or (m, n).
 
     Returns:
         Shape (n,).
@@ -107,16 +107,16 @@ def evaluated_samples(loss: Floats, finished: Bools) -> Bools:
     return np.isnan(loss) | any_adversarial(finished)
 
 
-def any_adversarial(found: Bools) -> Bools:
-    """Whether something was found at any adversarial point of a sample.
+def any_adversarial(holds: Bools) -> Bools:
+    """Whether a condition holds at any adversarial point of a sample.
 
     Args:
-        found: Where it was found, shape (n,) or (m, n).
+        holds: Where the condition holds, shape (n,) or (m, n).
 
     Returns:
         Shape (n,).
     """
-    hit: Bools = np.logical_or.reduce(np.atleast_2d(found), axis=0)
+    hit: Bools = np.logical_or.reduce(np.atleast_2d(holds), axis=0)
     return hit
 
 
@@ -136,10 +136,10 @@ def smallest_increase(increase: Floats, wrong_clean: Bools, undefined: Bools) ->
 
 
 def masked_min(values: Floats, where: Bools) -> Floats:
-    """Smallest value per sample over the points where something was found, +inf where nothing was.
+    """Smallest value per sample over the points of a mask, +inf where there are none.
 
     Args:
-        values: What to minimise (a loss change, a distance), shape (n,) or (m, n).
+        values: Values to minimise (loss changes, distances), shape (n,) or (m, n).
         where: The points that count, the shape of `values`; their values are not NaN.
 
     Returns:

@@ -2,10 +2,10 @@
 
 All functions share these rules. Labels are class indices (n,) or one-hot rows (n, k). Logits are (n, k), or
 (n, 1) if logistic; adversarial logits are (n, k), or (m, n, k) for m attacks on the same n samples, and then
-the worst point of each sample is scored. `admissible` says which points lie in the ball, (n,) or (m, n); one
-that does not stands for the clean point. `finished` says where an attack gave a point, (n,) or (m, n): a sample
-that no attack finished is left out. An undefined output (a logit that is NaN or +inf, or only -inf) at the clean
-point or at an admissible one counts as not robust: nothing that fails may raise a share. The predicted class is the
+the worst point of each sample is scored. `admissible` is a mask of the points in the ball, (n,) or (m, n); one
+outside counts as the clean point. `finished` is a mask of the points that an attack finished, (n,) or (m, n): a sample
+that no attack finished is excluded. An undefined output (a logit that is NaN or +inf, or only -inf) at the clean
+point or at an admissible one counts as not robust, so a failure never raises a share. The predicted class is the
 first of those with the largest logit. Attacks can only show that a point is not robust, so a robust share is an
 upper bound.
 """
@@ -38,8 +38,8 @@ def loss_change_robustness_score(
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
         epsilon: Tolerated loss change ε ≥ 0, nats.
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others count as no change.
-        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others count as no change.
+        finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -76,8 +76,8 @@ def prediction_robustness_score(
         y_true: True labels, (n,) or one-hot (n, k); only checked, a change needs no truth.
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others change nothing.
-        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others change nothing.
+        finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -109,8 +109,8 @@ def robust_accuracy_score(
         y_true: True labels, (n,) or one-hot (n, k).
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
-        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are passed over.
+        finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -142,8 +142,8 @@ def robust_accuracy_on_correct_score(
         y_true: True labels, (n,) or one-hot (n, k).
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
-        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are passed over.
+        finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:
@@ -181,8 +181,8 @@ def wrong_prediction_found_fraction(
         y_true: True labels, (n,) or one-hot (n, k).
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        admissible: Which adversarial points lie in the ball, (n,) or (m, n); the others are passed over.
-        finished: Where an attack gave a point, (n,) or (m, n); everywhere if None.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are passed over.
+        finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Weighted shares, quantiles and ratios of per-sample arrays; NaN is left out."""
+"""Weighted shares, quantiles and ratios of per-sample arrays; NaN is excluded."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ Floats: TypeAlias = npt.NDArray[np.float64]
 Bools: TypeAlias = npt.NDArray[np.bool_]
 
 _SLACK = 1e-12
-"""Relative rounding of summed weights that a quantile forgives: 0.7 · 10 is to mean 7 of 10."""
+"""Relative rounding error of summed weights that a quantile tolerates: 0.7 · 10 means 7 of 10."""
 
 
 def weighted_share(hit: Bools, among: Bools | None = None, weight: Floats | None = None) -> float:
@@ -28,10 +28,10 @@ def weighted_share(hit: Bools, among: Bools | None = None, weight: Floats | None
     >>> weighted_share(np.array([True, False, True]), np.array([True, True, False]))
     0.5
     """
-    kept = np.ones(hit.shape) if weight is None else weight
-    kept = kept if among is None else np.where(among, kept, 0.0)
-    total = kept.sum()
-    return float(np.where(hit, kept, 0.0).sum() / total) if total > 0 else float("nan")
+    included = np.ones(hit.shape) if weight is None else weight
+    included = included if among is None else np.where(among, included, 0.0)
+    total = included.sum()
+    return float(np.where(hit, included, 0.0).sum() / total) if total > 0 else float("nan")
 
 
 def robust_share(worst: Floats, epsilons: npt.ArrayLike, weight: Floats | None = None) -> Floats:
@@ -49,16 +49,16 @@ def robust_share(worst: Floats, epsilons: npt.ArrayLike, weight: Floats | None =
     array([0.33333333, 1.        ])
     """
     limits = np.atleast_1d(np.asarray(epsilons, dtype=np.float64))
-    ordered, held = _sorted(worst, weight)
-    if not held.size or held[-1] == 0:
+    ordered, cumulative = _sorted(worst, weight)
+    if not cumulative.size or cumulative[-1] == 0:
         return np.full(limits.shape, np.nan)
     count = np.searchsorted(ordered, limits, side="right")
-    share: Floats = np.where(count > 0, held[count - 1], 0.0) / held[-1]
+    share: Floats = np.where(count > 0, cumulative[count - 1], 0.0) / cumulative[-1]
     return share
 
 
 def weighted_quantile(values: Floats, quantile: float, weight: Floats | None = None) -> float:
-    """The smallest value such that values up to it hold at least the share `quantile` of the weight.
+    """The smallest value such that values up to it have at least the share `quantile` of the weight.
 
     An order statistic: always one of the values, never a mean of two, so ±inf may be among them; the median
     of an even number of samples is the lower of the middle two.
@@ -74,15 +74,15 @@ def weighted_quantile(values: Floats, quantile: float, weight: Floats | None = N
     >>> weighted_quantile(np.array([3.0, 1.0, np.inf, 2.0]), 0.5)
     2.0
     """
-    ordered, held = _sorted(values, weight)
-    if not held.size or held[-1] == 0:
+    ordered, cumulative = _sorted(values, weight)
+    if not cumulative.size or cumulative[-1] == 0:
         return float("nan")
-    wanted = quantile * held[-1] * (1 - _SLACK)
-    return float(ordered[np.searchsorted(held, wanted, side="left" if wanted > 0 else "right")])
+    wanted = quantile * cumulative[-1] * (1 - _SLACK)
+    return float(ordered[np.searchsorted(cumulative, wanted, side="left" if wanted > 0 else "right")])
 
 
 def exp_quantile(logarithms: Floats, quantile: float, weight: Floats) -> float:
-    """Weighted quantile of numbers that are given by their logarithms, silently inf where it exceeds float64.
+    """Weighted quantile of numbers given by their logarithms; inf without a warning if it exceeds float64.
 
     Args:
         logarithms: Shape (n,); NaN is left out.
@@ -113,14 +113,14 @@ def median_by_key(key: Floats, values: Floats, weight: Floats) -> tuple[Floats, 
     order = np.lexsort((values, key))
     key, values, weight = key[order], values[order], weight[order]
     distinct, start = np.unique(key, return_index=True)
-    held = np.cumsum(weight)
-    half = held[start] - weight[start] + np.add.reduceat(weight, start) / 2
-    middle = np.maximum(np.searchsorted(held, half * (1 - _SLACK)), start)
+    cumulative = np.cumsum(weight)
+    half = cumulative[start] - weight[start] + np.add.reduceat(weight, start) / 2
+    middle = np.maximum(np.searchsorted(cumulative, half * (1 - _SLACK)), start)
     return distinct, values[middle]
 
 
 def area_ratio(gain: Floats, best: Floats, weight: Floats) -> float:
-    """Weighted sum of what was gained, divided by that of the best; where either is NaN the sample is left out.
+    """Weighted sum of the gains, divided by that of the best; samples with a NaN are excluded.
 
     Args:
         gain: What one attack gained, shape (n,), from 0 to `best`.
@@ -130,13 +130,13 @@ def area_ratio(gain: Floats, best: Floats, weight: Floats) -> float:
     Returns:
         In [0, 1]; NaN if the best gained nothing.
     """
-    kept = np.where(np.isnan(gain) | np.isnan(best), 0.0, weight) > 0
-    total = (weight[kept] * best[kept]).sum()
-    return float((weight[kept] * gain[kept]).sum() / total) if total > 0 else float("nan")
+    included = np.where(np.isnan(gain) | np.isnan(best), 0.0, weight) > 0
+    total = (weight[included] * best[included]).sum()
+    return float((weight[included] * gain[included]).sum() / total) if total > 0 else float("nan")
 
 
 def mean_ratio(gain: Floats, best: Floats, weight: Floats) -> float:
-    """Weighted mean of gain/best over the samples where the best gained something.
+    """Weighted mean of gain/best over the samples with a positive best gain.
 
     Args:
         gain: What one attack gained, shape (n,), from 0 to `best`; NaN is left out.
@@ -149,23 +149,23 @@ def mean_ratio(gain: Floats, best: Floats, weight: Floats) -> float:
     >>> mean_ratio(np.array([1.0, 0.0, np.inf]), np.array([2.0, 0.0, np.inf]), np.ones(3))
     0.75
     """
-    kept = (best > 0) & ~np.isnan(gain) & (weight > 0)
-    gain, best, weight = gain[kept], best[kept], weight[kept]
+    included = (best > 0) & ~np.isnan(gain) & (weight > 0)
+    gain, best, weight = gain[included], best[included], weight[included]
     with np.errstate(invalid="ignore"):
         ratio = np.where(gain == best, 1.0, gain / best)
     return float((weight * ratio).sum() / weight.sum()) if weight.size else float("nan")
 
 
 def _sorted(values: Floats, weight: Floats | None) -> tuple[Floats, Floats]:
-    """The values in order and the weight held by each and all before it.
+    """The sorted values and their cumulative weights.
 
     Returns:
         Both of shape (number of values that are not NaN,).
     """
-    kept = ~np.isnan(values)
+    included = ~np.isnan(values)
     if weight is None or (weight == 1).all():  # no need to know where each value came from
-        ordered = np.sort(values[kept])
+        ordered = np.sort(values[included])
         return ordered, np.arange(1.0, ordered.size + 1)
-    values, weight = values[kept], weight[kept]
+    values, weight = values[included], weight[included]
     order = np.argsort(values, kind="stable")
     return values[order], np.cumsum(weight[order])
