@@ -13,21 +13,21 @@ from .base import Adapter
 
 @functools.singledispatch
 def adapt(estimator: Any, head: str | None = None) -> Adapter:
-    """An estimator's logits, features and head, and the flatness that follows from them.
+    """Adapt an estimator: access to its logits, features and head, and to their flatness.
 
     Takes an ART `PyTorchClassifier`, ART's wrapper of scikit-learn's `LogisticRegression` or `MLPClassifier`,
-    any estimator registered with `adapt.register(MyEstimator)(function)`, or an adapter, which comes back as
-    it is. The estimator is not copied and is left unchanged.
+    any estimator registered with `adapt.register(MyEstimator)(function)`, or an adapter, which is returned
+    unchanged. The estimator is neither copied nor changed.
 
     Args:
-        estimator: What to adapt.
-        head: Name of the submodule that is the last linear layer; found by itself if None.
+        estimator: The estimator.
+        head: Name of the submodule that is the last linear layer; detected automatically if None.
 
     Returns:
         The adapter; `estimator` itself if it is one.
 
     Raises:
-        UnsupportedEstimatorError: If there is no adapter for the estimator, or it cannot be followed.
+        UnsupportedEstimatorError: If there is no adapter for the estimator, or it uses an unsupported feature.
 
     >>> import torch
     >>> from art.estimators.classification import PyTorchClassifier
@@ -39,10 +39,10 @@ def adapt(estimator: Any, head: str | None = None) -> Adapter:
     >>> net.head.name, net.head.nb_classes, net.head.nb_features
     ('3', 3, 8)
     """  # noqa: DOC202 (the registered functions return)
-    known = sorted(c.__name__ for c in adapt.registry if c not in {object, nn.Module, Adapter})
+    supported = sorted(c.__name__ for c in adapt.registry if c not in {object, nn.Module, Adapter})
     name = type(estimator).__name__
     raise UnsupportedEstimatorError(
-        f"no adapter for {name}; there are adapters for {', '.join(known)}. For another estimator, register "
+        f"no adapter for {name}; there are adapters for {', '.join(supported)}. For another estimator, register "
         f"a function that returns an Adapter: adapt.register({name})(function)"
     )
 

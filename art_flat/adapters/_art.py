@@ -32,7 +32,7 @@ class ArtAdapter(Adapter):
     """An adapter of an ART estimator: its preprocessing, its state and its identity.
 
     Raises:
-        UnsupportedEstimatorError: If the estimator changes its predictions behind the logits.
+        UnsupportedEstimatorError: If the estimator changes its predictions after the logits.
     """
 
     def __init__(self, estimator: Any, *, nb_classes: int, device: torch.device, dtype: torch.dtype) -> None:
@@ -59,7 +59,7 @@ class ArtAdapter(Adapter):
 
     @abstractmethod
     def _weights(self) -> Mapping[str, Any]:
-        """Every array that makes up the model, by name."""
+        """Every array of the model, by name."""
 
     @abstractmethod
     def _changeable(self) -> nn.Module | None:
@@ -73,11 +73,11 @@ class ArtAdapter(Adapter):
             estimate_gradients: Where a preprocessing defence has no gradient, use its own estimate.
 
         Returns:
-            A module that gives logits of shape (n, k).
+            A module that returns logits of shape (n, k).
 
         Raises:
             UnsupportedEstimatorError: If a defence has no gradient and `estimate_gradients` is False.
-            InputError: If `unit_range` is asked for and the estimator has no `clip_values`.
+            InputError: If `unit_range` is True and the estimator has no `clip_values`.
         """
         estimated = self.preprocessing.without_gradient()
         if estimated and not estimate_gradients:
@@ -96,16 +96,16 @@ class ArtAdapter(Adapter):
         return self._module((low, high))
 
     def recipe(self, folder: Path) -> Recipe:
-        """How another process makes this adapter again; see `Adapter.recipe`.
+        """A recipe from which another process rebuilds this adapter; see `Adapter.recipe`.
 
         Args:
-            folder: Where weights are written, if they are not in a file already.
+            folder: Destination of the weights, unless they are in a file already.
 
         Returns:
             The recipe.
 
         Raises:
-            UnsupportedEstimatorError: If it cannot be made again elsewhere.
+            UnsupportedEstimatorError: If it cannot be rebuilt in another process.
         """
         kind, arguments = type(self.estimator), self._arguments()
         if self.made_by is not None or arguments is None:
@@ -120,52 +120,52 @@ class ArtAdapter(Adapter):
         )
 
     def _arguments(self) -> dict[str, Any] | None:
-        """The arguments that make such an estimator again, but for those that all share; None if not known."""
+        """The arguments that rebuild such an estimator, without the common ones; None if unknown."""
         return None
 
     def _named_head(self) -> str | None:
         return None
 
     def _extractor(self) -> tuple[nn.Module, str | None]:
-        """A module of which φ is the input of the part named, or the output; preprocessing not included."""
+        """A module without preprocessing, and the name of the submodule whose input is φ (None: its output is φ)."""
         raise UnsupportedEstimatorError(
             f'{type(self).__name__} has no module to bound; give the constant: kind="given", value=...'
         )
 
     def lipschitz(
-        self, norm: Norm = "L2", *, kind: LipschitzKind = "spectral", **known: Any
+        self, norm: Norm = "L2", *, kind: LipschitzKind = "spectral", **options: Any
     ) -> LipschitzBound:
         """L with ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖, x in units of `clip_values`; see `Adapter.lipschitz`.
 
         Args:
             norm: Norm of the inputs, `"L2"`, `"Linf"` or `"L1"`.
             kind: `"spectral"` (sound), `"given"` with `value=`, or `"empirical"` (an estimate) with `points=`.
-            **known: `value` or `points`, as `kind` asks.
+            **options: `value` or `points`, as required by `kind`.
 
         Returns:
-            The constant, with the preprocessing in it.
+            The constant, including the preprocessing.
 
         Raises:
             UnsupportedEstimatorError: If a preprocessing defence is not known to be Lipschitz.
         """
         if kind == "given":
-            return super().lipschitz(norm, kind=kind, **known)
+            return super().lipschitz(norm, kind=kind, **options)
         factor = self.preprocessing.lipschitz()
         module, head = self._extractor()
-        if "points" in known:
-            points = check_inputs(known["points"], input_shape=self.input_shape, name="points")
-            known["points"] = self.preprocessing(points.to(self.device, self.dtype)).to(self.dtype)
+        if "points" in options:
+            points = check_inputs(options["points"], input_shape=self.input_shape, name="points")
+            options["points"] = self.preprocessing(points.to(self.device, self.dtype)).to(self.dtype)
         with self.guard():
             module.eval()
-            found = lipschitz_constant(module, self.input_shape, head=head, norm=norm, kind=kind, **known)
-        value = float(np.nextafter(found.value * factor, np.inf)) if factor != 1 else found.value
-        return replace(found, value=value)
+            bound = lipschitz_constant(module, self.input_shape, head=head, norm=norm, kind=kind, **options)
+        value = float(np.nextafter(bound.value * factor, np.inf)) if factor != 1 else bound.value
+        return replace(bound, value=value)
 
     def lipschitz_cost(self) -> LipschitzCost:
-        """What deriving the spectral constant costs; see `Adapter.lipschitz_cost`.
+        """The cost of deriving the spectral constant; see `Adapter.lipschitz_cost`.
 
         Returns:
-            Operations; zero where the net has no module, or one that no derivation can follow.
+            Operations; zero if the net has no module, or an unsupported one.
         """
         try:
             module, _ = self._extractor()
@@ -184,7 +184,7 @@ class ArtAdapter(Adapter):
         """Restore the estimator when the block ends, also after an exception; see `Adapter.guard`.
 
         Yields:
-            A list that names what had been changed, once the block has ended.
+            A list that names the changes, once the block has ended.
         """
         with contextlib.ExitStack() as stack:
             stack.enter_context(preserved_attributes(self.estimator, "_features"))
@@ -195,7 +195,7 @@ class ArtAdapter(Adapter):
             yield [] if model is None else stack.enter_context(preserved(model))
 
     def identity(self) -> dict[str, str]:
-        """Which model this is; see `Adapter.identity`.
+        """The identity of the model; see `Adapter.identity`.
 
         Returns:
             `estimator` and `model` (class names), `sha256` over weights, preprocessing and clip range, `code` over
@@ -221,7 +221,7 @@ def class_name(thing: object) -> str:
     """Module and name of an object's class.
 
     Args:
-        thing: Anything.
+        thing: Any object.
 
     Returns:
         The dotted name.
@@ -230,7 +230,7 @@ def class_name(thing: object) -> str:
 
 
 def code_hash(module: nn.Module | None) -> str:
-    """Sixteen hexadecimal digits of the text of every class of a module's parts, as far as there is one.
+    """Sixteen hexadecimal digits of the source code of the classes of all submodules, where it is available.
 
     Args:
         module: Any module, or None.
@@ -244,7 +244,7 @@ def code_hash(module: nn.Module | None) -> str:
 
 
 def layers_hash(module: nn.Module | None) -> str:
-    """Sixteen hexadecimal digits of which library layers a module has, and of their declared constants.
+    """Sixteen hexadecimal digits of the library layers of a module and their declared constants.
 
     Args:
         module: Any module, or None.
@@ -273,12 +273,12 @@ def _constants(part: nn.Module) -> str:
 def _source(cls: Any) -> str:
     try:
         return inspect.getsource(cls)
-    except (OSError, TypeError):  # made in an interpreter, or compiled
+    except (OSError, TypeError):  # defined interactively, or compiled
         return f"{cls.__module__}.{cls.__qualname__}"
 
 
 def _update(digest: Any, name: str, value: Any) -> None:
-    # Bytes of arrays and tensors, the text of plain values, the class of anything else
+    # Bytes of arrays and tensors, the text of plain values, the class of other objects
     digest.update(f"\x1e{name}\x1f".encode())
     if isinstance(value, np.ndarray):
         value = to_tensor(value) if value.dtype.kind in "biuf" else value.tolist()

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class BallBounds(ForwardPasses):
-    """The part of `Adapter` that certifies; see there."""
+    """Mixin of `Adapter` with the certificates."""
 
     _traced: tuple[tuple[str, ...], Graph] | None = None
-    """The state in which the model was traced, and the graph."""
+    """State of the model when it was traced, and its graph."""
 
     def bounds_in_ball(
         self,
@@ -37,10 +37,10 @@ class BallBounds(ForwardPasses):
         enough: float | None = None,
         batch_size: int | None = None,
     ) -> InputBallBounds:
-        """What is certain of the loss and of the label over the ball ‖ξ − x‖ ≤ δ within the clip range.
+        """Certified bounds of the loss and the margin over the ball ‖ξ − x‖ ≤ δ within the clip range.
 
         The bounds hold for the model in real arithmetic and in eval mode, head and mean/std preprocessing
-        included; what rounding does to the bounds themselves is added to them.
+        included; the rounding errors of the bounds themselves are added to them.
 
         Args:
             x: Samples, shape (n, *input_shape).
@@ -49,27 +49,27 @@ class BallBounds(ForwardPasses):
             norm: `"Linf"`, `"L2"` or `"L1"`.
             kind: `"interval"`, `"crown_interval"`, `"crown"` or `"branch"`, each the minimum of itself and the
                 cheaper ones before it; see `art_flat.certification.bounds_in_ball`.
-            seconds: For `"branch"`, and needed there: processor time for each sample.
-            enough: For `"branch"`: loss increase at which a sample's bound is low enough, nats.
-            batch_size: Samples at a time; None for as many as memory allows.
+            seconds: Limit of processor time per sample, required with `"branch"`.
+            enough: Bound of the loss increase at which `"branch"` stops, nats.
+            batch_size: Samples per batch; None for as many as memory allows.
 
         Returns:
-            Bounds per sample on the loss increase (nats) and on the worst margin (logits), and where the label is
-            kept; float64, in the kind of array that `x` is.
+            Bounds per sample on the loss increase (nats) and on the worst margin (logits), and a mask of the samples
+            whose label is certified; float64, in the same kind of array as `x`.
 
         Raises:
             InputError: If an argument cannot be used, or the norm is L0.
-            UnknownNameError: If there is no such kind or norm.
+            UnknownNameError: If the kind or norm is unknown.
             UnsupportedEstimatorError: If a preprocessing defence cannot be bounded.
             UnsupportedLayerError: If a layer cannot be bounded; the error names it.
         """
         inputs = self._checked(x)
         labels, graph = check_labels(y, len(inputs), self.nb_classes), self._graph(inputs[:2])
-        found = certification.bounds_in_ball(
+        bounds = certification.bounds_in_ball(
             graph, inputs.to(graph.device), labels.to(graph.device), delta=delta, norm=norm, kind=kind,
             clip_values=self.clip_values, seconds=seconds, enough=enough, batch_size=batch_size,
         )  # fmt: skip
-        return InputBallBounds(like(found.loss_increase, x), like(found.worst_margin, x))
+        return InputBallBounds(like(bounds.loss_increase, x), like(bounds.worst_margin, x))
 
     def loss_increase_in_ball(
         self,
@@ -90,26 +90,26 @@ class BallBounds(ForwardPasses):
             y: Labels, class indices (n,) or one-hot rows (n, k).
             delta: Radius δ > 0, units of `clip_values`.
             norm: `"Linf"`, `"L2"` or `"L1"`.
-            kind: How to find the bounds; see `bounds_in_ball`.
-            seconds: For `"branch"`: processor time for each sample.
-            enough: For `"branch"`: loss increase at which a sample's bound is low enough, nats.
-            batch_size: Samples at a time.
+            kind: Kind of the bounds; see `bounds_in_ball`.
+            seconds: Limit of processor time per sample, required with `"branch"`.
+            enough: Bound of the loss increase at which `"branch"` stops, nats.
+            batch_size: Samples per batch.
 
         Returns:
-            Bounds ≥ 0, nats, float64, shape (n,); NaN or +inf where there is none.
+            Bounds ≥ 0, nats, float64, shape (n,); NaN or +inf without a bound.
 
         Raises:
-            InputError: As for `bounds_in_ball`, like the other errors.
+            InputError: As for `bounds_in_ball`, as are the other errors.
         """
         return self.bounds_in_ball(
             x, y, delta=delta, norm=norm, kind=kind, seconds=seconds, enough=enough, batch_size=batch_size
         ).loss_increase
 
     def _graph(self, samples: Tensor) -> Graph:
-        """The graph of the model as it is now, traced again only if the model has changed.
+        """The graph of the current model, traced again only if the model has changed.
 
         Args:
-            samples: A few inputs on which the graph must give the model's logits.
+            samples: A few inputs on which the graph must reproduce the model's logits.
 
         Returns:
             The graph, float64, on the model's device.
@@ -118,18 +118,18 @@ class BallBounds(ForwardPasses):
             UnsupportedEstimatorError: If there are no bounds for the estimator.
         """
         state, logits = tuple(self.identity().values()), self.outputs(samples).logits
-        known = self._traced
-        if known is None or known[0] != state or not same_logits(known[1], samples, logits):
-            known = (state, self._trace())
-            if not same_logits(known[1], samples, logits):
+        traced = self._traced
+        if traced is None or traced[0] != state or not same_logits(traced[1], samples, logits):
+            traced = (state, self._trace())
+            if not same_logits(traced[1], samples, logits):
                 raise UnsupportedEstimatorError(
                     f"no bounds over a ball for {self!r}: its layers give other logits than the estimator; a hook, "
                     "or arithmetic in a type with few digits, changes them. Certify with a Lipschitz constant that "
-                    "you know"
+                    "is known"
                 )
-            self._traced = known
-        return known[1]
+            self._traced = traced
+        return traced[1]
 
     def _trace(self) -> Graph:
-        """The graph of the model as it is now; from the module unless a subclass knows better."""
+        """The graph of the current model; from `as_module` unless a subclass overrides it."""
         return trace_net(BoundableNet(self.as_module()), self.input_shape)

@@ -37,16 +37,16 @@ def default_batch_size(input_shape: Sequence[int]) -> int:
 
 
 def check_batch_size(batch_size: Any) -> int:
-    """A batch size that a user gave.
+    """Validate a batch size.
 
     Args:
         batch_size: Samples per forward pass.
 
     Returns:
-        The same as a whole number ≥ 1.
+        The batch size as an int ≥ 1.
 
     Raises:
-        InputError: If it is none.
+        InputError: If it is invalid.
     """
     number = check_number(batch_size, "batch_size", "samples", at_least=1)
     if number != int(number):
@@ -55,21 +55,21 @@ def check_batch_size(batch_size: Any) -> int:
 
 
 def map_batches(function: Callable[[slice], T], n: int, size: int, take: Callable[[T], object]) -> int:
-    """`function` of consecutive slices of range(n), with the slices halved whenever memory runs out.
+    """Apply `function` to consecutive slices of range(n); slices are halved whenever memory runs out.
 
     Args:
         function: Called with each slice in turn, and again with a shorter one after an allocation failed.
-        n: How many samples there are.
-        size: How many samples a slice has at first.
+        n: Number of samples.
+        size: Initial number of samples per slice.
         take: Called with each result, in order.
 
     Returns:
-        The size that was used in the end.
+        The final size.
     """
     start = 0
     while start < n:
         piece = _unless_memory_runs_out(function, slice(start, min(start + size, n)))
-        if piece is None:  # what the failed pass held is freed by now
+        if piece is None:  # the memory of the failed pass is freed by now
             size = max(1, min(size, n - start) // 2)
             if torch.cuda.is_available():
                 torch.cuda.empty_cache()
@@ -80,16 +80,16 @@ def map_batches(function: Callable[[slice], T], n: int, size: int, take: Callabl
 
 
 def ran_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception says that memory could not be had, on any device.
+    """Whether an exception is an out-of-memory error of any device.
 
     Returns:
-        True if it does.
+        True if it is.
 
     >>> ran_out_of_memory(RuntimeError("MPS backend out of memory")), ran_out_of_memory(RuntimeError("bad shape"))
     (True, False)
     """
-    known = isinstance(error, (torch.OutOfMemoryError, MemoryError))
-    return known or (
+    is_allocation_error = isinstance(error, (torch.OutOfMemoryError, MemoryError))
+    return is_allocation_error or (
         isinstance(error, RuntimeError) and any(words in str(error) for words in _ALLOCATION_FAILED)
     )
 
@@ -110,15 +110,15 @@ def _unless_memory_runs_out(function: Callable[[slice], T], rows: slice) -> tupl
 
 
 class Results:
-    """What is computed of each batch, on its way to where it is wanted.
+    """Collects the results of each batch on the target device.
 
-    It is written into columns of n rows. Results of another device stay there until there are many: every copy to the
-    host waits for all batches before it.
+    Results are written into columns of n rows. Results on another device stay there until there are many: a copy to the
+    host synchronises with all earlier batches.
 
     Args:
-        home: Where they are wanted.
-        n: How many rows there will be.
-        carried_bytes: How many bytes of results wait on another device before they are carried over.
+        home: The target device.
+        n: Total number of rows.
+        carried_bytes: Bytes of results on another device that trigger a copy.
     """
 
     def __init__(self, home: torch.device, n: int, carried_bytes: int = 1 << 26) -> None:
@@ -128,7 +128,7 @@ class Results:
         self._size = 0
 
     def add(self, columns: Sequence[Tensor]) -> None:
-        """Take the results of the next batch.
+        """Add the results of the next batch.
 
         Args:
             columns: Tensors of m rows each.
@@ -142,7 +142,7 @@ class Results:
         """All results.
 
         Returns:
-            Tensors of n rows each, where they are wanted.
+            Tensors of n rows each, on the target device.
         """
         self._carry()
         return self._columns

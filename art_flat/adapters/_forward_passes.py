@@ -1,4 +1,4 @@
-"""Logits and features of an estimator, batch by batch: what a subclass of `Adapter` writes, and what follows."""
+"""Logits and features of an estimator in batches: the abstract methods of `Adapter`, and those built on them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class ForwardPasses(ABC):
-    """The part of `Adapter` that runs the model; see there."""
+    """Mixin of `Adapter` that runs the model."""
 
     feature_names: Sequence[str] | None = None
 
@@ -44,11 +44,11 @@ class ForwardPasses(ABC):
     @property
     @abstractmethod
     def head(self) -> Head:
-        """The linear head as it is now; follows the weights if the model is trained further."""
+        """The current linear head; it follows the weights if the model is trained further."""
 
     @abstractmethod
     def forward(self, x: Tensor) -> Outputs:
-        """Logits and features of one batch that has been checked and lies on `device`."""
+        """Logits and features of one validated batch on `device`."""
 
     @abstractmethod
     def as_module(self, *, unit_range: bool = False, estimate_gradients: bool = False) -> nn.Module:
@@ -61,23 +61,23 @@ class ForwardPasses(ABC):
         Args:
             unit_range: Take x in [0, 1] and rescale it to `clip_values` first.
             estimate_gradients: Where a preprocessing defence has no gradient, use the estimate that the
-                defence itself provides instead of refusing.
+                defence itself provides instead of raising an error.
 
         Returns:
-            A module that gives logits of shape (n, k).
+            A module that returns logits of shape (n, k).
 
         Raises:
             UnsupportedEstimatorError: If a defence has no gradient and `estimate_gradients` is False.
-            InputError: If `unit_range` is asked for and the estimator has no `clip_values`.
+            InputError: If `unit_range` is True and the estimator has no `clip_values`.
         """
 
     @abstractmethod
     def identity(self) -> dict[str, str]:
-        """Which model this is.
+        """The identity of the model.
 
         Returns:
             `estimator` and `model` (class names), `sha256` over the weights, the preprocessing and the clip range,
-            and perhaps `code` over the model's code: equal for equal classifiers, in any process.
+            and optionally `code` over the model's code: equal for equal classifiers, in any process.
         """
 
     def outputs(self, x: Array, *, batch_size: int | None = None) -> Outputs:
@@ -97,7 +97,7 @@ class ForwardPasses(ABC):
         return self.outputs_unchecked(self._checked(x), batch_size=batch_size)
 
     def outputs_unchecked(self, x: Tensor, *, batch_size: int | None = None) -> Outputs:
-        """`outputs` of samples that have been checked, or that art_flat has made.
+        """`outputs` of samples that have been validated, or were computed by art_flat.
 
         Args:
             x: Samples, floating, finite, in the clip range, shape (n, *input_shape), on any device.
@@ -155,7 +155,7 @@ class ForwardPasses(ABC):
 
     @property
     def _last_head(self) -> Head:
-        """The head as the last batch was passed forward; the head itself where nothing can have changed."""
+        """The head at the last forward pass; by default the current head."""
         return self.head
 
     def _per_sample(
@@ -181,7 +181,7 @@ class ForwardPasses(ABC):
         # Each batch is reduced at once: memory holds one batch and the results.
         results = Results(home, inputs.shape[0])
         size = self._batch_size if batch_size is None else check_batch_size(batch_size)
-        # A model may write into what it is given, so it is given a copy.
+        # A model may write into its input, so it gets a copy.
         used = map_batches(
             lambda rows: function(self.forward(inputs[rows].to(self.device, copy=True)), rows),
             inputs.shape[0],

@@ -1,4 +1,4 @@
-"""An adapted model as a graph of layers, from which bounds over balls of inputs are found."""
+"""Graphs of adapted models, for bounds over balls of inputs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ._head import FoundHead
 
 @dataclass(frozen=True)
 class BoundableNet:
-    """What bounds are found for: x ↦ module((x − mean) / std)."""
+    """A function that can be bounded: x ↦ module((x − mean) / std)."""
 
     module: nn.Module
     mean: np.ndarray | None = None
@@ -25,9 +25,9 @@ class BoundableNet:
     std: np.ndarray | None = None
 
 
-def trace_net(found: BoundableNet, input_shape: tuple[int, ...]) -> Graph:
+def trace_net(logits: BoundableNet, input_shape: tuple[int, ...]) -> Graph:
     """The graph of a net with its preprocessing."""
-    return certification.trace(found.module, input_shape, mean=found.mean, std=found.std)
+    return certification.trace(logits.module, input_shape, mean=logits.mean, std=logits.std)
 
 
 def up_to_head(model: nn.Module, head: FoundHead) -> nn.Module:
@@ -38,10 +38,10 @@ def up_to_head(model: nn.Module, head: FoundHead) -> nn.Module:
         head: Its head.
 
     Returns:
-        The model itself where it returns its logits, else a copy that ends after the head and its scale.
+        The model itself if it returns its logits, else a copy that ends after the head and its scale.
 
     Raises:
-        UnsupportedLayerError: If torch.fx cannot follow the model.
+        UnsupportedLayerError: If torch.fx cannot trace the model.
     """
     if head.form == "logits" and head.layer.out_features > 1:
         return model
@@ -78,7 +78,7 @@ class _Multiply(nn.Module):
 
 
 def same_logits(graph: Graph, samples: Tensor, expected: Tensor) -> bool:
-    """Whether a graph gives a model's logits, as far as the model's type and device let one see.
+    """Whether a graph reproduces a model's logits, within the precision of the model's dtype and device.
 
     Args:
         graph: The graph.
@@ -86,14 +86,14 @@ def same_logits(graph: Graph, samples: Tensor, expected: Tensor) -> bool:
         expected: The model's logits there, shape (n, k).
 
     Returns:
-        True if it does, or if the model's logits are not finite.
+        True if they agree, or if the model's logits are not finite.
     """
     with torch.no_grad():
-        found = graph.forward(samples.to(graph.device, torch.float64))
-    if found.shape[1] == 1:
-        found = torch.cat([-found / 2, found / 2], dim=1)
+        logits = graph.forward(samples.to(graph.device, torch.float64))
+    if logits.shape[1] == 1:
+        logits = torch.cat([-logits / 2, logits / 2], dim=1)
     coarse = 1e-3 if graph.device.type == "cpu" else 1e-2  # devices may compute in TF32
     tolerance = max(coarse, 8 * torch.finfo(expected.dtype).eps)
-    wide = expected.to(found)
+    wide = expected.to(logits)
     size = wide.abs().amax(dim=1, keepdim=True).clamp(min=1)
-    return bool(((found - wide).abs() <= tolerance * size).all()) or not bool(wide.isfinite().all())
+    return bool(((logits - wide).abs() <= tolerance * size).all()) or not bool(wide.isfinite().all())

@@ -12,18 +12,18 @@ from torch import Tensor, nn
 
 from ..errors import HeadNotFoundError, UnsupportedEstimatorError
 from ._head_candidates import flaw_as_head, listed, named_layer, why_not_called
-from ._layer_calls import Call, watching
+from ._layer_calls import Call, recorded_calls
 from ._relation import Form, find_relation
 
 _SPREADS = (0.1, 3.0, 100.0)
-"""How far apart the logits lie that are put into the head to see what comes after it."""
+"""Spreads of the logits that are passed through the layers after the head to identify them."""
 
 
 _probing: ContextVar[bool] = ContextVar("probing", default=False)
 
 
 def is_probing() -> bool:
-    """Whether the pass that goes on only reads what stands after the head, and is not to be counted."""
+    """Whether the current pass only identifies the layers after the head, and must not be counted."""
     return _probing.get()
 
 
@@ -32,10 +32,10 @@ class FoundHead(NamedTuple):
 
     Attributes:
         layer: The layer.
-        name: Where it is in the model.
+        name: Name of the submodule.
         form: The function after it.
         scale: The factor after it.
-        is_last: Whether the layer's output itself was returned, so that there is nothing after it.
+        is_last: Whether the model returns the layer's output itself.
     """
 
     layer: nn.Linear
@@ -48,27 +48,27 @@ class FoundHead(NamedTuple):
 def find_head(
     model: nn.Module, run: Callable[[Tensor], Any], probe: Tensor, nb_classes: int, name: str | None = None
 ) -> FoundHead:
-    """The last `nn.Linear` that the model calls, after a check that the model's output follows from it.
+    """The last `nn.Linear` that the model calls, verified to determine the model's output.
 
     Two passes: one with the probe, and one in which the head's input is replaced by random features, so that
-    any other operation between the head and the output is detected (softmax and a constant factor are followed).
+    any other operation between the head and the output is detected (softmax and a constant factor are supported).
 
     Args:
         model: The model, in eval mode; hooks are set and removed.
-        run: Calls the model on preprocessed inputs and returns what it returns.
+        run: Calls the model on preprocessed inputs and returns its output.
         probe: Preprocessed inputs, shape (3, ...).
-        nb_classes: Number of classes that the estimator reports.
-        name: The submodule to take instead of the last linear layer called.
+        nb_classes: Number of classes of the estimator.
+        name: Submodule to use instead of the last linear layer called.
 
     Returns:
-        The layer, its name, and what the model makes of its output.
+        The layer, its name, and the function after it.
 
     Raises:
         HeadNotFoundError: If there is no such layer.
     """
     title, n = type(model).__name__, probe.shape[0]
     named = None if name is None else named_layer(model, name)
-    with torch.no_grad(), watching(*_layers(model), copied=True) as calls:
+    with torch.no_grad(), recorded_calls(*_layers(model), copied=True) as calls:
         output = check_output(run(probe), n, title)
     linear = [call for call in calls if isinstance(call.layer, nn.Linear)]
     chosen = linear if named is None else [call for call in linear if call.layer is named]
@@ -78,7 +78,11 @@ def find_head(
     flaw = flaw_as_head(call, calls, output, nb_classes)
     if flaw is None:
         features = _other_features(call)
-        with _injecting(call.layer, features), torch.no_grad(), watching(call[:2], copied=True) as again:
+        with (
+            _injecting(call.layer, features),
+            torch.no_grad(),
+            recorded_calls(call[:2], copied=True) as again,
+        ):
             second = check_output(run(probe), n, title)
         relation = find_relation(torch.cat([call.output, again[0].output]), torch.cat([output, second]))
         if relation is not None:
@@ -101,27 +105,27 @@ def find_head(
     )
 
 
-def read_again(found: FoundHead, model: nn.Module, run: Callable[[Tensor], Any], probe: Tensor) -> FoundHead:
-    """What stands after a head now, from one pass in which its input is replaced by random features.
+def update_head(found: FoundHead, model: nn.Module, run: Callable[[Tensor], Any], probe: Tensor) -> FoundHead:
+    """Identify the layers after a head again, in one pass with random features as its input.
 
     Args:
         found: The head found by `adapt`.
         model: The model, in eval mode; hooks are set and removed.
-        run: Calls the model on preprocessed inputs and returns what it returns.
+        run: Calls the model on preprocessed inputs and returns its output.
         probe: Preprocessed inputs, shape (3, ...).
 
     Returns:
-        The head with what stands after it; unchanged where the model returns nothing finite.
+        The head with the current function after it; unchanged if the model's output is not finite.
 
     Raises:
-        HeadNotFoundError: If the layer is no longer called, or something else stands after it.
+        HeadNotFoundError: If the layer is no longer called, or is followed by an unsupported function.
     """
     title, layer = type(model).__name__, (found.name, found.layer)
     shape = (len(probe), found.layer.in_features)
     features = _spread_features(found.layer, shape, found.layer.weight)
     token = _probing.set(True)
     try:
-        with _injecting(found.layer, features), torch.no_grad(), watching(layer) as calls:
+        with _injecting(found.layer, features), torch.no_grad(), recorded_calls(layer) as calls:
             raw = run(probe)
     finally:
         _probing.reset(token)
@@ -142,12 +146,12 @@ def read_again(found: FoundHead, model: nn.Module, run: Callable[[Tensor], Any],
 
 
 def require_called(calls: list[Call], found: FoundHead, title: str) -> None:
-    """Refuse a model that does not call its head any more.
+    """Require that a model still calls its head.
 
     Args:
         calls: The calls of the head in a forward pass.
         found: The head found by `adapt`.
-        title: What to call the model.
+        title: Name of the model, for messages.
 
     Raises:
         HeadNotFoundError: If there is no call.
@@ -162,15 +166,15 @@ def check_output(output: Any, n: int, title: str) -> Tensor:
     """The model's output as a tensor of shape (n, k).
 
     Args:
-        output: What the model returned.
-        n: How many samples it was given.
-        title: What to call the model.
+        output: Output of the model.
+        n: Number of input samples.
+        title: Name of the model, for messages.
 
     Returns:
-        The output; a column if it was one number per sample.
+        The output; one column for one number per sample.
 
     Raises:
-        UnsupportedEstimatorError: If it is anything else.
+        UnsupportedEstimatorError: If it has a different type or shape.
     """
     if not isinstance(output, Tensor):
         raise UnsupportedEstimatorError(
@@ -189,7 +193,7 @@ def check_output(output: Any, n: int, title: str) -> Tensor:
 
 
 def _layers(model: nn.Module) -> list[tuple[str, nn.Module]]:
-    # The linear layers, and the other innermost layers with weights
+    # The linear layers, and the other leaf modules with weights
     return [
         (name, module)
         for name, module in model.named_modules()
@@ -203,7 +207,7 @@ def _other_features(call: Call) -> Tensor:
 
 
 def _spread_features(layer: nn.Linear, shape: Sequence[int], like: Tensor) -> Tensor:
-    # Random features, of the type and device of others, for which the logits spread by about `_SPREADS`
+    # Random features, with dtype and device of `like`, for which the logits spread by about `_SPREADS`
     weight = layer.weight.detach().double()
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(shape, generator=generator, dtype=torch.float64).to(like.device)
@@ -215,7 +219,7 @@ def _spread_features(layer: nn.Linear, shape: Sequence[int], like: Tensor) -> Te
 
 @contextlib.contextmanager
 def _injecting(layer: nn.Module, features: Tensor) -> Iterator[None]:
-    # The layer gets `features` instead of the model's own input.
+    # The layer gets `features` instead of its input.
     handle = layer.register_forward_pre_hook(lambda module, args, kwargs: ((features,), {}), with_kwargs=True)
     try:
         yield

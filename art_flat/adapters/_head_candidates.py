@@ -1,4 +1,4 @@
-"""Which layers can be a model's linear head, and why others cannot."""
+"""Checks of layers as candidates for a model's linear head, with reasons for rejection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def named_layer(model: nn.Module, name: str) -> nn.Linear:
 
     Args:
         model: The model.
-        name: Where the layer is in it.
+        name: Name of the submodule.
 
     Returns:
         The layer.
@@ -39,13 +39,13 @@ def named_layer(model: nn.Module, name: str) -> nn.Linear:
 
 
 def flaw_as_head(call: Call, calls: list[Call], output: Tensor, nb_classes: int) -> str | None:
-    """Why a layer that was called cannot be the head.
+    """The reason why a called layer cannot be the head, or None.
 
     Args:
         call: The call of the layer.
         calls: All calls of layers in the forward pass.
         output: The model's output, shape (n, k).
-        nb_classes: Number of classes that the estimator reports.
+        nb_classes: Number of classes of the estimator.
 
     Returns:
         The reason; None if the layer may be the head.
@@ -71,14 +71,14 @@ def flaw_as_head(call: Call, calls: list[Call], output: Tensor, nb_classes: int)
 def _why_not_linear(call: Call) -> str:
     layer = call.layer
     hooked = bool(len(layer._forward_hooks) or len(layer._forward_pre_hooks))
-    own = type(layer).forward is not nn.Linear.forward or "forward" in vars(layer)
-    if own and not hooked:
+    overrides_forward = type(layer).forward is not nn.Linear.forward or "forward" in vars(layer)
+    if overrides_forward and not hooked:
         return f"the layer {call.name!r} is a {type(layer).__name__}, an nn.Linear whose own forward is not W φ + b"
     return f"the output of {call.name!r} is not W φ + b, because a hook on it changes it"
 
 
 def _is_linear(call: Call) -> bool:
-    # Whether z is W φ + b, as far as the device's arithmetic (half precision, TF32) lets one see
+    # Whether z is W φ + b, within the precision of the device (half precision, TF32)
     layer = cast("nn.Linear", call.layer)
     features, z = call.features.double(), call.output.double()
     weight = layer.weight.detach().double()
@@ -88,11 +88,11 @@ def _is_linear(call: Call) -> bool:
 
 
 def why_not_called(model: nn.Module, name: str | None, calls: list[Call]) -> str:
-    """What to report where no linear layer was called, or not the one named.
+    """The error message if no linear layer was called, or not the requested one.
 
     Args:
         model: The model.
-        name: The layer that the user named, if any.
+        name: The requested layer, or None.
         calls: All calls of layers in the forward pass.
 
     Returns:
@@ -107,7 +107,7 @@ def why_not_called(model: nn.Module, name: str | None, calls: list[Call]) -> str
         return f"no linear head in {title}: the weights of {listed(quantised)} are quantised; give the float model"
     if not calls:
         return (
-            f"no linear head in {title}: no layer with weights was seen to be called; a scripted model (or, "
+            f"no linear head in {title}: no call of a layer with weights was observed; a scripted model (or, "
             "before torch 2.6, a compiled one) hides its layers, so give the classifier the plain module"
         )
     last, layer = calls[-1][:2]

@@ -17,7 +17,7 @@ class Call(NamedTuple):
     features: Any
     output: Any
     version: int = 0
-    """How often the output had been written to when the layer returned it."""
+    """Number of in-place writes to the output when the layer returned it."""
 
     def is_returned(self, output: Any) -> bool:
         """Whether a model's output is this call's, unchanged: the same tensor, or a view of all of it."""
@@ -29,35 +29,35 @@ class Call(NamedTuple):
 
 
 def _n_writes(tensor: Any) -> int:
-    # How often a tensor was written to in place; tensors of inference mode do not count it
+    # Number of in-place writes to a tensor; tensors of inference mode do not count them
     return tensor._version if isinstance(tensor, Tensor) and not tensor.is_inference() else 0
 
 
 @contextlib.contextmanager
-def watching(*layers: tuple[str, nn.Module], copied: bool = False) -> Iterator[list[Call]]:
-    """A list to which every call of the layers in the block is added, in order.
+def recorded_calls(*layers: tuple[str, nn.Module], copied: bool = False) -> Iterator[list[Call]]:
+    """Record every call of some layers in the block, in order.
 
     Args:
         *layers: Name and module.
-        copied: Keep a copy of each output, which the model may change afterwards.
+        copied: Store a copy of each output, since the model may change it afterwards.
 
     Yields:
-        The list.
+        The list of calls.
     """
     calls: list[Call] = []
     with contextlib.ExitStack() as stack:
         for name, layer in layers:
 
-            def see(
+            def record(
                 module: nn.Module,
                 args: tuple[Any, ...],
                 kwargs: dict[str, Any],
                 output: Any,
                 name: str = name,
             ) -> None:
-                kept = output.clone() if copied and isinstance(output, Tensor) else output
+                stored = output.clone() if copied and isinstance(output, Tensor) else output
                 features = args[0] if args else kwargs.get("input")
-                calls.append(Call(name, module, features, kept, _n_writes(kept)))
+                calls.append(Call(name, module, features, stored, _n_writes(stored)))
 
-            stack.callback(layer.register_forward_hook(see, with_kwargs=True).remove)
+            stack.callback(layer.register_forward_hook(record, with_kwargs=True).remove)
         yield calls

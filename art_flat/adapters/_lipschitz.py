@@ -1,4 +1,4 @@
-"""Certified Lipschitz constants of an adapted model, or the reason why there is none."""
+"""Certified Lipschitz constants of an adapted model, or the reasons for missing ones."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def lipschitz_constants(
     given: float | None,
     notify: Callable[[str], None] = lambda _: None,
 ) -> tuple[dict[Norm, F.LipschitzBound], dict[str, str]]:
-    """The feature extractor's sound Lipschitz constants, and why there is none where there is none.
+    """Sound Lipschitz constants of the feature extractor, and the reasons for missing ones.
 
     Args:
         net: The adapted model.
         norms: Norms of the balls; there is no constant for L0.
         given: The user's constant from L2 in clip units to features; derived from the layers if None.
-        notify: Called with what is being derived, at its start and as it goes on.
+        notify: Called with the progress of the derivation.
 
     Returns:
         Norm → constant, and norm → reason.

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from .._utils.random import seeded_rng
 from ..functional._logits import two_classes
-from ._head import FoundHead, check_output, read_again, require_called
-from ._layer_calls import Call, watching
+from ._head import FoundHead, check_output, require_called, update_head
+from ._layer_calls import Call, recorded_calls
 from ._preprocessing import Preprocessing
 from ._state import module_attributes_kept
 
@@ -16,37 +16,37 @@ from ._state import module_attributes_kept
 class Network(nn.Module):
     """Preprocessing, the model in eval mode, and its logits.
 
-    It holds the model but no estimator, so that attacks may copy it. Told to train, it stays in eval mode and
-    leaves the model inside as it is. Parameters stay out of the graph.
+    It holds the model but no estimator, so that attacks may copy it. `train()` has no effect: it stays in eval mode and
+    does not change the model. Parameters are not part of the graph.
 
     Args:
-        wrapper: ART's wrapper of the model; the last of its outputs is the model's.
-        found: The head of the model.
-        preprocessing: What comes before the model.
-        dtype: The type in which the model computes.
-        probe: Preprocessed inputs, shape (3, ...), on which what stands after the head is read.
-        span: Smallest and largest input, if inputs in [0, 1] are to be stretched to these.
+        wrapper: ART's wrapper of the model; its last output is the model's.
+        head_info: The head of the model.
+        preprocessing: Preprocessing before the model.
+        dtype: The model's dtype.
+        probe: Preprocessed inputs, shape (3, ...), to identify the layers after the head.
+        span: Smallest and largest input, to rescale inputs from [0, 1]; None for inputs in clip units.
     """
 
     def __init__(
         self,
         wrapper: nn.Module,
-        found: FoundHead,
+        head_info: FoundHead,
         preprocessing: Preprocessing,
         dtype: torch.dtype,
         probe: Tensor,
         span: tuple[Tensor, Tensor] | None = None,
     ) -> None:
         super().__init__()
-        self.wrapper, self.found, self.probe = wrapper, found, probe
+        self.wrapper, self.head_info, self.probe = wrapper, head_info, probe
         self.preprocessing, self.dtype, self.span = preprocessing, dtype, span
         self.training = False
 
     def train(self, mode: bool = True) -> Network:
-        """Nothing.
+        """No effect.
 
         Args:
-            mode: Not used.
+            mode: Ignored.
 
         Returns:
             The module itself.
@@ -71,44 +71,46 @@ class Network(nn.Module):
             x: Samples, shape (n, ...).
 
         Returns:
-            Logits (n, k), features (n, d), and what the model itself returned.
+            Logits (n, k), features (n, d), and the model's own output.
         """
-        x = stretch(x.to(self.found.layer.weight.device), self.span)
+        x = stretch(x.to(self.head_info.layer.weight.device), self.span)
         x = prepare(x, self.preprocessing, self.dtype)
         frozen, n = torch.is_grad_enabled(), x.shape[0]
         with module_attributes_kept(self.wrapper, frozen=frozen):
-            if not self.found.is_last:
+            if not self.head_info.is_last:
                 self.read()
             raw, call = self._call(x)
-            if self.found.is_last and not call.is_returned(
+            if self.head_info.is_last and not call.is_returned(
                 raw
-            ):  # something stands after the head since the last call
+            ):  # a layer was added after the head since the last call
                 self.read()
                 raw, call = self._call(x)
         output, features = check_output(raw, n, "the model"), call.features
         logits = (
             output
-            if self.found.form == "logits"
-            else check_output(call.output, n, "the head") * self.found.scale
+            if self.head_info.form == "logits"
+            else check_output(call.output, n, "the head") * self.head_info.scale
         )
         features = features.reshape(1, -1) if n == 1 else features
         return (two_classes(logits) if logits.shape[1] == 1 else logits), features, output
 
     def read(self) -> FoundHead:
-        """Read again what stands after the head: it may have changed since the last call.
+        """Identify the layers after the head again: they may have changed since the last call.
 
         Returns:
-            The head, with what stands after it now.
+            The head, with the current function after it.
         """
         with module_attributes_kept(self.wrapper), torch.no_grad(), seeded_rng(0, self.probe.device):
-            self.found = read_again(self.found, self.wrapper, lambda x: self.wrapper(x)[-1], self.probe)
-        return self.found
+            self.head_info = update_head(
+                self.head_info, self.wrapper, lambda x: self.wrapper(x)[-1], self.probe
+            )
+        return self.head_info
 
     def _call(self, x: Tensor) -> tuple[Tensor, Call]:
-        found = self.found
-        with watching((found.name, found.layer), copied=found.form != "logits") as calls:
+        head_info = self.head_info
+        with recorded_calls((head_info.name, head_info.layer), copied=head_info.form != "logits") as calls:
             raw = self.wrapper(x)[-1]
-        require_called(calls, found, "the model")
+        require_called(calls, head_info, "the model")
         return raw, calls[0]
 
 
@@ -117,7 +119,7 @@ def stretch(x: Tensor, span: tuple[Tensor, Tensor] | None) -> Tensor:
 
     Args:
         x: Samples, shape (n, ...).
-        span: Smallest and largest input; None if `x` is in clip units already.
+        span: Smallest and largest input; None if `x` is in clip units.
 
     Returns:
         Samples in clip units.
@@ -129,14 +131,14 @@ def stretch(x: Tensor, span: tuple[Tensor, Tensor] | None) -> Tensor:
 
 
 def prepare(x: Tensor, preprocessing: Preprocessing, dtype: torch.dtype) -> Tensor:
-    """Inputs as the model is given them: preprocessed in at least float32, then in the model's type.
+    """Inputs of the model: preprocessed in at least float32, then in the model's dtype.
 
     Args:
         x: Samples in clip units, shape (n, ...).
-        preprocessing: What comes before the model.
-        dtype: The type in which the model computes.
+        preprocessing: Preprocessing before the model.
+        dtype: The model's dtype.
 
     Returns:
-        What the model is called with.
+        The inputs of the model.
     """
     return preprocessing(x.to(torch.promote_types(dtype, torch.float32))).to(dtype)

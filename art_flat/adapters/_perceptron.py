@@ -18,11 +18,11 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "tanh": nn.Tanh,
     "relu": nn.ReLU,
 }
-"""scikit-learn's names of them."""
+"""scikit-learn's activation functions."""
 
 
 class Layers(NamedTuple):
-    """Hidden layers, the function after each of them, and the head."""
+    """Hidden layers, their activation function, and the head."""
 
     hidden: Sequence[tuple[Tensor, Tensor]]
     """Weight (width, inputs) and bias (width,) of each."""
@@ -36,7 +36,7 @@ class Layers(NamedTuple):
             x: Preprocessed inputs, float64, shape (n, inputs).
 
         Returns:
-            Both, with a graph if there is one.
+            Both, with a graph if gradients are enabled.
         """
         activation = ACTIVATIONS[self.activation]()
         for weight, bias in self.hidden:
@@ -44,24 +44,24 @@ class Layers(NamedTuple):
         return Outputs(x @ self.head.weight.T + self.head.bias, x)
 
     def extractor(self) -> nn.Module:
-        """Everything before the head, from inputs (n, ...) to features (n, d), as ordinary layers."""
+        """The layers before the head, from inputs (n, ...) to features (n, d), as torch modules."""
         parts: list[nn.Module] = [nn.Flatten()]
         for weight, bias in self.hidden:
             parts += [_linear(weight, bias), ACTIVATIONS[self.activation]()]
         return nn.Sequential(*parts)
 
     def as_sequential(self) -> nn.Module:
-        """All layers, from inputs (n, ...) to logits (n, k), as ordinary ones."""
+        """All layers, from inputs (n, ...) to logits (n, k), as torch modules."""
         return nn.Sequential(self.extractor(), _linear(self.head.weight, self.head.bias))
 
 
 class Perceptron(nn.Module):
-    """From inputs in clip units to logits in float64.
+    """Module from inputs in clip units to logits in float64.
 
     Args:
         layers: The layers; they are copied.
-        preprocessing: What comes before them.
-        span: Smallest and largest input, if inputs in [0, 1] are to be stretched to these.
+        preprocessing: Preprocessing before the layers.
+        span: Smallest and largest input, to rescale inputs from [0, 1]; None for inputs in clip units.
     """
 
     def __init__(
@@ -90,13 +90,13 @@ class Perceptron(nn.Module):
 
 
 def flat(x: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """Inputs as scikit-learn's models are given them.
+    """Inputs of scikit-learn's models.
 
     ART preprocesses in the inputs' own type; its standardisation rounds to float32.
 
     Args:
         x: Samples in clip units, shape (n, ...).
-        preprocessing: What comes before the model.
+        preprocessing: Preprocessing before the model.
 
     Returns:
         Rows, float64, shape (n, d).

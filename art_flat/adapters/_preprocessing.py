@@ -18,26 +18,26 @@ from ..errors import UnsupportedEstimatorError
 
 
 class Preprocessing:
-    """The preprocessing defences and the standardisation of an ART estimator, one after the other.
+    """The preprocessing defences and the standardisation of an ART estimator, in order.
 
-    Those written in torch, and ART's own standardisation, stay in torch; a defence written in NumPy is called
+    Those written in torch, and ART's own standardisation, run in torch; a defence written in NumPy is called
     on arrays, and its backward pass is the estimate that the defence provides.
 
     Args:
-        operations: The estimator's `preprocessing_operations`; the list is kept, so that changes are seen.
+        operations: The estimator's `preprocessing_operations`; the list is not copied, so that changes take effect.
     """
 
     def __init__(self, operations: Sequence[Preprocessor]) -> None:
         self._operations = operations
 
     def __call__(self, x: Tensor) -> Tensor:
-        """What the model is given for x.
+        """The preprocessed inputs.
 
         Args:
             x: Samples, shape (n, ...).
 
         Returns:
-            Samples of the type and shape that the last operation gives.
+            Samples with the dtype and shape of the last operation's output.
         """
         for operation in self._steps():
             if isinstance(operation, StandardisationMeanStd):
@@ -52,7 +52,7 @@ class Preprocessing:
         return x
 
     def without_gradient(self) -> list[str]:
-        """The defences whose gradient would be an estimate.
+        """The defences that have only an estimated gradient.
 
         Returns:
             Their class names.
@@ -60,10 +60,10 @@ class Preprocessing:
         return [type(o).__name__ for o in self._steps() if not _is_differentiable(o)]
 
     def check_chain(self) -> None:
-        """Refuse what ART itself refuses to chain in a PyTorch estimator.
+        """Require a chain of operations that ART supports in a PyTorch estimator.
 
         Raises:
-            UnsupportedEstimatorError: If a NumPy defence stands with more than one standardisation after it.
+            UnsupportedEstimatorError: If a NumPy defence is followed by more than one standardisation.
         """
         last = self._operations[-1] if self._operations else None
         standardised = isinstance(last, (StandardisationMeanStd, StandardisationMeanStdPyTorch))
@@ -76,13 +76,13 @@ class Preprocessing:
             )
 
     def lipschitz(self) -> float:
-        """By how much distances can grow, in every norm.
+        """The Lipschitz constant of the preprocessing, in every norm.
 
         Returns:
             The product of the largest 1/std of every standardisation; 1 without one.
 
         Raises:
-            UnsupportedEstimatorError: If there is a defence beside them.
+            UnsupportedEstimatorError: If there is a defence.
         """
         factor = 1.0
         for operation in self._steps():
@@ -95,7 +95,7 @@ class Preprocessing:
         return factor
 
     def mean_and_std(self, input_shape: Sequence[int]) -> tuple[np.ndarray, np.ndarray] | None:
-        """Mean and standard deviation that are the whole of the preprocessing, x ↦ (x − mean) / std.
+        """Mean and standard deviation of a preprocessing x ↦ (x − mean) / std without defences.
 
         Args:
             input_shape: Shape of one sample.
@@ -104,7 +104,7 @@ class Preprocessing:
             Both in units of `clip_values`, float64, broadcasting over one sample; None if there is no preprocessing.
 
         Raises:
-            UnsupportedEstimatorError: If there is a defence beside them.
+            UnsupportedEstimatorError: If there is a defence.
         """
         mean, std = np.zeros(1), np.ones(1)
         sample = np.zeros((1, *input_shape), dtype=np.float32)
@@ -136,13 +136,13 @@ class Preprocessing:
 
 
 def _broadcast(sample: np.ndarray, mean: np.ndarray, std: np.ndarray) -> list[np.ndarray]:
-    # ART leaves a single number without axes
+    # ART stores a single number without axes
     shaped = broadcastable_mean_std(sample, mean, std)
     return [v.reshape((1,) * (sample.ndim - v.ndim) + v.shape) for v in map(np.asarray, shaped)]
 
 
 def _is_differentiable(operation: Preprocessor) -> bool:
-    # One that brings its own estimate of the forward pass is not.
+    # An operation with its own estimate of the forward pass is not differentiable.
     if isinstance(operation, PreprocessorPyTorch):
         return type(operation).estimate_forward is PreprocessorPyTorch.estimate_forward
     return isinstance(operation, StandardisationMeanStd)
@@ -156,7 +156,7 @@ def _standardised(operation: StandardisationMeanStd, x: Tensor) -> Tensor:
 
 
 class _Estimated(torch.autograd.Function):
-    """A defence written in NumPy; backwards, its own `estimate_gradient`."""
+    """A defence written in NumPy, with its `estimate_gradient` as the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, operation: Preprocessor) -> Tensor:

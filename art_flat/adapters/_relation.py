@@ -1,4 +1,4 @@
-"""How the model's output relates to the head's: equal, shifted, scaled or softmax; inferred from values."""
+"""The relation between the model's output and the head's: equal, shifted, scaled or softmax; inferred from values."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from ..functional._logits import two_classes
 
 Form = Literal["logits", "log_softmax", "softmax", "sigmoid"]
-"""The function that a model puts after its scaled head."""
+"""The function after a model's scaled head."""
 
 _FUNCTIONS: dict[Form, Callable[[Tensor], Tensor]] = {
     "logits": lambda z: z,
@@ -22,14 +22,14 @@ _FUNCTIONS: dict[Form, Callable[[Tensor], Tensor]] = {
 
 
 def find_relation(z: Tensor, output: Tensor) -> tuple[Form, float] | None:
-    """Form and factor T > 0 with output = form(T z), if there are such.
+    """Form and factor T > 0 with output = form(T z), or None.
 
     Args:
-        z: What the linear layer gave, shape (n, k).
-        output: What the model returned, shape (n, k).
+        z: Output of the linear layer, shape (n, k).
+        output: Output of the model, shape (n, k).
 
     Returns:
-        The form and T, which is exactly 1 where that fits; None if the output is something else.
+        The form and T, which is exactly 1 where that fits; None if no form fits.
 
     >>> z = torch.tensor([[1.0, -2.0, 0.5], [0.0, 3.0, 1.0]])
     >>> find_relation(z, z.softmax(dim=1)), find_relation(z, z.relu())
@@ -67,7 +67,7 @@ def _scale(z: Tensor, output: Tensor, form: Form) -> float:
 
 
 def _equal(logits: Tensor, output: Tensor, form: Form, eps: float) -> bool:
-    # Equality to rounding; what comes out of an exponential loses digits as the logits grow
+    # Equality up to rounding; the error of an exponential grows with the logits
     expected = _FUNCTIONS[form](logits)
     size = expected.abs() if form == "logits" else 1 + logits.abs().amax(dim=1, keepdim=True)
     return bool(((expected - output).abs() <= 8 * eps * size + 1e-30).all())

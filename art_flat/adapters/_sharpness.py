@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class SharpnessPerSample(ForwardPasses):
-    """The part of `Adapter` that computes loss and sharpness; see there."""
+    """Mixin of `Adapter` that computes loss and sharpness."""
 
     def loss(self, x: Array, y: Array, *, batch_size: int | None = None) -> Array:
         """Softmax cross-entropy ℓ = −log p_y.
@@ -34,7 +34,7 @@ class SharpnessPerSample(ForwardPasses):
             Losses in nats, float64, shape (n,), in [0, ∞).
 
         Raises:
-            InputError: If `x` or `y` cannot be used.
+            InputError: If `x` or `y` is invalid.
         """
         labels = check_labels(y, self._checked(x).shape[0], self.nb_classes).to(self.device)
         return self._per_sample(
@@ -55,7 +55,7 @@ class SharpnessPerSample(ForwardPasses):
             κ in nats, shape (n,), in [0, ∞).
 
         Raises:
-            InputError: If `x` or `definition` cannot be used.
+            InputError: If `x` or `definition` is invalid.
         """
         return self._sharpness(functional.relative_sharpness, x, definition, batch_size)
 
@@ -73,7 +73,7 @@ class SharpnessPerSample(ForwardPasses):
             log κ, shape (n,).
 
         Raises:
-            InputError: If `x` or `definition` cannot be used.
+            InputError: If `x` or `definition` is invalid.
         """
         return self._sharpness(functional.log_relative_sharpness, x, definition, batch_size)
 
@@ -97,22 +97,22 @@ class SharpnessPerSample(ForwardPasses):
         definitions: Sequence[Definition] = DEFINITIONS,
         batch_size: int | None = None,
     ) -> dict[str, Array]:
-        """Everything above at once, with one forward pass per batch.
+        """All quantities above at once, with one forward pass per batch.
 
-        Inputs and labels are checked once; after that no batch waits for the device of the one before.
+        Inputs and labels are checked once; after that batches do not synchronise with the device.
 
         Args:
             x: Samples, shape (n, *input_shape).
             y: Labels, class indices (n,) or one-hot rows (n, k); without them there is no `"loss"`.
-            definitions: Which relative sharpnesses.
+            definitions: Definitions of the relative sharpness.
             batch_size: Samples per forward pass.
 
         Returns:
             `"logits"` (n, k), `"features"` (n, d), `"loss"` (n,) in nats, and for every definition
-            `"kappa_<definition>"` and `"log_kappa_<definition>"` (n,), each as the method for it gives it.
+            `"kappa_<definition>"` and `"log_kappa_<definition>"` (n,), equal to the results of the single methods.
 
         Raises:
-            InputError: If an argument cannot be used.
+            InputError: If an argument is invalid.
         """
         labels = None if y is None else check_labels(y, n_samples(x), self.nb_classes).to(self.device)
         names, values = self._measurements(labels, [check_definition(kind) for kind in definitions])
@@ -121,16 +121,16 @@ class SharpnessPerSample(ForwardPasses):
     def _measurements(
         self, labels: Tensor | None, kinds: Sequence[Definition]
     ) -> tuple[list[str], Callable[[Outputs, slice], list[Tensor]]]:
-        """The names of what `measure` returns, and what gives it for a batch."""
+        """The keys of the result of `measure`, and a function that computes the values of a batch."""
         names = ["logits", "features"] if labels is None else ["logits", "features", "loss"]
         names += [f"{kappa}_{kind}" for kind in kinds for kappa in ("kappa", "log_kappa")]
         weights = _Weights(self, kinds)
 
         def values(out: Outputs, rows: slice) -> list[Tensor]:
             loss = [] if labels is None else [functional.cross_entropy(out.logits, labels[rows])]
-            known = weights.now()
+            cached = weights.now()
             kappas = [
-                score(*out, definition=kind, **known)
+                score(*out, definition=kind, **cached)
                 for kind in kinds
                 for score in (functional.relative_sharpness, functional.log_relative_sharpness)
             ]
@@ -149,7 +149,7 @@ class SharpnessPerSample(ForwardPasses):
 
 
 class _Weights:
-    """The head's weight after each batch, with what every batch would compute anew from it."""
+    """The head's weight at each batch, with cached quantities that depend on it."""
 
     def __init__(self, net: ForwardPasses, kinds: Sequence[Definition]) -> None:
         self._net, self._kinds = net, kinds
@@ -160,10 +160,10 @@ class _Weights:
         """Arguments of `functional.relative_sharpness`."""
         head = self._net._last_head
         if head.scale != self._scale:
-            self._scale, self._known = head.scale, _known(self._kinds, head.weight)
+            self._scale, self._known = head.scale, _weight_quantities(self._kinds, head.weight)
         return self._known
 
 
-def _known(kinds: Sequence[Definition], weight: Tensor) -> dict[str, Tensor]:
-    known = {"weight": weight, "weight_norm": frobenius_norm(weight)}
-    return known | ({"row_distances": squared_row_distances(weight)} if "neuronwise" in kinds else {})
+def _weight_quantities(kinds: Sequence[Definition], weight: Tensor) -> dict[str, Tensor]:
+    cached = {"weight": weight, "weight_norm": frobenius_norm(weight)}
+    return cached | ({"row_distances": squared_row_distances(weight)} if "neuronwise" in kinds else {})

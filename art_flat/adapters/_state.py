@@ -25,14 +25,14 @@ _HOOKS = (
 
 @contextlib.contextmanager
 def module_attributes_kept(model: nn.Module, *, frozen: bool = False) -> Iterator[None]:
-    """The model in eval mode, not compiled and on one device, and afterwards as it was; one walk over its modules.
+    """Set a model to eval mode, uncompiled and on one device inside the block; restored afterwards.
 
     Compiled modules run as uncompiled code, so that hooks on their layers are called; `nn.DataParallel` runs on its
-    first device alone, so that one call of a layer sees the whole batch.
+    first device only, so that one call of a layer gets the whole batch.
 
     Args:
         model: Any module.
-        frozen: Also keep parameters out of the graphs that are built in the block.
+        frozen: Also exclude parameters from the graphs that are built in the block.
 
     Yields:
         None
@@ -60,7 +60,7 @@ def module_attributes_kept(model: nn.Module, *, frozen: bool = False) -> Iterato
 
 
 def uncompiled(model: nn.Module) -> contextlib.AbstractContextManager[None]:
-    """Compiled modules run as uncompiled code, so that hooks on their layers are called.
+    """Run compiled modules as uncompiled code, so that hooks on their layers are called.
 
     Args:
         model: Any module.
@@ -85,14 +85,14 @@ def _uncompiled(modules: list[nn.Module]) -> contextlib.AbstractContextManager[N
 def preserved(model: nn.Module) -> Iterator[list[str]]:
     """Restore modes, weights, gradients, `requires_grad`, hooks and buffers of a model when the block ends.
 
-    Gradients are set aside, not copied: inside the block they are None at first, and what is accumulated
-    there is dropped.
+    Gradients are saved, not copied: inside the block they are None at first, and gradients accumulated
+    there are dropped.
 
     Args:
         model: Any module.
 
     Yields:
-        A list; when the block has ended, it names what had been changed and was restored: `"mode"`,
+        A list; when the block has ended, it names the changes that were restored: `"mode"`,
         `"weights"`, `"hooks"`, `"buffers"`. Gradients are not named, since every attack fills them.
     """
     changed: list[str] = []
@@ -148,7 +148,7 @@ def preserved_attributes(thing: Any, *dicts: str) -> Iterator[None]:
     """Restore the attributes of an object, and the contents of the named dictionaries among them.
 
     Args:
-        thing: Any object with a `__dict__`; None is left alone.
+        thing: Any object with a `__dict__`, or None.
         *dicts: Names of attributes that are dictionaries, where they exist.
 
     Yields:
@@ -172,15 +172,15 @@ def _registries(module: nn.Module) -> list[dict[int, Any]]:
 
 
 _ALIGNED = 64
-"""Bytes at multiples of which copies begin."""
+"""Alignment of copies in bytes."""
 
 
 def _saved(*kinds: Sequence[dict[str, Any]]) -> list[list[_Saved]]:
-    """What all dictionaries of each kind hold, with copies."""
+    """Copies of the contents of all dictionaries of each kind."""
     saved = [[_Saved(registry, name) for registry in registries for name in registry] for registries in kinds]
-    everything = [one for kind in saved for one in kind]
-    sizes = [one.size for one in everything]
-    for one, part in zip(everything, torch.split(_memory(sum(sizes)), sizes), strict=True):
+    all_saved = [one for kind in saved for one in kind]
+    sizes = [one.size for one in all_saved]
+    for one, part in zip(all_saved, torch.split(_memory(sum(sizes)), sizes), strict=True):
         one.copy_to(part)
     return saved
 
@@ -199,7 +199,7 @@ def _memory(size: int) -> torch.Tensor:
 
 
 class _Saved:
-    """One weight or buffer of a module, with a copy of what it held."""
+    """One weight or buffer of a module, with a copy of its value."""
 
     def __init__(self, registry: dict[str, Any], name: str) -> None:
         self._registry, self._name = registry, name
@@ -208,7 +208,7 @@ class _Saved:
 
     @property
     def size(self) -> int:
-        """Bytes, in whole multiples of `_ALIGNED`, that the copy needs in memory that it is given."""
+        """Bytes that the copy needs in shared memory, a multiple of `_ALIGNED`."""
         tensor = None if self._tensor is None else self._tensor.detach()
         if type(tensor) is not torch.Tensor or tensor.is_quantized or tensor.layout != torch.strided:
             return 0  # None, and what only `clone` copies
@@ -217,7 +217,7 @@ class _Saved:
         return -(-tensor.numel() * tensor.element_size() // _ALIGNED) * _ALIGNED
 
     def copy_to(self, memory: torch.Tensor) -> None:
-        """Make the copy: in `memory`, of `size` bytes, or anywhere if it has none."""
+        """Make the copy in `memory` of `size` bytes, or in new memory if `size` is 0."""
         if self._tensor is None:
             return
         tensor = self._tensor.detach()
@@ -228,10 +228,10 @@ class _Saved:
         self._copy = memory.view(tensor.dtype).as_strided(like.shape, like.stride()).copy_(tensor)
 
     def restore(self) -> bool:
-        """Whether it had been changed."""
+        """Restore the value; return whether it had changed."""
         changed = self._registry.get(self._name) is not self._tensor
         self._registry[self._name] = self._tensor
-        # Values are compared: batch norm and `.data` write without counting up a tensor's version.
+        # Compare values: writes by batch norm and `.data` do not increment a tensor's version.
         if self._tensor is not None and self._copy is not None and not _equal(self._tensor, self._copy):
             changed = True
             same = self._tensor.shape == self._copy.shape and self._tensor.dtype == self._copy.dtype
@@ -244,7 +244,7 @@ class _Saved:
 
 
 def _equal(now: torch.Tensor, before: torch.Tensor) -> bool:
-    """Whether two tensors hold the same; NaN counts as equal to NaN."""
+    """Whether two tensors have equal values; NaN counts as equal to NaN."""
     kind, kind_before = ((t.shape, t.dtype, t.device, t.layout) for t in (now, before))
     if kind != kind_before:
         return False

@@ -1,4 +1,4 @@
-"""Which of ART's PyTorch classifiers are supported, with a reason for each that is not."""
+"""Checks that an ART PyTorch classifier is supported, with a reason if it is not."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ _LOSSES: dict[type[nn.Module], tuple[bool, tuple[Form, ...]]] = {
     nn.BCEWithLogitsLoss: (True, ("logits",)),
     nn.BCELoss: (True, ("sigmoid",)),
 }
-"""The losses that are cross-entropies: whether the model has one output, and what that may be of its head."""
+"""Supported cross-entropies → whether the model has one output, and the valid functions after its head."""
 
 
 def check_kind(model: nn.Module) -> None:
-    """Refuse a model whose layers cannot be watched, or whose weights are not numbers.
+    """Reject a model whose layers cannot be hooked, or whose weights are not finite.
 
     Args:
         model: The model.
 
     Raises:
-        UnsupportedEstimatorError: If it is one.
+        UnsupportedEstimatorError: If the check fails.
     """
     name = type(model).__name__
     for part, module in model.named_modules():
@@ -49,14 +49,14 @@ def check_kind(model: nn.Module) -> None:
 
 
 def check_placement(model: nn.Module, device: torch.device) -> None:
-    """Refuse a model whose weights do not exist, or are elsewhere than the classifier computes.
+    """Reject a model with uninitialised weights, or with weights on another device than the classifier's.
 
     Args:
         model: The model.
-        device: Where the classifier computes.
+        device: The classifier's device.
 
     Raises:
-        UnsupportedEstimatorError: If it is one.
+        UnsupportedEstimatorError: If the check fails.
     """
     name = type(model).__name__
     tensors = [*model.named_parameters(), *model.named_buffers()]
@@ -83,13 +83,13 @@ def check_placement(model: nn.Module, device: torch.device) -> None:
 
 
 def check_loss(loss: Any) -> None:
-    """Refuse a loss that is neither a softmax nor a logistic cross-entropy.
+    """Reject a loss that is neither a softmax nor a logistic cross-entropy.
 
     Args:
         loss: The classifier's loss.
 
     Raises:
-        UnsupportedEstimatorError: If it is one.
+        UnsupportedEstimatorError: If the check fails.
     """
     if not isinstance(loss, tuple(_LOSSES)):
         raise UnsupportedEstimatorError(
@@ -99,10 +99,10 @@ def check_loss(loss: Any) -> None:
 
 
 def ignored_loss_options(loss: Any) -> tuple[str, ...]:
-    """Settings of a loss by which it is not −log p_y, and which are not used.
+    """Options by which a loss differs from −log p_y, and which are ignored.
 
     Args:
-        loss: One that `check_loss` accepts.
+        loss: A loss that `check_loss` accepts.
 
     Returns:
         Texts, such as `"label_smoothing=0.1"`.
@@ -113,10 +113,10 @@ def ignored_loss_options(loss: Any) -> tuple[str, ...]:
 
 
 def check_loss_fits(loss: nn.Module, found: FoundHead) -> None:
-    """Refuse a loss that is not the cross-entropy of the head's logits.
+    """Reject a loss that is not the cross-entropy of the head's logits.
 
     Args:
-        loss: One that `check_loss` accepts.
+        loss: A loss that `check_loss` accepts.
         found: The head of the model.
 
     Raises:

@@ -1,6 +1,6 @@
 """`Adapter`: the common interface of estimators that end in a linear layer.
 
-The rest of art_flat sees a classifier only through `Adapter`. A new kind of estimator needs a subclass with
+The rest of art_flat accesses a classifier only through `Adapter`. A new kind of estimator needs a subclass with
 `head`, `forward`, `as_module` and `identity`, and `adapt.register(MyEstimator)`.
 """
 
@@ -32,47 +32,47 @@ if TYPE_CHECKING:
 
 
 class Adapter(SharpnessPerSample, BallBounds):
-    """An estimator's logits, features and head, and the quantities that follow from them.
+    """Access to an estimator's logits, features and head, and to quantities derived from them.
 
-    Everything is computed from exactly what `estimator.predict` sees (preprocessing and preprocessing
+    All quantities are computed from the inputs that `estimator.predict` uses (preprocessing and preprocessing
     defences included), in eval mode, with one forward pass per batch. Inputs are NumPy arrays or tensors of
-    shape (n, *input_shape) in units of `clip_values`; results come in the kind of array that came in.
+    shape (n, *input_shape) in units of `clip_values`; results are of the same kind of array.
 
     Attributes:
-        estimator: What was adapted; never copied, never pickled.
+        estimator: The adapted estimator; never copied, never pickled.
         nb_classes: The number of classes k; 2 for a logistic model with one output.
         input_shape: Shape of one sample.
         clip_values: Smallest and largest input, numbers or arrays; None if the estimator has none.
-        device: Where the model computes.
-        dtype: The floating type in which the model computes.
-        made_by: The recipe it was made by, if there was one.
+        device: The model's device.
+        dtype: The model's floating-point dtype.
+        made_by: The recipe that built it, or None.
         feature_names: Names of the input columns, if the model was fitted on a data frame.
     """
 
     made_by: Recipe | None = None
 
     def lipschitz(
-        self, norm: Norm = "L2", *, kind: LipschitzKind = "spectral", **known: Any
+        self, norm: Norm = "L2", *, kind: LipschitzKind = "spectral", **options: Any
     ) -> LipschitzBound:
         """L with ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖, x in units of `clip_values`; see `functional.lipschitz_constant`.
 
         Args:
             norm: Norm of the inputs, `"L2"`, `"Linf"` or `"L1"`.
             kind: `"spectral"` (sound), `"given"` with `value=`, or `"empirical"` (an estimate) with `points=`.
-            **known: `value` or `points`, as `kind` asks.
+            **options: `value` or `points`, as required by `kind`.
 
         Returns:
-            The constant, with the preprocessing in it.
+            The constant, including the preprocessing.
 
         Raises:
-            UnsupportedEstimatorError: If this adapter can only be given a constant.
+            UnsupportedEstimatorError: If this adapter supports only `kind="given"`.
         """
         if kind != "given":
             raise UnsupportedEstimatorError(f'{type(self).__name__} has no {kind} constant; use kind="given"')
-        return functional.lipschitz_constant(nn.Identity(), self.input_shape, norm=norm, kind=kind, **known)
+        return functional.lipschitz_constant(nn.Identity(), self.input_shape, norm=norm, kind=kind, **options)
 
     def lipschitz_cost(self) -> functional.LipschitzCost:
-        """What deriving the spectral constant costs, and a forward pass; zero where neither is known.
+        """The cost of deriving the spectral constant, and of a forward pass; zero if unknown.
 
         Returns:
             Operations, from the shapes of the layers alone.
@@ -80,16 +80,16 @@ class Adapter(SharpnessPerSample, BallBounds):
         return functional.LipschitzCost(0.0, 0.0)
 
     def recipe(self, folder: Path) -> Recipe:
-        """How another process makes this adapter again, in few bytes; estimators themselves are never pickled.
+        """A small recipe from which another process rebuilds this adapter; estimators are never pickled.
 
         Args:
-            folder: Where weights are written, if they are not in a file already.
+            folder: Destination of the weights, unless they are in a file already.
 
         Returns:
-            Something small to pickle, with `build()`.
+            A small picklable object with the method `build`.
 
         Raises:
-            UnsupportedEstimatorError: If it cannot be made again elsewhere.
+            UnsupportedEstimatorError: If it cannot be rebuilt in another process.
         """
         if self.made_by is None:
             raise UnsupportedEstimatorError(
@@ -105,14 +105,14 @@ class Adapter(SharpnessPerSample, BallBounds):
         estimator and the loss's reduction. Parameters' gradients are None inside the block.
 
         Returns:
-            A context manager. It gives a list that, once the block has ended, names what had been changed: `"mode"`,
+            A context manager. It yields a list that, once the block has ended, names the changes: `"mode"`,
             `"weights"`, `"hooks"`, `"buffers"`.
         """
         return contextlib.nullcontext([])
 
     @property
     def ignored_loss_options(self) -> tuple[str, ...]:
-        """Settings of the classifier's loss by which it is not −log p_y, and which are not used, as texts."""
+        """Options by which the classifier's loss differs from −log p_y, and which are ignored, as texts."""
         return ()
 
     @contextlib.contextmanager
@@ -120,7 +120,7 @@ class Adapter(SharpnessPerSample, BallBounds):
         """Count the samples that go through the head while the block runs, from any caller.
 
         Yields:
-            The counts so far; nan where they cannot be known.
+            The counts so far; NaN if they are unknown.
         """
         yield Passes(math.nan, math.nan)
 
@@ -139,26 +139,26 @@ class Adapter(SharpnessPerSample, BallBounds):
 
 
 class Recipe(ABC):
-    """Makes an adapter; equal weights, preprocessing and range are checked."""
+    """Builds an adapter, and verifies that weights, preprocessing and range are unchanged."""
 
     sha256: str
 
     def build(self, device: str | None = None) -> Adapter:
-        """The adapter, made anew.
+        """Build the adapter.
 
         Args:
-            device: `"cpu"` or `"cuda:1"`; None for where it comes to lie by itself.
+            device: `"cpu"` or `"cuda:1"`; the default device if None.
 
         Returns:
             The adapter.
 
         Raises:
-            StoreError: If it is not the same model as before.
+            StoreError: If the model differs from the original.
         """
-        place = torch.device(device) if device is not None else None
-        on_cuda = place is not None and place.type == "cuda"
-        # ART puts models on the current CUDA device, regardless of the index it is given
-        with torch.cuda.device(place) if on_cuda else contextlib.nullcontext():
+        target = torch.device(device) if device is not None else None
+        on_cuda = target is not None and target.type == "cuda"
+        # ART moves models to the current CUDA device and ignores the index
+        with torch.cuda.device(target) if on_cuda else contextlib.nullcontext():
             net = self._build(device)
         if net.identity()["sha256"] != self.sha256:
             raise StoreError(

@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Head:
-    """The last linear layer, z = W φ + b, as the loss sees it.
+    """The last linear layer, z = W φ + b, of the logits in the loss.
 
     Attributes:
-        weight: W, shape (k, d), with every factor between the layer and the logits already in it.
+        weight: W, shape (k, d), including every factor between the layer and the logits.
         bias: b, shape (k,), zeros where the layer has none.
-        name: Where the layer is in the model.
+        name: Name of the layer in the model.
         scale: The factor T > 0 by which the model multiplies the layer's output.
     """
 
@@ -36,11 +36,11 @@ class Head:
         Args:
             weight: The layer's weight, shape (k, d) or (1, d).
             bias: The layer's bias, shape (k,) or (1,), or None.
-            name: Where the layer is in the model.
+            name: Name of the layer in the model.
             scale: The factor T > 0 by which the model multiplies the layer's output.
 
         Returns:
-            A head with k ≥ 2; it shares the layer's memory where it can.
+            A head with k ≥ 2; it shares the layer's memory if possible.
 
         >>> Head.from_layer(torch.tensor([[4.0, 6.0]]), None, "fc").weight
         tensor([[-2., -3.],
@@ -65,7 +65,7 @@ class Head:
 
 
 class Outputs(NamedTuple):
-    """What one forward pass gives: ordinary tensors on the adapter's device, without a graph."""
+    """The outputs of one forward pass: tensors on the adapter's device, without a graph."""
 
     logits: Tensor
     """z, shape (n, k)."""
@@ -75,23 +75,23 @@ class Outputs(NamedTuple):
 
 @dataclass(frozen=True)
 class InputBallBounds:
-    """What is certain of every sample over its ball, in the kind of array that the samples came in."""
+    """Certified bounds of every sample over its ball, in the same kind of array as the samples."""
 
     loss_increase: Array
-    """Upper bounds on the largest loss increase, ≥ 0, nats, float64, shape (n,); NaN or +inf where there is none."""
+    """Upper bounds on the largest loss increase, ≥ 0, nats, float64, shape (n,); NaN or +inf without a bound."""
     worst_margin: Array
     """Upper bounds on the largest max_{j≠y} z_j − z_y, logits, float64, shape (n,)."""
 
     @property
     def label_kept(self) -> Array:
-        """Where the label y is certainly predicted throughout the ball, bool, shape (n,)."""
-        kept: Array = self.worst_margin < 0
-        return kept
+        """Whether the label y is certified to be predicted in the whole ball, bool, shape (n,)."""
+        is_certified: Array = self.worst_margin < 0
+        return is_certified
 
 
 @dataclass
 class Passes:
-    """How many samples went through the head, forwards and backwards; nan where that cannot be counted."""
+    """Number of samples passed through the head, forward and backward; NaN if it cannot be counted."""
 
     forwards: float = 0
     backwards: float = 0

@@ -23,22 +23,22 @@ from ._support import check_kind, check_loss, check_loss_fits, check_placement, 
 from .base import Head, Outputs, Passes
 
 _OWN = ("predict", "_apply_preprocessing", "_apply_postprocessing")
-"""Methods that make up a prediction; where a subclass has others, its predictions are compared."""
+"""Methods that determine a prediction; if a subclass overrides one, its predictions are verified."""
 
 
 class PyTorchAdapter(ArtAdapter):
-    """ART's `PyTorchClassifier`, or a subclass of it that predicts in the same way.
+    """Adapter of ART's `PyTorchClassifier`, or of a subclass with the same predictions.
 
-    Compiled models are run as uncompiled code, and `nn.DataParallel` on its first device, wherever art_flat
-    calls them; ART's own calls are left as they are.
+    Compiled models are run as uncompiled code, and `nn.DataParallel` on its first device, when art_flat
+    calls them; ART's own calls are unchanged.
 
     Args:
-        estimator: The classifier; its model is left as it is.
-        head: Name of the last linear layer; found by watching a forward pass if None.
+        estimator: The classifier; its model is not changed.
+        head: Name of the last linear layer; detected in a forward pass if None.
 
     Raises:
         HeadNotFoundError: If the model does not end in a linear layer.
-        UnsupportedEstimatorError: If the classifier does something that cannot be followed.
+        UnsupportedEstimatorError: If the classifier uses an unsupported feature.
 
     >>> import art_flat as af, numpy as np
     >>> model, loss = nn.Sequential(nn.Flatten(), nn.Linear(4, 3)), nn.CrossEntropyLoss()
@@ -66,29 +66,29 @@ class PyTorchAdapter(ArtAdapter):
         self.preprocessing.check_chain()
         with self.guard(), seeded_rng(0, self.device):
             self._network = self._find(head)
-        check_loss_fits(estimator.loss, self._network.found)
+        check_loss_fits(estimator.loss, self._network.head_info)
         if any(getattr(type(estimator), name) is not getattr(PyTorchClassifier, name) for name in _OWN):
             with self.guard():
                 self._check_predict()
 
     @property
     def head(self) -> Head:
-        """The linear head as it is now; follows the weights if the model is trained further."""
-        found = self._network.read()
-        check_loss_fits(self.estimator.loss, found)
-        return self._head_of(found)
+        """The current linear head; it follows the weights if the model is trained further."""
+        head_info = self._network.read()
+        check_loss_fits(self.estimator.loss, head_info)
+        return self._head_of(head_info)
 
     @property
     def _last_head(self) -> Head:
-        return self._head_of(self._network.found)
+        return self._head_of(self._network.head_info)
 
-    def _head_of(self, found: FoundHead) -> Head:
-        bias = None if found.layer.bias is None else found.layer.bias.detach()
-        return Head.from_layer(found.layer.weight.detach(), bias, found.name, found.scale)
+    def _head_of(self, head_info: FoundHead) -> Head:
+        bias = None if head_info.layer.bias is None else head_info.layer.bias.detach()
+        return Head.from_layer(head_info.layer.weight.detach(), bias, head_info.name, head_info.scale)
 
     @property
     def ignored_loss_options(self) -> tuple[str, ...]:
-        """Settings of the classifier's loss by which it is not −log p_y, and which are not used."""
+        """Options by which the classifier's loss differs from −log p_y, and which are ignored."""
         return ignored_loss_options(self.estimator.loss)
 
     def forward(self, x: Tensor) -> Outputs:
@@ -100,12 +100,12 @@ class PyTorchAdapter(ArtAdapter):
         Returns:
             Logits and features.
         """
-        form = self._network.found.form
-        with torch.no_grad():  # not inference mode, which does not count how often a tensor was written to
+        form = self._network.head_info.form
+        with torch.no_grad():  # not inference mode, which does not count in-place writes
             logits, features, _ = self._network.run(x)
-        if self._network.found.form != form:
-            check_loss_fits(self.estimator.loss, self._network.found)
-        return Outputs(logits.clone(), features.clone())  # a model may hold what it returns
+        if self._network.head_info.form != form:
+            check_loss_fits(self.estimator.loss, self._network.head_info)
+        return Outputs(logits.clone(), features.clone())  # a model may keep a reference to its output
 
     @contextlib.contextmanager
     def counting(self) -> Iterator[Passes]:
@@ -119,7 +119,7 @@ class PyTorchAdapter(ArtAdapter):
         def count(module: nn.Module, args: object, output: Tensor) -> None:
             if is_probing():
                 return
-            n = len(output)  # a hook that held the output itself would keep its whole graph alive for ever
+            n = len(output)  # a reference to the output in the hook would keep its whole graph alive
 
             def count_back(gradient: Tensor) -> None:
                 passes.backwards += n
@@ -128,7 +128,7 @@ class PyTorchAdapter(ArtAdapter):
             if output.requires_grad:
                 output.register_hook(count_back)  # type: ignore[no-untyped-call]
 
-        handle = self._network.found.layer.register_forward_hook(count)
+        handle = self._network.head_info.layer.register_forward_hook(count)
         try:
             with uncompiled(self._changeable()):
                 yield passes
@@ -137,7 +137,9 @@ class PyTorchAdapter(ArtAdapter):
 
     def _module(self, span: tuple[Tensor, Tensor] | None) -> nn.Module:
         network = self._network
-        return Network(network.wrapper, network.found, self.preprocessing, self.dtype, network.probe, span)
+        return Network(
+            network.wrapper, network.head_info, self.preprocessing, self.dtype, network.probe, span
+        )
 
     def _changeable(self) -> nn.Module:
         wrapper: nn.Module = self.estimator._model
@@ -145,7 +147,7 @@ class PyTorchAdapter(ArtAdapter):
 
     def _arguments(self) -> dict[str, Any] | None:
         if type(self.estimator) is not PyTorchClassifier:
-            return None  # a subclass has arguments of its own
+            return None  # a subclass may have other arguments
         return {
             "model": self.estimator.model,
             "loss": self.estimator._loss,
@@ -156,16 +158,16 @@ class PyTorchAdapter(ArtAdapter):
         }
 
     def _named_head(self) -> str | None:
-        return self._network.found.name or None
+        return self._network.head_info.name or None
 
     def _extractor(self) -> tuple[nn.Module, str | None]:
-        name = self._network.found.name  # none if the model is the head itself
+        name = self._network.head_info.name  # none if the model is the head itself
         return (self.estimator.model, name) if name else (nn.Identity(), None)
 
     def _trace(self) -> Graph:
-        model, found = self.estimator.model, self._network.read()
+        model, head_info = self.estimator.model, self._network.read()
         with module_attributes_kept(self._changeable()):
-            return trace_net(self._boundable(up_to_head(model, found)), self.input_shape)
+            return trace_net(self._boundable(up_to_head(model, head_info)), self.input_shape)
 
     def _weights(self) -> Mapping[str, Any]:
         state: Mapping[str, Any] = self.estimator.model.state_dict()
@@ -176,7 +178,7 @@ class PyTorchAdapter(ArtAdapter):
         try:
             with module_attributes_kept(wrapper), torch.no_grad():
                 probe = prepare(self._probe(), self.preprocessing, self.dtype)
-                found = find_head(model, lambda x: wrapper(x)[-1], probe, self.nb_classes, name)
+                head_info = find_head(model, lambda x: wrapper(x)[-1], probe, self.nb_classes, name)
         except ArtFlatError:
             raise
         except Exception as error:
@@ -185,12 +187,12 @@ class PyTorchAdapter(ArtAdapter):
                 f"{type(model).__name__} failed on a probe of shape ({shape}): {error}; check the "
                 "classifier's input_shape and preprocessing"
             ) from error
-        network = Network(wrapper, found, self.preprocessing, self.dtype, probe)
+        network = Network(wrapper, head_info, self.preprocessing, self.dtype, probe)
         network.read()
         return network
 
     def _probe(self) -> Tensor:
-        # Three inputs drawn evenly from the clip range, always the same
+        # Three inputs drawn uniformly from the clip range with a fixed seed
         low, high = (to_tensor(v, dtype=torch.float64) for v in self.clip_values or (0.0, 1.0))
         if not bool(torch.isfinite(high - low).all()):
             low, high = torch.zeros(()), torch.ones(())
@@ -199,7 +201,7 @@ class PyTorchAdapter(ArtAdapter):
         return (low + drawn * (high - low)).to(self.device, torch.float32)
 
     def _check_predict(self) -> None:
-        # A subclass with methods of its own must predict what its model returns.
+        # A subclass with overridden methods must predict the output of its model.
         x, name = self._probe(), type(self.estimator).__name__
         with seeded_rng(0, self.device), torch.no_grad():
             expected = self._network.run(x)[2].cpu()

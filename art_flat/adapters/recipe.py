@@ -36,8 +36,8 @@ class FactoryRecipe(Recipe):
     """An import string and a file of weights; see `art_flat.models.build`.
 
     Attributes:
-        arguments: What `build` is called with.
-        sha256: Of the adapter's identity.
+        arguments: Arguments of `build`.
+        sha256: SHA-256 of the adapter's identity.
     """
 
     arguments: Mapping[str, Any]
@@ -53,9 +53,9 @@ class PartsRecipe(Recipe):
 
     Attributes:
         arguments: (class, keyword arguments), pickled without the model's tensors.
-        weights: The safetensors file that holds these.
+        weights: The safetensors file with the tensors.
         head: Name of the head, for adapters that accept it.
-        sha256: Of the adapter's identity.
+        sha256: SHA-256 of the adapter's identity.
     """
 
     arguments: bytes
@@ -67,14 +67,14 @@ class PartsRecipe(Recipe):
     def from_estimator(
         cls, kind: type, arguments: Mapping[str, Any], head: str | None, sha256: str, folder: Path
     ) -> PartsRecipe:
-        """The recipe of an estimator that `kind(**arguments)` makes again.
+        """The recipe of an estimator that `kind(**arguments)` rebuilds.
 
         Args:
             kind: The estimator's class.
             arguments: Its arguments.
             head: Name of the head.
-            sha256: Of the adapter's identity.
-            folder: Where the weights go.
+            sha256: SHA-256 of the adapter's identity.
+            folder: Destination of the weights.
 
         Returns:
             The recipe.
@@ -106,11 +106,11 @@ class PartsRecipe(Recipe):
 
 
 def dumps(thing: Any, tensors: Mapping[int, str] | None = None) -> bytes:
-    """Pickle something, functions and classes without a module included, but never an ART estimator.
+    """Pickle an object, including functions and classes without a module, but never an ART estimator.
 
     Args:
-        thing: What to pickle.
-        tensors: Names of tensors that are left out, by `id`.
+        thing: The object.
+        tensors: Names of tensors to leave out, by `id`.
 
     Returns:
         The pickle.
@@ -121,14 +121,14 @@ def dumps(thing: Any, tensors: Mapping[int, str] | None = None) -> bytes:
 
 
 def loads(content: bytes, tensors: Mapping[str, torch.Tensor] | None = None) -> Any:
-    """What `dumps` pickled; only for what this run has pickled itself.
+    """Unpickle the result of `dumps`; only for content pickled by this run.
 
     Args:
         content: The pickle.
         tensors: The tensors that were left out, by name.
 
     Returns:
-        The thing.
+        The object.
     """
     return _Unpickler(io.BytesIO(content), tensors or {}).load()
 
@@ -143,7 +143,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
             return None
         strides = torch.empty_like(
             obj, device="meta"
-        ).stride()  # as the tensor lies, without gaps: kernels differ
+        ).stride()  # the strides without gaps: kernels depend on them
         return self._tensors[id(obj)], isinstance(obj, nn.Parameter), obj.requires_grad, strides
 
     def reducer_override(self, obj: Any) -> Any:
@@ -157,7 +157,7 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]
 
 
 def _parts(module: nn.Module) -> tuple[dict[str, Any], dict[str, nn.Module]]:
-    """Attributes of a parametrised module without its parametrisations, and these by the name of their tensor."""
+    """Attributes of a parametrised module without its parametrisations, and these by tensor name."""
     state = dict(vars(module))
     modules = dict(state["_modules"])
     lists = dict(modules.pop("parametrizations").items())
@@ -165,13 +165,13 @@ def _parts(module: nn.Module) -> tuple[dict[str, Any], dict[str, nn.Module]]:
 
 
 def _parametrized(cls: type[nn.Module], state: dict[str, Any], lists: dict[str, nn.Module]) -> nn.Module:
-    """A module with parametrised tensors, made again; torch gives such modules a class that cannot be pickled."""
+    """Rebuild a module with parametrised tensors; torch's class of such modules cannot be pickled."""
     module = cls.__new__(cls)
     vars(module).update(state)
-    for name, held in lists.items():
+    for name, stored in lists.items():
         module.register_parameter(name, nn.Parameter(torch.empty(0)))
         register_parametrization(module, name, nn.Identity())
-        module.parametrizations[name] = held  # type: ignore[index, operator, assignment]
+        module.parametrizations[name] = stored  # type: ignore[index, operator, assignment]
     return module
 
 
@@ -184,7 +184,7 @@ class _Unpickler(pickle.Unpickler):
     def persistent_load(self, pid: Any) -> Any:
         name, is_parameter, learns, strides = pid
         if name not in self._made:
-            held = self._tensors[name]
-            tensor = torch.empty_strided(held.shape, strides, dtype=held.dtype).copy_(held)
+            stored = self._tensors[name]
+            tensor = torch.empty_strided(stored.shape, strides, dtype=stored.dtype).copy_(stored)
             self._made[name] = nn.Parameter(tensor, requires_grad=learns) if is_parameter else tensor
         return self._made[name]

@@ -22,12 +22,12 @@ from .base import Head, Outputs
 
 
 class _ScikitlearnAdapter(ArtAdapter):
-    """What both share: weights in arrays, all in float64 on the CPU."""
+    """Base class of both: weights in arrays, computation in float64 on the CPU."""
 
     _weight: str
-    """The model's attribute that holds its weights; there once it is fitted."""
+    """The model's attribute with its weights; it exists once the model is fitted."""
     _why: str
-    """What to say where the probabilities are not those of the weights."""
+    """Part of the error message if the probabilities do not follow from the weights."""
 
     def __init__(self, estimator: Any, head: str | None = None) -> None:
         name = type(estimator.model).__name__
@@ -53,11 +53,11 @@ class _ScikitlearnAdapter(ArtAdapter):
 
     @abstractmethod
     def _layers(self) -> Layers:
-        """The layers of the model as it is now."""
+        """The layers of the current model."""
 
     @property
     def head(self) -> Head:
-        """The linear head as it is now; follows the model if it is fitted again."""
+        """The current linear head; it follows the model if it is fitted again."""
         return self._layers().head
 
     def forward(self, x: Tensor) -> Outputs:
@@ -102,16 +102,16 @@ class _ScikitlearnAdapter(ArtAdapter):
 
 
 class ScikitlearnLogisticRegressionAdapter(_ScikitlearnAdapter):
-    """ART's `ScikitlearnLogisticRegression`: its features are the preprocessed inputs, all is float64.
+    """Adapter of ART's `ScikitlearnLogisticRegression`: its features are the preprocessed inputs, in float64.
 
-    Modules made by `as_module` hold the weights as they are at that time.
+    Modules made by `as_module` hold a copy of the current weights.
 
     Args:
         estimator: The classifier, fitted.
-        head: There is only one, so none can be named.
+        head: Must be None: there is only one head.
 
     Raises:
-        InputError: If a head is named.
+        InputError: If `head` is not None.
         UnsupportedEstimatorError: If the model is not fitted or its probabilities are not the softmax of W x + b.
 
     >>> import art_flat as af
@@ -140,17 +140,17 @@ class ScikitlearnLogisticRegressionAdapter(_ScikitlearnAdapter):
 
 
 class ScikitlearnMLPAdapter(_ScikitlearnAdapter):
-    """ART's `ScikitlearnClassifier` of an `MLPClassifier`: its features are the last hidden layer's outputs.
+    """Adapter of ART's `ScikitlearnClassifier` of an `MLPClassifier`: its features are the last hidden layer's outputs.
 
-    Everything is float64, for any dtype of the fitted model. Modules made by `as_module` hold the weights as they are
-    at that time; gradients flow through them, which ART's own wrapper does not offer.
+    Computation is in float64 for any dtype of the fitted model. Modules made by `as_module` hold a copy of the current
+    weights; unlike ART's wrapper, they are differentiable.
 
     Args:
         estimator: The classifier, fitted.
-        head: There is only one, so none can be named.
+        head: Must be None: there is only one head.
 
     Raises:
-        InputError: If a head is named.
+        InputError: If `head` is not None.
         UnsupportedEstimatorError: If the model is not a fitted `MLPClassifier` of single labels.
 
     >>> import art_flat as af
@@ -173,7 +173,7 @@ class ScikitlearnMLPAdapter(_ScikitlearnAdapter):
         if not isinstance(model, MLPClassifier):
             raise UnsupportedEstimatorError(
                 f"{type(estimator).__name__} of a {type(model).__name__}: among scikit-learn's models, only "
-                "LogisticRegression and MLPClassifier end in a linear layer that art_flat knows. For another "
+                "LogisticRegression and MLPClassifier end in a linear layer that art_flat supports. For another "
                 f"one, register a function that returns an Adapter: adapt.register({type(estimator).__name__})"
                 "(function)"
             )

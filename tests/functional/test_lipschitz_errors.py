@@ -81,7 +81,7 @@ UNSUPPORTED = {
         "'relu' .relu.: it overwrites a tensor that",
     ),
     "nan": (lambda: Net(lambda net, x: F.linear(x, net.w), w=NAN), "it has NaN or infinite weights"),
-    "jump": (lambda: nn.Threshold(0.1, 20), "Threshold.: it jumps"),
+    "jump": (lambda: nn.Threshold(0.1, 20), "Threshold.: it is discontinuous"),
 }
 
 

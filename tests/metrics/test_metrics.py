@@ -396,7 +396,7 @@ def test_several_norms(digits):
     net, x, y = digits
     l2, inf = (scripted(lambda p: p.x, norms=(n,)) for n in ("L2", "Linf"))
     l2.info = AttackInfo(name="test:Other", build=l2.info.build, norms=("L2",))
-    with pytest.raises(InputError, match=r"several norms \(L2, Linf\); say in which"):
+    with pytest.raises(InputError, match=r"several norms \(L2, Linf\); pass the norm"):
         metrics.loss_increase(net, x, y, attack=[l2, inf], delta=0.1)
     with pytest.warns(metrics.AttackNotRunWarning, match=r"do not support L2: .* \(supports Linf\)"):
         assert metrics.loss_increase(net, x, y, attack=[l2, inf], delta=0.1, norm="L2") == 0

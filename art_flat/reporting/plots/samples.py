@@ -42,7 +42,7 @@ def plot_samples(
 
     Raises:
         InputError: If the run has no such model, norm or radius, or no sample of this kind.
-        StoreError: If the points were not kept, or are not images.
+        StoreError: If the points were not saved, or are not images.
         UnknownNameError: If `kind` is unknown.
 
     >>> from art_flat.testing import example_results
