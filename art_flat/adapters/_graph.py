@@ -25,9 +25,9 @@ class BoundableNet:
     std: np.ndarray | None = None
 
 
-def trace_net(logits: BoundableNet, input_shape: tuple[int, ...]) -> Graph:
+def trace_net(net: BoundableNet, input_shape: tuple[int, ...]) -> Graph:
     """The graph of a net with its preprocessing."""
-    return certification.trace(logits.module, input_shape, mean=logits.mean, std=logits.std)
+    return certification.trace(net.module, input_shape, mean=net.mean, std=net.std)
 
 
 def up_to_head(model: nn.Module, head: FoundHead) -> nn.Module:

@@ -1,4 +1,4 @@
-"""A digest of everything that decides what a function or object does: code, closure, arguments and attributes."""
+"""A digest of everything that determines what a function or object does: code, closure, arguments, attributes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .._utils.arrays import to_numpy
 _ATOMS = (type(None), type(...), bool, int, float, complex, str, bytes, range, slice, np.generic)
 _TORCH_ATOMS = (torch.dtype, torch.device, torch.Size, torch.layout, Enum)
 _BY_NAME = {"logging", "threading", "_thread", "_io", "weakref"}
-"""Modules whose objects hold nothing that an attack depends on."""
+"""Modules whose objects do not affect the result of an attack."""
 
 _BOOKKEEPING = {"training", "_is_full_backward_hook", "_compiled_call_impl", "__weakref__", "__dict__"}
 
@@ -28,18 +28,18 @@ _BOOKKEEPING = {"training", "_is_full_backward_hook", "_compiled_call_impl", "__
 def fingerprint(thing: Any, *, settings_only: bool = False) -> str:
     """Twelve hexadecimal digits that change with the code or the data of a callable, and agree between processes.
 
-    Looked at are the bytecode, defaults and closure of functions, the methods and class attributes of the classes of
+    Included are the bytecode, defaults and closure of functions, the methods and class attributes of the classes of
     the same module, the arguments of partial functions, and the attributes of objects down to the values of arrays and
-    tensors. Of what is defined elsewhere, classes and modules count by name. Globals count where they are numbers,
-    texts, arrays, or functions and classes of the same module.
+    tensors. Classes and modules defined elsewhere are included by name, globals if they are numbers, texts, arrays,
+    or functions and classes of the same module.
 
     Args:
-        thing: A function, or an object that is called.
-        settings_only: Leave out what attacks write while they run: closures, the contents of lists, dictionaries and
-            sets, and attributes that begin with an underscore.
+        thing: A function or a callable object.
+        settings_only: Exclude state that attacks may change during a run: closures, the contents of lists,
+            dictionaries and sets, and attributes that start with an underscore.
 
     Returns:
-        The digest; of objects without readable state, such as locks, only the class counts.
+        The digest; for objects without readable state, such as locks, only the class is included.
     """
     walk = _Walk(thing, settings_only)
     walk.add(thing)
@@ -50,27 +50,27 @@ _first_seen: dict[int, tuple[weakref.ref[Any], str]] = {}
 
 
 def identity(thing: Any) -> str:
-    """The fingerprint that an object had when it was first seen in this process, together with its settings now.
+    """The fingerprint of an object at its first use in this process, combined with its current settings.
 
-    So an attack that keeps a record of its work stays the same attack, and one that is given another step size is
-    another one.
+    So an attack that stores its history stays the same attack, and a changed step size makes a different
+    attack.
 
     Args:
-        thing: A function, or an object that is called.
+        thing: A function or a callable object.
 
     Returns:
         Twelve hexadecimal digits.
     """
     key = id(thing)
-    known = _first_seen.get(key)
-    first = known[1] if known is not None and known[0]() is thing else fingerprint(thing)
+    first_seen = _first_seen.get(key)
+    first = first_seen[1] if first_seen is not None and first_seen[0]() is thing else fingerprint(thing)
     with contextlib.suppress(TypeError):  # what has no weak references is looked at anew every time
         _first_seen[key] = weakref.ref(thing, lambda _: _first_seen.pop(key, None) and None), first
     return fingerprint((first, fingerprint(thing, settings_only=True)))
 
 
 class _Walk:
-    """One walk over everything that an object refers to; each thing is visited once."""
+    """A traversal of everything that an object refers to; each object is visited once."""
 
     def __init__(self, root: Any, settings_only: bool) -> None:
         self.digest = hashlib.sha256()
@@ -205,13 +205,13 @@ def _content(cell: Any) -> Any:
 
 
 def _attributes(thing: Any) -> dict[str, Any]:
-    """What an object holds: its `__dict__` and its slots; of objects written in C what they are pickled with."""
+    """The state of an object: its `__dict__` and slots; for objects written in C, their pickled state."""
     calls = isinstance(thing, (functools.partial, types.MethodType, types.BuiltinMethodType))
     if calls or type(thing).__module__ in _BY_NAME:
         return {}
     slots = [s for cls in type(thing).__mro__ for s in _slots(cls) if hasattr(thing, s)]
-    found = {**getattr(thing, "__dict__", {}), **{s: getattr(thing, s) for s in slots}}
-    return found if found or hasattr(thing, "__dict__") else _pickled(thing)
+    state = {**getattr(thing, "__dict__", {}), **{s: getattr(thing, s) for s in slots}}
+    return state if state or hasattr(thing, "__dict__") else _pickled(thing)
 
 
 def _slots(cls: type) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Runs an attack with the model, the random generators and the terminal guarded, and counts what it cost."""
+"""Runs an attack, restores the model, the random generators and the terminal, and measures its cost."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from .problem import Problem
 
 @dataclass(frozen=True)
 class GuardedRun:
-    """What an attack returned and did.
+    """The raw result and side effects of an attack.
 
     Attributes:
-        points: What it returned, not checked.
+        points: Its return value, not validated.
         forwards: Samples passed forward; NaN where they cannot be counted.
         backwards: Samples passed backward; NaN where they cannot be counted.
         seconds: Wall-clock time.
         messages: Its warnings and the lines that it printed.
-        changed: Parts of the model that it changed and that were restored, such as `"weights"`.
+        changed: Parts of the model that it changed, and that were restored, such as `"weights"`.
         used_global_rng: Whether it drew from the global random generators.
     """
 
@@ -49,7 +49,7 @@ def run_guarded(run: Callable[[Problem], Any], problem: Problem) -> GuardedRun:
         problem: Its input.
 
     Returns:
-        What it returned and did.
+        Its result and side effects.
     """
     net = problem.net
     with (
@@ -70,7 +70,7 @@ def run_guarded(run: Callable[[Problem], Any], problem: Problem) -> GuardedRun:
 
 @contextlib.contextmanager
 def _captured_messages() -> Iterator[list[str]]:
-    """Keep warnings and prints of a library from the user's terminal; the list gets their texts."""
+    """Capture warnings and prints of a library; the list gets their texts."""
     messages: list[str] = []
     out, err = io.StringIO(), io.StringIO()
     with warnings.catch_warnings(record=True) as caught, torch.enable_grad():

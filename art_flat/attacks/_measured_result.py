@@ -25,10 +25,10 @@ def measured_result(
 
     Args:
         name: The attack with its parameters.
-        run: What it returned and did.
-        problem: What it was given.
+        run: Its result and side effects.
+        problem: Its input.
         clean: Logits and features at the clean points.
-        balls: Norms and radii of the balls that rounding errors do not put a point outside of.
+        balls: Norms and radii of the balls for which rounding errors are corrected.
 
     Returns:
         The points and their measurements, tensors on the model's device.
@@ -62,7 +62,7 @@ def measured_result(
 
 
 def _side_effects(run: GuardedRun, outside: int) -> Iterator[str]:
-    """What an attack did beside finding points."""
+    """Descriptions of the side effects of an attack."""
     if run.changed:
         yield f"changed the model's {', '.join(run.changed)} (restored)"
     if run.used_global_rng:
@@ -75,8 +75,10 @@ def _repair(points: Any, problem: Problem) -> tuple[Tensor, Tensor]:
     """Points clipped to the range, and which of them were finite."""
     x = problem.x
     if not isinstance(points, Tensor) or points.shape != x.shape:
-        got = tuple(points.shape) if hasattr(points, "shape") else type(points).__name__
-        raise BudgetError(f"the attack returned {got} where points of shape {tuple(x.shape)} were expected")
+        received = tuple(points.shape) if hasattr(points, "shape") else type(points).__name__
+        raise BudgetError(
+            f"the attack returned {received} where points of shape {tuple(x.shape)} were expected"
+        )
     points = points.detach().to(x.device, x.dtype)
     finite = torch.isfinite(points).flatten(1).all(dim=1)
     points = torch.where(finite.view(-1, *[1] * (x.ndim - 1)), points, x)
@@ -85,8 +87,8 @@ def _repair(points: Any, problem: Problem) -> tuple[Tensor, Tensor]:
 
 def _fooled(logits: Tensor, problem: Problem) -> Tensor:
     label = logits.argmax(dim=1)
-    known = ~torch.isnan(logits).any(dim=1)
-    return known & ((label == problem.target) if problem.target is not None else (label != problem.y))
+    defined = ~torch.isnan(logits).any(dim=1)
+    return defined & ((label == problem.target) if problem.target is not None else (label != problem.y))
 
 
 def _status(

@@ -1,8 +1,8 @@
-"""Attack objects of other libraries: what each expects of its inputs, labels and model, and how it is called.
+"""Attack objects of other libraries: their conventions for inputs, labels and model, and how to call them.
 
-An object brings conventions of its own: the range and the normalisation of its inputs, what its labels mean, the
-model it was made with. Each is converted to those of the classifier attacked, or refused in a sentence. No library
-is imported here, since who has an object of one has done so.
+An object has its own conventions: the range and the normalisation of its inputs, the meaning of its labels, the
+model it was built with. Each is converted to those of the attacked classifier, or rejected with an error. No library
+is imported here, since an existing object implies that its library is imported.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ from .problem import Problem
 from .registry import list_attacks
 
 _SILENT = {"verbose", "summary_writer", "device", "attack"}
-"""Settings of library objects that do not change what they find, or that are not settings."""
+"""Attributes of library objects that are not settings, or do not affect results."""
 
 
 @dataclass(frozen=True)
 class LibraryObject:
-    """How an attack object of a library is run.
+    """Description of an attack object of a library.
 
     Attributes:
-        settings: Its settings that can be part of a name.
-        run: From a problem to points in clip units.
-        unit: From a problem to the length, in clip units, that the object's own radius counts in.
-        norms: The norms it can run in, or None if it does not say.
-        info: What the registry knows of its class, or None for classes of the user's own.
+        settings: The settings that become part of its name.
+        run: Maps a problem to points in clip units.
+        unit: Maps a problem to the unit, in clip units, of the object's own radius.
+        norms: The norms that it supports, or None if unknown.
+        info: Registry entry of its class, or None for user-defined classes.
         maximises_loss: Whether it maximises the cross-entropy in its ball.
         targeted: Whether it takes target classes.
-        must_target: Whether it cannot run without them.
-        budget: `"fixed"` if it takes δ at every call; else it keeps the radius that it was made with.
+        must_target: Whether it requires them.
+        budget: `"fixed"` if it takes δ at every call; else it uses the radius it was built with.
     """
 
     settings: Mapping[str, Any]
@@ -55,13 +55,13 @@ class LibraryObject:
 
 
 def is_instance(obj: Any, module: str, cls: str) -> bool:
-    """Whether `obj` is of a class of a module that has been imported."""
-    found = getattr(sys.modules.get(module), cls, None)
-    return found is not None and isinstance(obj, found)
+    """Whether `obj` is an instance of a class of an imported module."""
+    imported = getattr(sys.modules.get(module), cls, None)
+    return imported is not None and isinstance(obj, imported)
 
 
 def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that can be part of a name; numbers of NumPy as Python's."""
+    """The settings that can be part of a name; NumPy numbers become Python numbers."""
     values = {k: v.item() if isinstance(v, np.generic) else v for k, v in settings.items()}
     return {
         k: v
@@ -71,7 +71,7 @@ def plain_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def own_norm(value: Any) -> tuple[Norm, ...] | None:
-    """The norm an object names as its own, or None if it names none."""
+    """The norm of an object's own attribute, or None."""
     try:
         return (check_norm(value),)
     except UnknownNameError:
@@ -79,14 +79,14 @@ def own_norm(value: Any) -> tuple[Norm, ...] | None:
 
 
 def registered(obj: Any, library: str) -> AttackInfo | None:
-    """What the registry knows of an object's class; None for subclasses, whose code is another's."""
+    """The registry entry of an object's class; None for subclasses, whose code differs."""
     if type(obj).__module__.split(".")[0] != library:
         return None
     return list_attacks(library).get(f"{library}:{type(obj).__name__}")
 
 
 def same_weights(model: Any, problem: Problem) -> bool:
-    """Whether a model has exactly the parameters of the classifier attacked, so that it is meant to be that one."""
+    """Whether a model has exactly the parameters of the attacked classifier, and so represents it."""
     attacked = getattr(getattr(problem.net, "estimator", None), "model", None)
     if not (isinstance(model, nn.Module) and isinstance(attacked, nn.Module)):
         return False

@@ -13,33 +13,33 @@ from ._objects import LibraryObject, own_norm, plain_settings, registered, same_
 from .problem import Problem
 
 _TARGET_READERS = {"SaliencyMapMethod", "ShadowAttack", "TargetedUniversalPerturbation"}
-"""Classes that read y as a target, also without `targeted`."""
+"""Classes that use y as a target even without `targeted`."""
 
 _NOT_FROM_LABELS = (
     *("AdversarialPatch", "AdversarialPatchNumpy", "AdversarialPatchPyTorch", "DPatch", "RobustDPatch"),
     *("FeatureAdversariesNumpy", "FeatureAdversariesPyTorch", "LaserAttack", "FrameSaliencyAttack"),
 )
-"""Classes whose `generate` returns patches, or takes something else than one-hot labels."""
+"""Classes whose `generate` returns patches, or does not take one-hot labels."""
 
 _PROBED = 8
 """Samples on which two estimators are compared."""
 
 
 class _Range(NamedTuple):
-    """From clip units to the object's: x · scale + shift."""
+    """The map from clip units to the object's units: x · scale + shift."""
 
     scale: Any = 1.0
     shift: Any = 0.0
 
 
 def read(attack: Any) -> LibraryObject:
-    """How an ART object is run; see `read_object`.
+    """The description of an ART object; see `read_object`.
 
     Returns:
         Its description.
 
     Raises:
-        InputError: If it does not turn samples and labels into points.
+        InputError: If its `generate` does not map samples and labels to points.
     """
     names = [c.__name__ for c in type(attack).__mro__]
     odd = next((name for name in names if name in _NOT_FROM_LABELS), None)
@@ -73,16 +73,16 @@ def _run(attack: Any, problem: Problem, reads_target: bool) -> torch.Tensor:
     one_hot = np.eye(problem.net.nb_classes, dtype=np.float32)[to_numpy(labels)]
     scale, shift = _range(attack.estimator, problem)
     x = to_numpy(problem.x)
-    theirs = (x * scale + shift).astype(np.float32)
-    points = attack.generate(theirs.copy(), y=one_hot)
-    if np.shape(points) != theirs.shape:
+    library_values = (x * scale + shift).astype(np.float32)
+    points = attack.generate(library_values.copy(), y=one_hot)
+    if np.shape(points) != library_values.shape:
         return points  # type: ignore[no-any-return]  # refused by the caller, with the shapes
     back = (np.asarray(points, dtype=np.float64) - shift) / scale
-    return torch.from_numpy(np.where(points == theirs, x, back)).to(problem.x)
+    return torch.from_numpy(np.where(points == library_values, x, back)).to(problem.x)
 
 
 def _require_same_task(attack: Any, problem: Problem) -> None:
-    """Refuse an object whose estimator has other inputs or classes."""
+    """Reject an object whose estimator has other inputs or classes."""
     estimator, net = attack.estimator, problem.net
     shape, classes = getattr(estimator, "input_shape", None), getattr(estimator, "nb_classes", None)
     if shape is not None and tuple(shape) != tuple(net.input_shape):
@@ -103,7 +103,7 @@ def _likeliest_wrong(problem: Problem) -> torch.Tensor:
 
 
 def _range(estimator: Any, problem: Problem) -> _Range:
-    """How the object's range is reached from clip units; where the models are one, their outputs decide."""
+    """The map from clip units to the object's range; if the models are the same, verified by their outputs."""
     attacked = getattr(problem.net, "estimator", None)
     ranges = [_Range(), *_between(estimator.clip_values, problem.net.clip_values)]
     if estimator is attacked:
@@ -123,11 +123,13 @@ def _range(estimator: Any, problem: Problem) -> _Range:
     )
 
 
-def _between(theirs: Any, ours: Any) -> list[_Range]:
-    """The map from our clip range to theirs, if both are finite and they differ."""
-    if theirs is None or ours is None:
+def _between(library_values: Any, attacked_values: Any) -> list[_Range]:
+    """The map between the two clip ranges, if both are finite and they differ."""
+    if library_values is None or attacked_values is None:
         return []
-    (low, high), (our_low, our_high) = (np.asarray(pair, dtype=np.float64) for pair in (theirs, ours))
+    (low, high), (our_low, our_high) = (
+        np.asarray(pair, dtype=np.float64) for pair in (library_values, attacked_values)
+    )
     if not np.isfinite([*map(np.sum, (low, high, our_low, our_high))]).all():
         return []
     scale = (high - low) / (our_high - our_low)
@@ -137,6 +139,8 @@ def _between(theirs: Any, ours: Any) -> list[_Range]:
 
 def _agree(estimator: Any, attacked: Any, problem: Problem, range_: _Range) -> bool:
     x = to_numpy(problem.x[:_PROBED])
-    theirs = estimator.predict((x * range_.scale + range_.shift).astype(np.float32))
-    ours = attacked.predict(x.astype(np.float32))
-    return np.shape(theirs) == np.shape(ours) and bool(np.allclose(theirs, ours, rtol=1e-3, atol=1e-3))
+    library_values = estimator.predict((x * range_.scale + range_.shift).astype(np.float32))
+    attacked_values = attacked.predict(x.astype(np.float32))
+    return np.shape(library_values) == np.shape(attacked_values) and bool(
+        np.allclose(library_values, attacked_values, rtol=1e-3, atol=1e-3)
+    )

@@ -1,4 +1,4 @@
-"""Attack objects of foolbox: they hold neither model nor radius, which the call passes to them."""
+"""Attack objects of foolbox: model and radius are arguments of their call."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .view import UnitView
 
 
 def read(attack: Any) -> LibraryObject:
-    """How a foolbox object is run; see `read_object`.
+    """The description of a foolbox object; see `read_object`.
 
     Returns:
         Its description.
@@ -46,7 +46,7 @@ def _budget(attack: Any) -> Budget:
 def _norms(attack: Any) -> Any:
     try:
         return own_norm(attack.distance.p)
-    except (AttributeError, ValueError):  # a distance still to be chosen, or none
+    except (AttributeError, ValueError):  # no distance, or one that is not chosen yet
         return None
 
 
@@ -68,6 +68,6 @@ def _run(attack: Any, problem: Problem, budget: Budget) -> torch.Tensor:
     points = start.clone()
     raw, clipped, _ = attack(model, start[todo], kind(labels[todo]), epsilons=radius)
     points[todo] = (raw if radius is None else clipped).to(points)
-    moved = (points != start).reshape(problem.x.shape)
+    is_changed = (points != start).reshape(problem.x.shape)
     back = view.window.from_unit(points.reshape(problem.x.shape).to(problem.x.dtype))
-    return torch.where(moved, back, problem.x)
+    return torch.where(is_changed, back, problem.x)

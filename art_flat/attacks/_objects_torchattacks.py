@@ -1,4 +1,4 @@
-"""Attack objects of torchattacks: images in [0, 1], class indices, a normalisation and a model of their own."""
+"""Attack objects of torchattacks: images in [0, 1], class indices, an own normalisation and an own model."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ _WIDE = 1e4
 
 
 class _Pixels(NamedTuple):
-    """From images in [0, 1] to clip units: u · size + low."""
+    """The map from images in [0, 1] to clip units: u · size + low."""
 
     low: torch.Tensor
     size: torch.Tensor
 
 
 def read(attack: Any) -> LibraryObject:
-    """How a torchattacks object is run; see `read_object`.
+    """The description of a torchattacks object; see `read_object`.
 
     Returns:
         Its description.
@@ -64,13 +64,13 @@ def _run(attack: Any, problem: Problem) -> torch.Tensor:
 
 
 def _pixels(attack: Any, problem: Problem) -> _Pixels:
-    """What the object's [0, 1] stands for: inverted normalisation where the inputs are normalised, else the range.
+    """The meaning of the object's [0, 1]: the inverted normalisation if inputs are normalised, else the clip range.
 
     Returns:
         The map.
 
     Raises:
-        AttackNotUsableError: If nothing says what 0 and 1 are.
+        AttackNotUsableError: If the meaning of 0 and 1 is unknown.
     """
     x, low, high = problem.x, problem.low, problem.high
     is_bounded = bool(torch.isfinite(low).all() and torch.isfinite(high).all())
@@ -104,7 +104,7 @@ def _in_unit(values: torch.Tensor, slack: float = 0.0) -> bool:
 
 @contextlib.contextmanager
 def _prepared(attack: Any, problem: Problem, pixels: _Pixels) -> Iterator[None]:
-    """Let the object see images in [0, 1], and the classifier attacked where its model is the same one."""
+    """Give the object images in [0, 1], and the attacked classifier if its model is the same."""
     settings: dict[str, Any] = {"_normalization_applied": False if attack.normalization_used else None}
     if same_weights(attack.model, problem):
         settings = {"model": _InPixels(problem, pixels), "_normalization_applied": None}
@@ -120,14 +120,14 @@ def _prepared(attack: Any, problem: Problem, pixels: _Pixels) -> Iterator[None]:
 
 
 def _with_inner(attack: Any) -> Iterator[Any]:
-    """An attack and those it is made of."""
+    """An attack and its inner attacks."""
     yield attack
     for inner in vars(attack).get("_attacks", {}).values():
         yield from _with_inner(inner)
 
 
 class _InPixels(nn.Module):
-    """Images in [0, 1] ↦ logits of the classifier attacked, whose mode is its own affair."""
+    """Images in [0, 1] ↦ logits of the attacked classifier, which controls its own mode."""
 
     def __init__(self, problem: Problem, pixels: _Pixels) -> None:
         super().__init__()

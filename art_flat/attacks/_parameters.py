@@ -16,12 +16,12 @@ _FRACTION = re.compile(r"\s*[-+]?[\d.]+\s*/\s*[\d.]+\s*")
 
 
 def read_parameter(attack: str, key: str, value: Any, default: Any) -> Any:
-    """The value of a parameter as Python's own; the text of a number, such as "2/255", as that number.
+    """The value of a parameter as a Python value; the text of a number, such as "2/255", becomes that number.
 
     Args:
         attack: Name of the attack.
         key: The parameter.
-        value: The value given.
+        value: The given value.
         default: Its default, which determines its type.
 
     Returns:
@@ -48,7 +48,7 @@ def read_parameter(attack: str, key: str, value: Any, default: Any) -> Any:
 
 
 def read_literal(node: ast.expr) -> Any:
-    """The value of a literal in the text of an attack, with fractions of numbers in it.
+    """The value of a literal in the text of an attack; fractions of numbers are evaluated.
 
     Args:
         node: The parsed text.
@@ -57,7 +57,7 @@ def read_literal(node: ast.expr) -> Any:
         The value.
 
     Raises:
-        ValueError: If it is anything but numbers, texts, None, truth values, and collections of them.
+        ValueError: If it is not a number, text, None, truth value, or a collection of them.
 
     >>> read_literal(ast.parse("(2/255, 'dlr')", mode="eval").body)
     (0.00784313725490196, 'dlr')
@@ -77,8 +77,8 @@ class _Fractions(ast.NodeTransformer):
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         if not isinstance(node.op, ast.Div):
             return node
-        left, right = (ast.literal_eval(self.visit(side)) for side in (node.left, node.right))
-        return ast.copy_location(ast.Constant(left / right), node)
+        numerator, denominator = (ast.literal_eval(self.visit(side)) for side in (node.left, node.right))
+        return ast.copy_location(ast.Constant(numerator / denominator), node)
 
 
 def _divide(numerator: str, denominator: str) -> Fraction:

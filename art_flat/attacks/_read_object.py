@@ -9,16 +9,16 @@ from ._objects import LibraryObject, is_instance
 
 
 def read_object(obj: Any) -> LibraryObject | None:
-    """How an attack object of ART, torchattacks or foolbox is run.
+    """The description of an attack object of ART, torchattacks or foolbox.
 
     Args:
-        obj: Anything.
+        obj: Any object.
 
     Returns:
-        Its description; None if it is not such an object.
+        The description; None if it is not such an object.
 
     Raises:
-        InputError: If it is, but cannot be run on labelled samples.
+        InputError: If it is one, but cannot run on labelled samples.
     """
     if is_instance(obj, "art.attacks.attack", "EvasionAttack"):
         return _objects_art.read(obj)

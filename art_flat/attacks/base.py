@@ -40,25 +40,25 @@ if TYPE_CHECKING:
 
 
 class Attack(ABC):
-    """An attack on an adapted classifier; a subclass writes `run`.
+    """An attack on an adapted classifier; subclasses implement `run`.
 
     Args:
-        info: What is known of the attack.
-        params: Its parameters, by the library's own names; checked against `info.defaults`.
+        info: Registry entry of the attack.
+        params: Its parameters, with the library's names; validated against `info.defaults`.
 
     Raises:
         ParameterError: If a parameter does not exist; the message names the closest one.
     """
 
     reduce_to_name: ClassVar[Callable[[Attack], tuple[Any, ...] | None]] = staticmethod(lambda attack: None)
-    """How to pickle an attack by its name alone, or None where that is not possible; set by the registry."""
+    """Hook to pickle an attack by its name alone, or None if that is not possible; set by the registry."""
 
     def __init__(self, info: AttackInfo, params: Mapping[str, Any] | None = None) -> None:
         params = dict(params or {})
         for key in params.keys() - info.defaults.keys():
             hint = closest(key, info.defaults)
-            known = " or ".join(map(repr, hint)) if hint else ", ".join(sorted(info.defaults)) or "none"
-            raise ParameterError(f"{info.name} has no parameter {key!r}; did you mean {known}?")
+            choices = " or ".join(map(repr, hint)) if hint else ", ".join(sorted(info.defaults)) or "none"
+            raise ParameterError(f"{info.name} has no parameter {key!r}; did you mean {choices}?")
         self.info = info
         self.params: Mapping[str, Any] = {
             key: read_parameter(info.name, key, value, info.defaults[key]) for key, value in params.items()
@@ -66,17 +66,17 @@ class Attack(ABC):
 
     @abstractmethod
     def run(self, problem: Problem) -> torch.Tensor:
-        """Adversarial points for `problem`, same shape as `problem.x`; everything else is done around it."""
+        """Adversarial points for `problem`, same shape as `problem.x`; `__call__` handles everything else."""
 
     def check(self, net: Adapter, norm: Norm) -> None:  # noqa: B027  (most attacks need no further check)
-        """Refuse, before running, a classifier or norm this attack cannot deal with.
+        """Reject, before running, a classifier or norm that this attack does not support.
 
         Raises:
             AttackNotUsableError: With the reason.
         """
 
     def require_count(self, key: str, value: Any) -> None:
-        """Refuse a parameter that is not a whole number of at least 1.
+        """Require a parameter to be an integer of at least 1.
 
         Raises:
             InputError: With the attack and the parameter.
@@ -85,7 +85,7 @@ class Attack(ABC):
             check_count(value, key)
 
     def require_step(self, key: str, value: Any) -> None:
-        """Refuse a step size that is neither None nor a number above 0.
+        """Require a step size to be None or a number above 0.
 
         Raises:
             InputError: With the attack and the parameter.
@@ -108,13 +108,13 @@ class Attack(ABC):
             delta: Radius.
 
         Returns:
-            None if it does not walk a fixed number of steps of one size.
+            The steps; None if it does not take a fixed number of steps of one size.
         """
         return None
 
     @property
     def name(self) -> str:
-        """The attack with its parameters, as `load_attack` takes it."""
+        """The attack with its parameters, as accepted by `load_attack`."""
         inner = ", ".join(f"{k}={v!r}" for k, v in sorted(self.params.items()))
         return f"{self.info.name}({inner})" if inner else self.info.name
 
@@ -146,27 +146,27 @@ class Attack(ABC):
         estimate_gradients: bool = False,
         radii: Mapping[Norm, Sequence[float]] | None = None,
     ) -> AttackResult:
-        """Attack `x` and measure what came back.
+        """Attack `x` and measure the returned points.
 
         Args:
             net: The adapted classifier, from `art_flat.adapt`.
             x: Clean inputs, shape (n, ...), inside the clip range.
             y: True labels, indices (n,) or one-hot (n, k).
-            delta: Radius of the ball in clip units; may be left out for attacks without a fixed budget.
+            delta: Radius of the ball in clip units; optional for attacks without a fixed budget.
             norm: `"Linf"`, `"L2"`, `"L1"` or `"L0"`; by default the attack's first norm.
             target: Target labels for a targeted attack.
             seed: Seed of everything random; the caller's generators are not touched.
-            clean: Logits and features at `x`, where they are known already.
-            estimate_gradients: Where a preprocessing defence has no gradient, go along the estimate that the
-                defence declares (often the identity) instead of refusing.
+            clean: Logits and features at `x`, if they are already known.
+            estimate_gradients: Where a preprocessing defence has no gradient, use the estimate that the
+                defence declares (often the identity) instead of raising an error.
             radii: Norm → further radii at which the points will be read: rounding errors do not put a point outside
                 any of these balls, nor outside that of `delta`; see `art_flat.functional.snap_into_balls`.
 
         Returns:
-            The points and what was measured of them.
+            The points and their measurements.
 
         Raises:
-            InputError: If an argument cannot be used.
+            InputError: If an argument is invalid.
             AttackNotUsableError: If the attack cannot run on this classifier, norm or target.
             UnsupportedEstimatorError: If it needs gradients that a defence does not have.
             BudgetError: If the attack returned points of another shape.
@@ -196,14 +196,14 @@ class Attack(ABC):
         return self._solve(net, checked).in_kind_of(x)
 
     def solve(self, net: Adapter, checked: CheckedArguments) -> AttackResult:
-        """`__call__` with arguments that have been checked.
+        """`__call__` with validated arguments.
 
         Args:
             net: The adapted classifier.
             checked: The arguments.
 
         Returns:
-            The points and what was measured of them, tensors on the classifier's device.
+            The points and their measurements, tensors on the classifier's device.
         """
         self._require_usable(net, checked.norm, checked.delta, checked.target)
         return self._solve(net, checked)
@@ -221,11 +221,11 @@ class Attack(ABC):
         return measured_result(self.name, run, problem, clean, self._balls(problem, checked.radii))
 
     def own_radius(self, problem: Problem) -> float | None:
-        """The radius, in clip units, that the attack keeps to regardless of `delta`; None if it has none."""
+        """The radius, in clip units, that the attack uses regardless of `delta`; None if it has none."""
         return None
 
     def _balls(self, problem: Problem, radii: Mapping[Norm, Sequence[float]]) -> Iterator[tuple[Norm, float]]:
-        """Every ball in which the points may count."""
+        """The balls in which the points may count."""
         for delta in (problem.delta, self.own_radius(problem)):
             if delta is not None:
                 yield problem.norm, delta
@@ -244,7 +244,7 @@ class Attack(ABC):
                 f"{self.info.name} needs `delta`, the radius in units of the classifier's clip_values"
             )
         if target is not None and not self.info.targeted:
-            raise AttackNotUsableError(f"{self.info.name} takes no target class; leave `target` out")
+            raise AttackNotUsableError(f"{self.info.name} does not take a target class; omit `target`")
         self.check(net, norm)
 
 

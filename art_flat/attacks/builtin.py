@@ -48,7 +48,7 @@ def _control(
         access="none",
         notes=(
             f"control: a random point {where}",
-            "with steps above 1 it looks at the outputs and keeps the largest loss on the way to that point",
+            "with steps above 1 it keeps the point with the largest loss on the path to that point",
         ),
         version=__version__,
         defaults=defaults,

@@ -1,4 +1,4 @@
-"""`AttackInfo`: what is known of an attack before it is built."""
+"""`AttackInfo`: the registry entry of an attack."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ Usability = Literal["usable", "degraded", "refused"]
 
 @dataclass(frozen=True)
 class AttackInfo:
-    """What is known of an attack before it is built; `art-flat attacks` lists it.
+    """Registry entry of an attack; `art-flat attacks` lists it.
 
     Attributes:
-        name: `"library:Name"`, as `load_attack` takes it.
-        build: Called with the attack's parameters, gives the `Attack`.
-        norms: Norms of the ball it can be confined to, or the norm it minimises.
-        access: What it needs of the model: gradients, outputs only, or nothing.
-        budget: `"fixed"`: it takes δ; `"minimum-norm"`: it runs once and seeks the nearest point;
+        name: `"library:Name"`, as accepted by `load_attack`.
+        build: Called with the attack's parameters; returns the `Attack`.
+        norms: Norms of the balls that it supports, or the norm that it minimises.
+        access: Required access to the model: gradients, outputs only, or none.
+        budget: `"fixed"`: it takes δ; `"minimum-norm"`: it runs once and minimises the distance;
             `"none"`: neither (its points are measured and read at every δ).
         maximises_loss: Whether it maximises the cross-entropy in the ball; if not, a loss change found
-            by it says little about (δ, ε)-robustness.
+            by it underestimates (δ, ε)-robustness violations.
         targeted: Whether it takes a target class.
         usability: `"usable"`, `"degraded"` or `"refused"`, with the `reason`.
-        reason: Why it is not simply usable.
+        reason: Reason if it is not fully usable.
         notes: Facts about its behaviour that a reader of its results should know.
-        version: Version of the library it comes from.
+        version: Version of its library.
         defaults: Its parameters with their default values.
     """
 

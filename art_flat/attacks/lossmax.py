@@ -1,14 +1,14 @@
-"""Our own loss maximisers, `art_flat:PGD` and `art_flat:APGD`.
+"""art_flat's own loss maximisers, `art_flat:PGD` and `art_flat:APGD`.
 
-Loss-change robustness asks for the largest loss in the ball. The attacks of the libraries ask for a wrong
-prediction: they stop at the first flip, hand back the clean point where they fail, or return their last
+Loss-change robustness is defined by the largest loss in the ball. The attacks of the libraries search for a wrong
+prediction: they stop at the first flip, return the clean point where they fail, or return their last
 iterate instead of their best. Here every sample is attacked to the end, the best iterate is kept, and the clean
 point is one of the candidates.
 
-Both walk along the exact direction of the loss gradient without ever computing its size. With u =
+Both follow the exact direction of the loss gradient without computing its norm. With u =
 log Σ_{j≠y} exp(z_j) − z_y the loss is log(1 + eᵘ), increasing in u, and ∇u = Σ_{j≠y} π_j ∇z_j − ∇z_y with π the
 softmax over the other classes. ∇ℓ is ∇u times 1 − p_y, which underflows on confident models; ∇u does not, so a
-scaled head masks nothing here.
+scaled head does not mask gradients here.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from .base import Attack, Problem, Steps
 
 
 class _LossMaximiser(Attack):
-    """Restarts around `search`, keeping the best point of each sample."""
+    """Base class: restarts of `search`, which keep the best point of each sample."""
 
     def check(self, net: Adapter, norm: Norm) -> None:
-        """Refuse parameters without meaning; see `Attack.check`."""
+        """Reject invalid parameters; see `Attack.check`."""
         for key in ("steps", "restarts"):
             self.require_count(key, self._param(key))
         self.require_step("step_size", self.params.get("step_size"))
@@ -49,7 +49,7 @@ class _LossMaximiser(Attack):
 
     @abstractmethod
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
-        """One run from one start, reporting every point it evaluates to `best`."""
+        """One run from one start, which passes every evaluated point to `best`."""
 
 
 class PGD(_LossMaximiser):
@@ -97,11 +97,11 @@ class APGD(_LossMaximiser):
         x = random_start(problem, generator)
         value, grad = ascent_direction(problem, x)
         best.offer(x, value)
-        own = _Best(x, value, grad)
+        run_best = _Best(x, value, grad)
         size = torch.full_like(value, 2 * delta)
         previous, checkpoints = x, _checkpoints(steps)
         rises = torch.zeros_like(value)
-        last_best, last_size = own.value.clone(), size.clone()
+        last_best, last_size = run_best.value.clone(), size.clone()
         since = 0
         for k in range(steps):
             step = expand(size, x).to(x.dtype)
@@ -113,15 +113,15 @@ class APGD(_LossMaximiser):
             best.offer(x, new)
             rises += new > value
             value = new
-            own.offer(x, value, grad)
+            run_best.offer(x, value, grad)
             since += 1
             if k + 1 in checkpoints:
                 stalled = rises < 0.75 * since
-                stalled |= (size == last_size) & (own.value <= last_best)
-                last_size, last_best = size.clone(), own.value.clone()
+                stalled |= (size == last_size) & (run_best.value <= last_best)
+                last_size, last_best = size.clone(), run_best.value.clone()
                 size = torch.where(stalled, size / 2, size)
-                x, grad = _pick(stalled, own.x, x), _pick(stalled, own.grad, grad)
-                value = torch.where(stalled, own.value, value)
+                x, grad = _pick(stalled, run_best.x, x), _pick(stalled, run_best.grad, grad)
+                value = torch.where(stalled, run_best.value, value)
                 previous = _pick(stalled, x, previous)
                 rises, since = torch.zeros_like(rises), 0
 
@@ -138,7 +138,7 @@ class _Best:
         self.grad = torch.zeros_like(x) if grad is None else grad.clone()
 
     def offer(self, x: torch.Tensor, value: torch.Tensor, grad: torch.Tensor | None = None) -> None:
-        """Take the points that are better than what there is; NaN is never better."""
+        """Keep the points that are better than the current ones; NaN is never better."""
         better = value > self.value
         self.value = torch.where(better, value, self.value)
         self.x = _pick(better, x, self.x)
@@ -147,7 +147,7 @@ class _Best:
 
 
 def ascent_direction(problem: Problem, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The value to be raised at `x`, float64 (n,), and its gradient there, shape of `x`."""
+    """The objective at `x`, float64 (n,), and its gradient, shape of `x`."""
     x = x.detach().requires_grad_(True)
     logits = problem.module(x)
     value = _objective(problem, logits)
@@ -156,7 +156,7 @@ def ascent_direction(problem: Problem, x: torch.Tensor) -> tuple[torch.Tensor, t
 
 
 def ascent_value(problem: Problem, x: torch.Tensor) -> torch.Tensor:
-    """The value to be raised at `x`, float64 (n,)."""
+    """The objective at `x`, float64 (n,)."""
     with torch.no_grad():
         return _objective(problem, problem.module(x))
 
@@ -187,7 +187,7 @@ def random_start(problem: Problem, generator: torch.Generator) -> torch.Tensor:
 
 
 def _checkpoints(steps: int) -> set[int]:
-    """Steps at which APGD looks back: p₀ = 0, p₁ = 0.22, p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06)."""
+    """Checkpoints of APGD: p₀ = 0, p₁ = 0.22, p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06)."""
     before, now, points = 0.0, 0.22, set()
     while now <= 1:
         points.add(math.ceil(now * steps))

@@ -1,7 +1,7 @@
-"""Random noise as a control, `art_flat:GaussianNoise` and `art_flat:UniformNoise`: what no attack should fall behind.
+"""Random noise as a control, `art_flat:GaussianNoise` and `art_flat:UniformNoise`: a lower limit for attacks.
 
-Both draw one point per sample and go there in `steps` equal steps along a straight line. With one step the model
-is not looked at; with more, the point with the largest loss on the way is kept, the clean one included.
+Both draw one point per sample and move there in `steps` equal steps along a straight line. With one step the model
+is not evaluated; with more, the point with the largest loss on the path is kept, including the clean one.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from .lossmax import ascent_value, to_ball
 
 
 class _Noise(Attack):
-    """A random point per sample, and the way to it."""
+    """Base class: a random point per sample, and the path to it."""
 
     def check(self, net: Adapter, norm: Norm) -> None:
-        """Refuse parameters without meaning; see `Attack.check`."""
+        """Reject invalid parameters; see `Attack.check`."""
         self.require_count("steps", self.steps)
 
     @property
     def steps(self) -> int:
-        """In how many steps the point is reached."""
+        """Number of steps to the point."""
         value: int = self.params.get("steps", self.info.defaults["steps"])
         return value
 
     def run(self, problem: Problem) -> torch.Tensor:
-        """The random point of each sample, or the one on the way to it with the largest loss."""
+        """The random point of each sample, or the point on the path to it with the largest loss."""
         generator = torch.Generator(device=problem.x.device).manual_seed(problem.seed)
         shift = float(problem.delta or 0) * self.draw(problem, generator)
         if self.steps == 1:
@@ -61,7 +61,7 @@ class GaussianNoise(_Noise):
 
 
 class UniformNoise(_Noise):
-    """A point uniform in the ball, in L∞ each element on its own; clipped to the range.
+    """A point uniform in the ball, in L∞ independently for each element; clipped to the range.
 
     In L2 a direction uniform on the sphere at length δ u^(1/d), with u uniform in [0, 1] and d elements.
 

@@ -30,41 +30,41 @@ def as_attack(
     targeted: bool = False,
     version: str | None = None,
 ) -> Attack:
-    """An attack of your own, kept to the same contract as every other: measured, clipped, seeded, restored.
+    """A user-defined attack under the same contract as every other: measured, clipped, seeded, restored.
 
     A function is called as `obj(module, x, y)` with the differentiable model (inputs in clip units → logits),
     the inputs and the labels, and returns points of the shape of `x`; with `budget="fixed"` it also gets
     `delta=` and `norm=`, with `targeted=True` also `target=`, which is None in an untargeted run. Without a fixed
     budget it runs once, and its points are read at every δ: inside the ball or not.
 
-    An attack object of ART or torchattacks keeps the classifier, the radius and the other settings it was made
-    with, and δ does not change them: it too runs once and is read at every δ. Made for another classifier, its
-    points are transferred to the one attacked. `load_attack("art:…")` follows δ instead, and knows what is
-    peculiar to each attack. An object of foolbox has neither classifier nor radius and gets both from the call.
+    An attack object of ART or torchattacks keeps the classifier, the radius and the other settings it was built
+    with, and δ does not change them: it also runs once and is read at every δ. Built for another classifier, its
+    points are transferred to the attacked one. `load_attack("art:…")` uses δ instead, and handles the
+    peculiarities of each attack. An object of foolbox has neither classifier nor radius and gets both from the call.
     The range and normalisation of an object's inputs and the meaning of its labels are converted to the
-    classifier's; where they cannot be, it is refused.
+    classifier's; if that is impossible, an error is raised.
 
     Args:
         obj: A function, an `art.attacks.EvasionAttack`, an attack of torchattacks or foolbox, or an `Attack`, which
             is returned unchanged.
-        name: What to call it in the records, as `own:name`; by default the name of the function or class.
-        norms: Norm or norms it is to be run in; by default the object's own norm if it has one, else all four.
-        budget: `"fixed"` for a function that takes δ, `"minimum-norm"` for one that seeks the nearest point.
-        access: What it needs of the model; by default what is known of the object's class, else gradients.
-        maximises_loss: Whether it maximises the cross-entropy in the ball; by default what is known of the
+        name: Its name in the records, as `own:name`; by default the name of the function or class.
+        norms: Norm or norms of its runs; by default the object's own norm if it has one, else all four.
+        budget: `"fixed"` for a function that takes δ, `"minimum-norm"` for one that minimises the distance.
+        access: Required access to the model; by default that of the object's class, else gradients.
+        maximises_loss: Whether it maximises the cross-entropy in the ball; by default the value for the
             object's class, else False.
-        targeted: Whether a function takes target classes; objects know it themselves.
-        version: Anything that changes when its results would. Results folders are resumed by it: by default it is
-            made from the code of the function or class, its closure, arguments, attributes and what they hold, but not
-            from the code of other modules that it calls. Give one to an attack that counts or draws in its own
-            attributes, and would seem another attack after every run.
+        targeted: Whether a function takes target classes; for objects it is detected.
+        version: A text that changes when its results would. It identifies the attack when a run is resumed: by default it is
+            a hash of the code of the function or class, its closure, arguments and attributes, but not
+            of other modules that it calls. Required for an attack that changes its own attributes during a run,
+            and would be a different attack after every run.
 
     Returns:
         The attack.
 
     Raises:
-        InputError: If it is none of these, or has no name of its own and none is given.
-        UnknownNameError: If a norm is none.
+        InputError: If `obj` is none of these, or has no name and none is given.
+        UnknownNameError: If a norm is unknown.
 
     >>> as_attack(lambda module, x, y: 1 - x, name="negative")
     <attack own:negative>
@@ -107,30 +107,30 @@ def _own_attack(obj: Any, options: _Options) -> OwnAttack:
 
 
 class Source(NamedTuple):
-    """What `as_attack` was given."""
+    """The argument of `as_attack`."""
 
     obj: Any
     is_named: bool
-    """Whether the user gave the name."""
+    """Whether the user chose the name."""
     again: Callable[[], OwnAttack]
-    """Makes the attack again from what the object holds now."""
+    """Rebuilds the attack from the current state of the object."""
 
 
 @dataclass(frozen=True)
 class Subject:
-    """What is known of a function or an attack object before the user's options.
+    """Default properties of a function or an attack object.
 
     Attributes:
-        run: From a problem to points in clip units.
-        radius: From a problem to the radius, in clip units, that it keeps to; None if it has none.
-        norms: The norms it can be run in.
-        access: What it needs of the model.
+        run: Maps a problem to points in clip units.
+        radius: Maps a problem to its own radius, in clip units; None if it has none.
+        norms: The norms that it supports.
+        access: Required access to the model.
         budget: Whether it takes δ.
         maximises_loss: Whether it maximises the cross-entropy in its ball.
         targeted: Whether it takes target classes.
-        must_target: Whether it cannot run without them.
-        notes: For readers of its results.
-        settings: Its settings that can be part of a name.
+        must_target: Whether it requires them.
+        notes: Notes for readers of its results.
+        settings: The settings that become part of its name.
     """
 
     run: Callable[[Problem], Any]
@@ -146,7 +146,7 @@ class Subject:
 
 
 class OwnAttack(Attack):
-    """Around what `as_attack` was given."""
+    """The attack returned by `as_attack`."""
 
     def __init__(self, info: AttackInfo, params: Mapping[str, Any], subject: Subject, source: Source) -> None:
         super().__init__(info, params)
@@ -157,10 +157,10 @@ class OwnAttack(Attack):
         """Run the function or object; see `Attack.run`.
 
         Returns:
-            What it returned.
+            The points.
 
         Raises:
-            AttackNotUsableError: If the object was made for target classes and there are none.
+            AttackNotUsableError: If the object requires target classes and there are none.
         """
         if self._subject.must_target and problem.target is None:
             raise AttackNotUsableError(
@@ -176,16 +176,18 @@ class OwnAttack(Attack):
         return OwnAttack(replace(self.info, name=name), self.params, self._subject, self.source)
 
     def repeats(self, other: Attack) -> bool:
-        """Whether it is the same object as that of another attack, run in the same way, under any name."""
+        """Whether another attack wraps the same object with the same settings, under any name."""
         if not isinstance(other, OwnAttack):
             return False
-        mine, theirs = self.source.obj, other.source.obj
-        same = mine is theirs or (isinstance(mine, MethodType) and mine == theirs)
-        ours = (replace(a.info, name="", build=type(self)) for a in (self, other))
-        return same and self.params == other.params and len({repr(info) for info in ours}) == 1
+        own_object, other_object = self.source.obj, other.source.obj
+        same = own_object is other_object or (
+            isinstance(own_object, MethodType) and own_object == other_object
+        )
+        infos = (replace(a.info, name="", build=type(self)) for a in (self, other))
+        return same and self.params == other.params and len({repr(info) for info in infos}) == 1
 
     def own_radius(self, problem: Problem) -> float | None:
-        """The radius that the object was made with; see `Attack.own_radius`."""
+        """The radius that the object was built with; see `Attack.own_radius`."""
         return self._subject.radius(problem)
 
 

@@ -1,4 +1,4 @@
-"""The arguments of an attack once checked, what its `run` is given (`Problem`), and its result."""
+"""The validated arguments of an attack, the input of its `run` (`Problem`), and its result."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 
 class Steps(NamedTuple):
-    """The steps of an attack that walks a fixed number of steps of one size."""
+    """The steps of an attack that takes a fixed number of steps of one size."""
 
     size: float
-    """Clip units."""
+    """Length of a step in clip units."""
     number: int
 
 
 @dataclass(frozen=True)
 class CheckedArguments:
-    """Arguments of `Attack.__call__` that have been checked, n samples.
+    """Validated arguments of `Attack.__call__`, for n samples.
 
     Attributes:
         x: Clean inputs, floating, finite, of the classifier's shape and range, shape (n, ...), on any device.
@@ -38,7 +38,7 @@ class CheckedArguments:
         delta: Radius in clip units, or None.
         target: Target labels, int64, shape (n,), or None.
         seed: Seed for all random number generators.
-        clean: Logits and features at `x`, where they are known already.
+        clean: Logits and features at `x`, if they are already known.
         estimate_gradients: Whether to use the estimated gradients of preprocessing defences.
         radii: Norm → further radii at which the points will be read.
     """
@@ -56,7 +56,7 @@ class CheckedArguments:
 
 @dataclass(frozen=True)
 class Problem:
-    """What an attack's `run` is given; tensors live on the model's device and are not to be changed.
+    """The input of an attack's `run`; tensors are on the model's device and must not be changed.
 
     Attributes:
         net: The adapted classifier.
@@ -92,7 +92,7 @@ class Problem:
             module: The classifier as a module.
 
         Returns:
-            The problem; x in the classifier's type, but not in half precision, in which points would round out of
+            The problem; x in the classifier's dtype, except for half precision, in which points would round out of
             the ball.
 
         Raises:
@@ -100,7 +100,7 @@ class Problem:
         """
         if net.clip_values is None:
             raise InputError(
-                "the classifier has no clip_values, so no attack knows the admissible range; "
+                "the classifier has no clip_values, so the admissible range is unknown; "
                 "build it with clip_values=(low, high)"
             )
         device, dtype = net.device, torch.promote_types(net.dtype, torch.float32)
@@ -113,13 +113,13 @@ class Problem:
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What an attack found, measured by art_flat and not by the library; n samples.
+    """The result of an attack, measured by art_flat and not by the library; n samples.
 
     Attributes:
         x: Adversarial points, inside the clip range, shape of the clean inputs.
-        success: Points that are wrong (or hit the target) and inside the ball, bool (n,).
+        success: Mask of the points that are misclassified (or hit the target) and inside the ball, bool (n,).
         distance: ‖x′ − x‖ in `norm`, float64 (n,).
-        within_budget: Points with distance ≤ δ, bool (n,); all True if δ is None.
+        within_budget: Mask of the points with distance ≤ δ, bool (n,); all True if δ is None.
         status: `"ok"`, `"fallback"` (the attack returned the clean point or worse) or `"failed"`
             (not finite; the clean point is kept in `x`), text (n,).
         distances: The same distances in every norm.
@@ -127,8 +127,8 @@ class AttackResult:
         forwards: Forward passes per sample inside the attack; NaN where they cannot be counted.
         backwards: Backward passes per sample inside the attack; NaN where they cannot be counted.
         seconds: Wall-clock time of the attack alone, for the whole batch.
-        warnings: Warnings and texts the library gave while it ran.
-        attack: The attack with its parameters, as `load_attack` takes it.
+        warnings: Warnings and output of the library during the run.
+        attack: The attack with its parameters, as accepted by `load_attack`.
         norm: Norm of the ball.
         delta: Radius of the ball in clip units, or None.
         seed: The seed used.
@@ -151,7 +151,7 @@ class AttackResult:
     seed: int
 
     def in_kind_of(self, source: Array) -> AttackResult:
-        """The same result with its arrays as `source` is: NumPy, or tensors on its device.
+        """The same result with arrays of the kind of `source`: NumPy, or tensors on its device.
 
         Args:
             source: An array.

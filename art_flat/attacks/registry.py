@@ -1,4 +1,4 @@
-"""Registry of attacks: found through entry points, named `library:Name(parameter=value)`."""
+"""Registry of attacks: discovered through entry points, named `library:Name(parameter=value)`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sequence import SequenceStep, split_position
 
 GROUP = "art_flat.attacks"
 OPTIONAL = {"foolbox": 'pip install "art-flat[foolbox]"'}
-"""Libraries whose plugin comes with art_flat and whose absence is expected, and how to install them."""
+"""Optional libraries whose plugin is part of art_flat → how to install them."""
 
 
 class PluginWarning(UserWarning):
@@ -43,13 +43,13 @@ def _plugin(entry: importlib.metadata.EntryPoint) -> tuple[AttackInfo, ...]:
 
 
 def list_attacks(library: str | None = None) -> dict[str, AttackInfo]:
-    """Every attack known here, by name, refused ones included.
+    """Every registered attack by name, including those that cannot be used.
 
     Args:
-        library: Only those of one plugin, such as `"torchattacks"`.
+        library: Only attacks of this library, such as `"torchattacks"`.
 
     Returns:
-        Name → what is known of the attack, in the order of the plugins' names.
+        Name → registry entry, in the order of the plugins' names.
 
     >>> list_attacks("art_flat")["art_flat:PGD"].norms
     ('Linf', 'L2')
@@ -63,7 +63,7 @@ def list_attacks(library: str | None = None) -> dict[str, AttackInfo]:
 
 
 def absent_libraries() -> list[str]:
-    """Libraries with a plugin in art_flat that are not installed here; `list_attacks` has nothing of them."""
+    """Libraries with a plugin in art_flat that are not installed; `list_attacks` omits them."""
     return [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
 
 
@@ -71,25 +71,25 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
     """Build an attack from its name, with parameters in the text or as keywords.
 
     Args:
-        spec: Such as `"torchattacks:PGD"` or `"art_flat:PGD(steps=20, restarts=2)"`; the library may be left
-            out where only one has an attack of that name. With a place, as in `"torchattacks:FAB @standard.3"`, an
-            evaluation runs it on what earlier places of that sequence left right.
-        **params: Parameters by the library's own names; they win over those in the text.
+        spec: Such as `"torchattacks:PGD"` or `"art_flat:PGD(steps=20, restarts=2)"`; the library may be omitted
+            if only one has an attack of that name. With a position, as in `"torchattacks:FAB @standard.3"`, an
+            evaluation runs it on the samples that earlier steps of that sequence did not fool.
+        **params: Parameters with the library's names; they take precedence over those in the text.
 
     Returns:
         The attack, ready to be called.
 
     Raises:
-        UnknownNameError: If there is no such attack; the message names the closest ones.
+        UnknownNameError: If the attack is unknown; the message names the closest ones.
         AttackNotUsableError: If its library is not installed; the message says how to install it.
-        InputError: If the text cannot be read.
+        InputError: If the text is invalid.
 
     >>> load_attack("art_flat:PGD(steps=20)", restarts=2).name
     'art_flat:PGD(restarts=2, steps=20)'
     """
-    place = split_position(spec)
-    if place is not None:
-        return SequenceStep(load_attack(place[0], **params), *place[1:])
+    step = split_position(spec)
+    if step is not None:
+        return SequenceStep(load_attack(step[0], **params), *step[1:])
     name, inline = parse_spec(spec)
     library = name.split(":")[0] if ":" in name else None
     if library in absent_libraries():
@@ -98,8 +98,8 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
     if name not in infos:
         matches = [n for n in infos if n.split(":", 1)[-1] == name]
         if len(matches) != 1:
-            everything = list_attacks()
-            known = matches or [*everything, *(n.split(":", 1)[-1] for n in everything)]
+            registered = list_attacks()
+            known = matches or [*registered, *(n.split(":", 1)[-1] for n in registered)]
             raise UnknownNameError("attack", name, known, "`art-flat attacks` lists every one.")
         name = matches[0]
     attack: Attack = infos[name].build(**{**inline, **params})
@@ -107,21 +107,21 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
 
 
 def same_attack(attack: Attack) -> bool:
-    """Whether an attack's name alone makes it again, so that the name is all another process needs.
+    """Whether `load_attack` rebuilds an attack from its name alone.
 
     Args:
         attack: Any attack.
 
     Returns:
-        False for attacks of your own.
+        False for user-defined attacks.
     """
     if ":" not in attack.info.name or attack.info.name.startswith("own:"):
         return False
     try:
-        found = load_attack(attack.name)
+        rebuilt = load_attack(attack.name)
     except ArtFlatError:
         return False
-    return type(found) is type(attack) and found.hash == attack.hash
+    return type(rebuilt) is type(attack) and rebuilt.hash == attack.hash
 
 
 def parse_spec(spec: str) -> tuple[str, Mapping[str, Any]]:

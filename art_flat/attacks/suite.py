@@ -23,23 +23,23 @@ SUITES: tuple[str, ...] = tuple(
 
 
 class SuiteWarning(UserWarning):
-    """An attack of a suite is not usable here and was left out."""
+    """An attack of a suite cannot be used in this installation and was skipped."""
 
 
 def load_suite(name: str) -> list[Attack]:
-    """The attacks of a suite that can be used here; the others are named in a warning.
+    """The usable attacks of a suite; the others are named in a warning.
 
     Args:
         name: A suite of the package, such as `"fast"`, or the path of a TOML file with
-            `attacks = ["library:Name(parameter=value)", ...]`; a name with `*`, such as `"art:*"`, stands for every
-            attack of such a name that is not refused.
+            `attacks = ["library:Name(parameter=value)", ...]`; a name with `*`, such as `"art:*"`, selects every
+            matching attack that can be used.
 
     Returns:
         At least one attack.
 
     Raises:
-        UnknownNameError: If there is no such suite.
-        ConfigError: If the file cannot be read, or none of its attacks can be used here.
+        UnknownNameError: If the suite is unknown.
+        ConfigError: If the file cannot be read, or none of its attacks can be used.
 
     >>> [attack.name for attack in load_suite("fast")][:2]
     ['art_flat:PGD(steps=20)', 'art_flat:APGD(steps=20)']
@@ -83,7 +83,7 @@ def _suite_names(name: str) -> list[str]:
 
 
 def _expanded(specs: list[str]) -> list[str]:
-    """The names with `*` replaced by the attacks that they stand for; one that fits none stays as it is."""
+    """The names, with `*` expanded to the matching attacks; a pattern without a match is unchanged."""
     expanded: list[str] = []
     for spec in specs:
         names: list[str] = []
@@ -95,20 +95,20 @@ def _expanded(specs: list[str]) -> list[str]:
 
 
 def load_attacks(specs: Any) -> list[Attack]:
-    """Attacks from one or several names, suites, attacks already built and your own, without repetition.
+    """Attacks from one or several names, suites, `Attack`s and user-defined attacks, without repetition.
 
-    Your own functions and objects of one name are numbered, as `own:step` and `own:step-2`, unless `as_attack` was
-    given the name.
+    User-defined functions and objects with the same name are numbered, as `own:step` and `own:step-2`, unless
+    `as_attack` was called with a name.
 
     Args:
-        specs: One or several of: names as `load_attack` takes them, names or files of suites, attacks, and
+        specs: One or several of: names as accepted by `load_attack`, names or files of suites, attacks, and
             anything that `as_attack` accepts.
 
     Returns:
-        The attacks in the order given.
+        The attacks in the given order.
 
     Raises:
-        InputError: If there is none, or two different ones have the same name.
+        InputError: If there are none, or two different ones have the same name.
 
     >>> [attack.name for attack in load_attacks(["art_flat:PGD(steps=2)", "art_flat:APGD"])]
     ['art_flat:PGD(steps=2)', 'art_flat:APGD']
@@ -120,12 +120,12 @@ def load_attacks(specs: Any) -> list[Attack]:
     attacks: dict[str, Attack] = {}
     for spec in specs:
         if not isinstance(spec, str):
-            found = [as_attack(spec)]
+            loaded = [as_attack(spec)]
         elif spec in SUITES or spec.endswith(".toml"):
-            found = load_suite(spec)
+            loaded = load_suite(spec)
         else:
-            found = [load_attack(spec)]
-        for attack in found:
+            loaded = [load_attack(spec)]
+        for attack in loaded:
             _include(attacks, attack)
     if not attacks:
         raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
@@ -133,7 +133,7 @@ def load_attacks(specs: Any) -> list[Attack]:
 
 
 def _include(attacks: dict[str, Attack], attack: Attack) -> None:
-    """Add an attack under a name of its own, unless it is there already."""
+    """Add an attack under a unique name, unless it is a repetition."""
     if isinstance(attack, OwnAttack):
         attack = attack.source.again()
         if any(attack.repeats(other) for other in attacks.values()):
@@ -147,7 +147,7 @@ def _include(attacks: dict[str, Attack], attack: Attack) -> None:
 
 
 def _numbered(attack: OwnAttack, taken: Container[str]) -> OwnAttack:
-    """The attack with the first free number after its name, if the name is taken and the user did not choose it."""
+    """The attack with the first free number after its name, if the name is taken and was not chosen by the user."""
     name, number = attack.info.name, 1
     while attack.name in taken and not attack.source.is_named:
         number += 1

@@ -1,4 +1,4 @@
-"""The classifier as attack libraries expect it: float32 inputs in [0, 1], and a parameter that shows the device."""
+"""The classifier as attack libraries expect it: float32 inputs in [0, 1], and a parameter on its device."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _SMALLEST_RADIUS = 2.0**-17
 class Window:
     """The interval of inputs that an attack works in, mapped to [0, 1]; lengths are divided by `size`.
 
-    It is the clip range, unless that is infinite or much wider than the data: there float32 would round δ away.
+    It is the clip range, unless that is infinite or much wider than the data, where float32 could not resolve δ.
     Then it is the smallest interval that holds every point of every ball. Attacks without a radius get the range
     of the data and as much again on both sides.
 
     Attributes:
-        low: What is mapped to 0, float64: one value, or one per feature where inputs are vectors whose features
-            may lie far apart.
+        low: The value mapped to 0, float64: one value, or one per feature if inputs are vectors whose features
+            may have different ranges.
         size: Length of the interval in clip units, the same for all features.
-        clip: Smallest and largest admissible values, where part of the window is not admissible; else None.
+        clip: Smallest and largest admissible values, if part of the window is not admissible; else None.
     """
 
     low: torch.Tensor
@@ -38,10 +38,10 @@ class Window:
 
     @classmethod
     def from_problem(cls, problem: Problem) -> Window:
-        """Return the window for what is attacked.
+        """Return the window of a problem.
 
         Raises:
-            AttackNotUsableError: If δ is so small beside the range of the data that float32 cannot hold it.
+            AttackNotUsableError: If δ is too small relative to the range of the data for float32.
         """
         low, high = problem.low.double(), problem.high.double()
         clip = (problem.low, problem.high)
@@ -58,7 +58,7 @@ class Window:
         return window
 
     def require_resolution(self, problem: Problem) -> None:
-        """Refuse a radius that float32 cannot hold.
+        """Require a radius that float32 can resolve.
 
         Raises:
             AttackNotUsableError: With the radius and the range.
@@ -87,7 +87,7 @@ class Window:
 
 
 def _reach(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
-    """Smallest and largest values that an attack may need, float64: one per feature of vectors, else one."""
+    """Smallest and largest values that an attack may reach, float64: one per feature of vectors, else one."""
     x = problem.x.double()
     low, high = (x.amin(dim=0), x.amax(dim=0)) if x.ndim == 2 else (x.amin(), x.amax())
     margin = problem.delta
@@ -100,11 +100,11 @@ def _reach(problem: Problem) -> tuple[torch.Tensor, torch.Tensor]:
 class UnitView(nn.Module):
     """Images in [0, 1] of the library's shape ↦ logits of the adapted classifier, differentiable.
 
-    Inputs that are not images are shown as images of one channel and one row.
+    Inputs that are not images become images of one channel and one row.
 
     Args:
-        problem: What is attacked.
-        widen: Show a one-channel classifier as one of three channels that looks at their mean.
+        problem: The problem.
+        widen: Present a one-channel classifier as one of three channels that uses their mean.
         positive: Add a constant per sample so that all logits are at least 1; probabilities do not change.
     """
 
@@ -118,7 +118,7 @@ class UnitView(nn.Module):
         self.image = shape if len(shape) == 3 else (1, 1, int(torch.Size(shape).numel()))
         self.widen = widen and self.image[0] == 1
         self.positive = positive
-        # libraries look for their device at the first parameter
+        # libraries take the device of the first parameter
         self.anchor = nn.Parameter(torch.empty(0, device=net.device), requires_grad=False)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -130,10 +130,10 @@ class UnitView(nn.Module):
         return logits
 
     def show(self, x: torch.Tensor) -> torch.Tensor:
-        """Return inputs in [0, 1] as the images that the library gets."""
+        """Return inputs in [0, 1] as images for the library."""
         images = x.float().reshape(-1, *self.image)
         return images.expand(-1, 3, -1, -1).contiguous() if self.widen else images
 
     def narrow(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the mean of three channels for one: any ball that holds all three holds it too."""
+        """Return one channel as the mean of three: any ball that contains all three contains it."""
         return images.mean(dim=1, keepdim=True) if self.widen else images

@@ -181,7 +181,7 @@ def test_clean_outputs_are_not_computed_again(digits):
             AttackNotUsableError,
             "does not support the norm L1; it supports Linf, L2",
         ),
-        ({"delta": 0.1, "target": np.zeros(24, int)}, AttackNotUsableError, "takes no target class"),
+        ({"delta": 0.1, "target": np.zeros(24, int)}, AttackNotUsableError, "does not take a target class"),
     ],
 )
 def test_bad_calls(digits, call, error, words):

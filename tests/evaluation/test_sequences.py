@@ -105,7 +105,7 @@ def test_alone_it_is_the_attack_itself(digits):
     stage = load_attack("art_flat:PGD(steps=3) @mine.2", restarts=2)
     assert stage.name == "art_flat:PGD(restarts=2, steps=3) @mine.2"
     assert stage.hash != load_attack("art_flat:PGD(restarts=2, steps=3)").hash
-    assert "place 2 of the sequence mine" in stage.info.notes[-1]
+    assert "position 2 of the sequence mine" in stage.info.notes[-1]
     plain = load_attack("art_flat:PGD(steps=3)", restarts=2)
     np.testing.assert_array_equal(
         stage(net, x, y, delta=0.1, seed=3).x, plain(net, x, y, delta=0.1, seed=3).x

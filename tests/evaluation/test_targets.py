@@ -185,7 +185,7 @@ def test_attacks_that_cannot_aim_are_skipped_with_the_reason():
     failures = results.failures().set_index("attack")
     assert (failures["status"] == "skipped").all()
     assert failures.loc["art_flat:GaussianNoise", "error"].tolist()
-    assert "takes no target class" in failures.loc["art_flat:GaussianNoise", "error"].iloc[0]
+    assert "does not take a target class" in failures.loc["art_flat:GaussianNoise", "error"].iloc[0]
     assert "art_flat:PGD(steps=3)" not in failures.index
 
 

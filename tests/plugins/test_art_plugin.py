@@ -427,7 +427,7 @@ def test_every_targeted_attack_takes_a_target_and_no_other_does():
     net, x, y = few()
     for info in INFOS.values():
         if info.usability != "refused" and not info.targeted:
-            with pytest.raises(AttackNotUsableError, match="takes no target"):
+            with pytest.raises(AttackNotUsableError, match="does not take a target"):
                 info.build()(net, x, y, delta=0.3, target=y)
 
 
