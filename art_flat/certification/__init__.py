@@ -1,6 +1,6 @@
-"""Certificates: a net in, bounds of its loss over a ball of inputs out.
+"""Certificates: bounds of a net's loss over balls of inputs.
 
-Attacks show that a point is not robust; these bounds show that it is.
+Attacks show that a point is not robust; these bounds prove that it is.
 """
 
 from ._certify import BallBounds as BallBounds

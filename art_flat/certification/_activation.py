@@ -1,4 +1,4 @@
-"""Nonlinear steps in a graph: which elements each result depends on, and how rows pass through its two lines."""
+"""Nonlinear steps in a graph: the arguments of each result, and backward propagation of rows through its two lines."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Activation:
         """The K arguments of every result, −∞ for those in the padding.
 
         Args:
-            v: Values laid out, shape (n, height, width, channels).
+            v: Values in layout, shape (n, height, width, channels).
 
         Returns:
             Shape (K, n, height out, width out, channels).
@@ -54,7 +54,7 @@ class Activation:
         return torch.stack([self._at(self._padded(v, -torch.inf), tap) for tap in self.taps])
 
     def _padded(self, v: torch.Tensor, value: float) -> torch.Tensor:
-        """With room for every window, also where the last ones reach beyond the padding (`ceil_mode`)."""
+        """Values padded for all windows, including those that reach beyond the padding (`ceil_mode`)."""
         (top, left), (h, w, _) = self.padding, layout_of(self.after)
         ends = [
             (size - 1) * step + far * (kernel - 1) + 1
@@ -71,26 +71,26 @@ class Activation:
         return landing(padded, tap, self.stride, self.dilation, (h, w))
 
     def forward(self, v: torch.Tensor) -> torch.Tensor:
-        """y for values laid out."""
+        """y for values in layout."""
         return self.function.value(self.arguments(v))
 
     def undecided(self, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
-        """Which elements' bounds matter, bool, laid out like the bounds."""
+        """Mask of the elements whose bounds matter, bool, in the layout of the bounds."""
         mask = self.function.undecided(self.arguments(lower), self.arguments(upper))
-        found = self._padded(torch.zeros_like(lower), 0.0)
+        padded_mask = self._padded(torch.zeros_like(lower), 0.0)
         for tap, of_tap in zip(self.taps, mask, strict=True):
-            view = self._at(found, tap)
+            view = self._at(padded_mask, tap)
             view.copy_(torch.maximum(view, of_tap.to(view.dtype)))
         (top, left), (height, width) = self.padding, lower.shape[1:3]
-        return found[:, top : top + height, left : left + width] > 0
+        return padded_mask[:, top : top + height, left : left + width] > 0
 
     def relax(self, lower: torch.Tensor, upper: torch.Tensor, error: torch.Tensor) -> Lines:
         """The two lines of every result.
 
         Args:
-            lower: Lower bounds of the arguments, laid out.
+            lower: Lower bounds of the arguments, in layout.
             upper: Upper bounds.
-            error: What rounding can do in computing each argument, per unit of a coefficient.
+            error: Rounding error of each argument, per unit of a coefficient.
 
         Returns:
             The lines.
@@ -122,7 +122,7 @@ class Activation:
 
 @dataclass
 class Lines:
-    """The lines around an activation for every sample, ready to have rows passed through them.
+    """The lines around an activation for every sample, prepared for the propagation of rows.
 
     A coefficient A ≥ 0 takes the upper line and A < 0 the lower one: A·mean + |A|·half, with mean and half
     difference of the two.
@@ -135,7 +135,7 @@ class Lines:
     intercept_mean: torch.Tensor
     """Shape (n, height, width, channels)."""
     intercept_half: torch.Tensor
-    """With what rounding can do per unit of a coefficient, here and in computing the arguments."""
+    """Including the rounding errors per unit of a coefficient, here and in the arguments."""
 
     @classmethod
     def around(
@@ -148,10 +148,10 @@ class Lines:
         """From a relaxation.
 
         Args:
-            activation: Whose lines they are.
+            activation: The activation of the lines.
             lines: The relaxation.
             size: Largest magnitude of each argument, shape (K, n, height, width, channels).
-            error: What rounding can do in computing each argument, per unit of its coefficient, like `size`.
+            error: Rounding error of each argument, per unit of its coefficient, shape of `size`.
 
         Returns:
             The lines.
@@ -192,18 +192,19 @@ class Lines:
 
     def _pull_windows(self, rows: Rows) -> tuple[Rows, torch.Tensor]:
         taps = len(self.activation.taps)
-        met = rows.gathered(self._table, layout_of(self.activation.after))
+        factors = rows.gathered(self._table, layout_of(self.activation.after))
         size = rows.coefs.abs()
         parts = [
-            torch.addcmul(rows.coefs * met[..., 2 * k, :], size, met[..., 2 * k + 1, :]) for k in range(taps)
+            torch.addcmul(rows.coefs * factors[..., 2 * k, :], size, factors[..., 2 * k + 1, :])
+            for k in range(taps)
         ]
-        const = rows.coefs * met[..., 2 * taps, :]
-        const = const.addcmul_(size, met[..., 2 * taps + 1, :]).flatten(1).sum(1)
+        const = rows.coefs * factors[..., 2 * taps, :]
+        const = const.addcmul_(size, factors[..., 2 * taps + 1, :]).flatten(1).sum(1)
         return self.activation.scattered(parts, rows), const
 
     @cached_property
     def _table(self) -> torch.Tensor:
-        """All that an element of a window meets, side by side."""
+        """All factors of the elements of a window, concatenated."""
         columns = [t for pair in zip(self.slope_mean, self.slope_half, strict=True) for t in pair]
         columns += [self.intercept_mean, self.intercept_half]
         return with_zero_beyond(torch.stack(columns, dim=3))

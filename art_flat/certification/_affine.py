@@ -1,4 +1,4 @@
-"""Affine steps of a net, v ↦ W v + b: how values, magnitudes and rows pass through them."""
+"""Affine steps of a net, v ↦ W v + b: propagation of values, magnitudes and rows."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Affine(ABC):
         """|W| r for radii r ≥ 0, shape (n, *shape)."""
 
     def spread_square(self, up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Sums of squares of the coefficients that can raise and lower each result, None if there is no quick way.
+        """Sums of squares of the coefficients that can raise and lower each result, or None if they are expensive.
 
         Args:
-            up: What an element's rise counts, ≥ 0, shape (n, *shape).
-            down: What its fall counts.
+            up: Weight of an element's increase, ≥ 0, shape (n, *shape).
+            down: Weight of its decrease.
 
         Returns:
             Σ W²·(up where W > 0, down where W < 0), and the same with up and down exchanged.
@@ -41,7 +41,7 @@ class Affine(ABC):
 
     @abstractmethod
     def offset(self) -> torch.Tensor | None:
-        """|b| with all that entered it, broadcastable to the result; None if there is no b."""
+        """|b| including the magnitudes it was computed from, broadcastable to the result; None without b."""
 
     @abstractmethod
     def pull(self, rows: Rows) -> tuple[Rows, torch.Tensor | None]:
@@ -132,7 +132,7 @@ class Scale(Affine):
 
 @dataclass
 class Reshape(Affine):
-    """The same numbers in another shape, in row-major order."""
+    """A change of shape in row-major order."""
 
     before: Shape
     after: Shape
@@ -160,7 +160,7 @@ class Reshape(Affine):
 
 @dataclass
 class LinearFunction(Affine):
-    """Any linear function, whose transpose is taken by differentiation."""
+    """Any linear function; its transpose is computed by differentiation."""
 
     apply: Callable[[torch.Tensor], torch.Tensor]
     """W v for values (n, *before)."""

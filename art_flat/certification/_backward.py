@@ -1,4 +1,4 @@
-"""Rows carried backward through the graph, and the bounds they give."""
+"""Backward propagation of rows through the graph, and the resulting bounds."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def upper_bounds(
         ball: The region.
         index: The node.
         rows: Rows A of its value.
-        through: Whether to go on through nonlinear steps, or stop at the bounds of their results.
+        through: Whether to continue through nonlinear steps, or stop at the bounds of their results.
         tight: Whether to find the exact optimum over the region.
         added: Per node, coefficients (n, height, width, channels) to add to whole rows, one row per sample, whose
             product with the node's value is known to be ≥ 0.
-        seen: Where to put the coefficients of nonlinear nodes.
+        seen: Gets the coefficients of nonlinear nodes.
 
     Returns:
-        Upper bounds on A v, what rounding can do included, shape (r,), and the largest number of coefficients
-        that a row had on its way.
+        Upper bounds on A v, including rounding errors, shape (r,), and the largest number of coefficients
+        that a row had during propagation.
     """
     total = rows.coefs.new_zeros(len(rows))
-    lost = rows.coefs.new_zeros(len(rows))
+    rounding = rows.coefs.new_zeros(len(rows))
     pending: dict[int, Rows] = {index: rows}
     largest = 1
     for i in range(index, -1, -1):
@@ -58,7 +58,7 @@ def upper_bounds(
             rows = replace(whole, coefs=whole.coefs + added[i], charged=False, merged=True)
         if seen is not None and isinstance(node.step, Activation):
             seen[i] = rows.whole(layout_of(node.shape)).coefs
-        if _must_be_charged(rows, node.step):
+        if _adds_rounding(rows, node.step):
             total = total + _error(rows, bounds.channel_error(i))
         if isinstance(node.step, Input):
             total = total + ball.largest(rows, tight=tight)
@@ -68,18 +68,18 @@ def upper_bounds(
             arguments, const = _pulled(bounds, i, node, rows)
             total = total + const
             _collect(bounds, pending, node, arguments)
-        lost = lost + gamma(0, total.dtype) * total.abs()  # in adding up the total
-    return total + lost, largest
+        rounding = rounding + gamma(0, total.dtype) * total.abs()  # error of the sum
+    return total + rounding, largest
 
 
-def _must_be_charged(rows: Rows, step: Step) -> bool:
-    """Whether what rounding can do at a node is not part of the bound in another way.
+def _adds_rounding(rows: Rows, step: Step) -> bool:
+    """Whether the rounding error of a node is not part of the bound in another way.
 
-    The input's sums and an activation's lines contain it, also for its arguments; moving numbers is exact, except
+    The input's sums and an activation's lines contain it, also for its arguments; moving values is exact, except
     where rows were added up.
 
     Returns:
-        True if it is not.
+        True if it must be added.
     """
     if isinstance(step, (Input, Activation)):
         return False
@@ -87,10 +87,10 @@ def _must_be_charged(rows: Rows, step: Step) -> bool:
 
 
 def _error(rows: Rows, error: torch.Tensor) -> torch.Tensor:
-    """What rounding can do in computing a node's value, from the largest of each channel (n, channels)."""
+    """Rounding error of a node's value, from the largest of each channel (n, channels)."""
     size = torch.linalg.vector_norm(rows.coefs, 1, dim=(1, 2))
-    found: torch.Tensor = torch.linalg.vecdot(size, error[rows.sample])
-    return found
+    error_bound: torch.Tensor = torch.linalg.vecdot(size, error[rows.sample])
+    return error_bound
 
 
 def _pulled(bounds: Bounds, index: int, node: Node, rows: Rows) -> tuple[list[Rows], torch.Tensor | float]:
@@ -116,9 +116,9 @@ def _signed(rows: Rows, sign: float) -> Rows:
 
 
 def _split(rows: Rows, sizes: tuple[int, ...], node: Node) -> list[Rows]:
-    """Rows of each branch: the axis that branches are joined along is the last, or the outermost part of it."""
-    behind = math.prod(node.shape[1:]) if len(node.shape) > 3 else 1
-    parts = torch.split(rows.coefs, [size * behind for size in sizes], dim=3)
+    """Rows of each branch: branches are joined along the last axis, or the outermost part of it."""
+    inner = math.prod(node.shape[1:]) if len(node.shape) > 3 else 1
+    parts = torch.split(rows.coefs, [size * inner for size in sizes], dim=3)
     return [replace(rows, coefs=p.contiguous(), unit=None, charged=False, merged=False) for p in parts]
 
 

@@ -12,14 +12,14 @@ from ._rounding import gamma, rounded_up
 from ._rows import Pairing, Rows, as_shape, laid_out, with_zero_beyond
 
 _ITERATIONS = 40
-"""Most steps towards the best multiplier of an L2 ball; every one gives a bound."""
+"""Maximum number of steps towards the best multiplier of an L2 ball; every step yields a bound."""
 
 
 @dataclass
 class Ball:
     """All ξ with ‖ξ − x‖ ≤ δ within the clip range, around the samples x of one batch.
 
-    A sample may stand a little outside the clip range; the range is then widened for its elements to contain it.
+    A sample may be slightly outside the clip range; the range is then widened to contain it.
     """
 
     x: torch.Tensor
@@ -38,12 +38,12 @@ class Ball:
         up = torch.where(high > self.x, high - self.x + slack, 0.0)
         self.radius = self.delta * (1 + margin)
         self.down = laid_out(down.clamp(max=self.radius))
-        """How far each element can fall, laid out."""
+        """Largest decrease of each element, in layout."""
         self.up = laid_out(up.clamp(max=self.radius))
         self.centre = laid_out(self.x)
         size = self.centre.abs() + torch.maximum(self.up, self.down)
         self.error = gamma(self.centre[0].numel(), self.x.dtype) * size
-        """What rounding can do to a sum over the input, per unit of a coefficient, laid out."""
+        """Rounding error of a sum over the input, per unit of a coefficient, in layout."""
 
     def sample(self, i: int) -> Ball:
         """The region around one sample."""
@@ -87,33 +87,33 @@ class Ball:
 
     @property
     def can_move(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Whether each element can rise and fall, as 0 and 1, shape (n, *shape)."""
+        """Whether each element can increase and decrease, as 0 and 1, shape (n, *shape)."""
         up, down = (as_shape((t > 0).to(self.x.dtype), self.x.shape[1:]) for t in (self.up, self.down))
         return up.contiguous(), down.contiguous()
 
     @cached_property
     def _box(self) -> Pairing:
-        """For sums over the whole box: the middle of each side, and half its length."""
+        """Sums over the whole box: the middle of each side, and half its length."""
         return Pairing(self.centre + (self.up - self.down) / 2, (self.up + self.down) / 2 + 2 * self.error)
 
     @cached_property
     def _point(self) -> Pairing:
-        """For sums at the samples."""
+        """Sums at the samples."""
         return Pairing(self.centre, 2 * self.error)
 
     @cached_property
     def _moves(self) -> Pairing:
-        """Whether an element can move, as 0 and 1: upwards where a coefficient is positive, else downwards."""
+        """Whether an element can move, as 0 and 1: up for a positive coefficient, else down."""
         up, down = (self.up > 0).to(self.x.dtype), (self.down > 0).to(self.x.dtype)
         return Pairing((up - down) / 2, (up + down) / 2)
 
     def _one_sided(self, rows: Rows) -> torch.Tensor:
-        """δ times the norm of the coefficients whose elements can move the way that raises the row."""
+        """δ times the norm of the coefficients whose elements can move in the direction that raises the row."""
         square = rows.coefs * rows.coefs
         total = self._moves.sums(rows, rows.coefs * rows.coefs.abs(), square).clamp(min=0)
-        # the two sums cancel where an element cannot move: what is lost is γ of the sum of squares
-        lost = gamma(square[0].numel(), square.dtype) * square.flatten(1).sum(1)
-        return rounded_up((total + 2 * lost).sqrt() * self.radius)
+        # the two sums cancel where an element cannot move: the error is γ of the sum of squares
+        rounding = gamma(square[0].numel(), square.dtype) * square.flatten(1).sum(1)
+        return rounded_up((total + 2 * rounding).sqrt() * self.radius)
 
     @cached_property
     def _reach_table(self) -> torch.Tensor:
@@ -121,8 +121,8 @@ class Ball:
 
     def _reach(self, rows: Rows) -> tuple[torch.Tensor, torch.Tensor]:
         _, height, width, channels = self.up.shape
-        met = rows.gathered(self._reach_table, (height, width, channels))
-        return met[..., 0, :], met[..., 1, :]
+        reach = rows.gathered(self._reach_table, (height, width, channels))
+        return reach[..., 0, :], reach[..., 1, :]
 
     def _largest_l2(self, a: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
         """The Lagrangian dual: for every μ > 0, Σ max over 0 ≤ d ≤ room of (a d − μd²/2), + μδ²/2.
@@ -131,7 +131,7 @@ class Ball:
 
         Args:
             a: Coefficients ≥ 0 in the direction that raises each row, shape (r, d).
-            room: How far each element can move that way.
+            room: Largest movement of each element in that direction.
 
         Returns:
             Shape (r,).
@@ -145,17 +145,17 @@ class Ball:
             value = (d * (a - mu[:, None] / 2 * d)).sum(1) + mu * delta * delta / 2
             best = torch.fmin(best, value + error * (value.abs() + 2 * mu * delta * delta))
             clamped = d >= room
-            left = delta * delta - (d * d * clamped).sum(1)
+            remaining = delta * delta - (d * d * clamped).sum(1)
             free = (a * a * ~clamped).sum(1)
-            following = (free / left.clamp(min=torch.finfo(a.dtype).tiny)).sqrt()
-            following = torch.where((left > 0) & (following > 0), following, mu)
+            following = (free / remaining.clamp(min=torch.finfo(a.dtype).tiny)).sqrt()
+            following = torch.where((remaining > 0) & (following > 0), following, mu)
             if bool((following > (1 - 1e-7) * mu).all()):  # the bound is flat in μ near the best one
                 break
             mu = torch.minimum(mu, following)
         return best
 
     def _largest_l1(self, a: torch.Tensor, room: torch.Tensor) -> torch.Tensor:
-        """The dual λδ + Σ (a − λ)⁺ room at the coefficient where moving the largest ones first spends δ."""
+        """The dual λδ + Σ (a − λ)⁺ room at the coefficient where moving the largest ones first uses up δ."""
         order = a.argsort(dim=1, descending=True)
         sorted_a, spent = a.gather(1, order), room.gather(1, order).cumsum(1)
         last = (spent < self.radius).sum(1, keepdim=True)

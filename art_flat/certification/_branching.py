@@ -1,8 +1,8 @@
 """Branching: the ball is split by the signs of ReLU arguments, and the parts are bounded one by one.
 
-On a part where s·z ≥ 0 is known for a ReLU's argument z, the ReLU is linear, and β·s·z with any β ≥ 0 may be added to
-what is bounded; β and the lower slopes of open ReLUs are improved by gradient steps. The bound of the ball is the
-largest of its parts' bounds at any time.
+On a part where s·z ≥ 0 holds for a ReLU's argument z, the ReLU is linear, and β·s·z with any β ≥ 0 may be added to
+the bounded function; β and the lower slopes of undecided ReLUs are improved by gradient steps. The bound of the ball is
+the largest of its parts' bounds at any time.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from ._rounding import gamma
 from ._rows import as_shape, laid_out
 
 _PARTS = 48
-"""Parts that are split at a time."""
+"""Number of parts that are split at once."""
 _CANDIDATES = 6
-"""Arguments that are tried before one is chosen to split a part by."""
+"""Number of candidate arguments for the split of a part."""
 _STEPS = 4
-"""Gradient steps for each part, from the multipliers of the part that it was split from."""
+"""Gradient steps for each part, starting from the multipliers of its parent."""
 _FIRST_STEPS = 20
 """Gradient steps for the whole ball."""
 _RATE = 0.15
-"""Length of a gradient step, for slopes in [0, 1] and multipliers in units of the mean coefficient they add to."""
+"""Step size, for slopes in [0, 1] and multipliers in units of the mean coefficient that they are added to."""
 
 
 @dataclass
@@ -49,7 +49,7 @@ class Parts:
     upper: torch.Tensor
     """Upper bounds of the margins."""
     score: torch.Tensor
-    """How much each argument's openness costs, of all nodes side by side, shape (n, d); 0 where it is decided."""
+    """Score of each undecided argument, of all nodes concatenated, shape (n, d); 0 where it is decided."""
     known: Known
     """Bounds of the arguments of every nonlinear step."""
     signs: dict[int, torch.Tensor]
@@ -94,7 +94,7 @@ def branch(
         ball: The region, of one sample.
         label: Shape (1,).
         seconds: Processor time of the calling thread; a started round of splits is finished.
-        enough: A bound of the loss that is low enough, nats.
+        enough: Bound of the loss at which the search stops, nats.
 
     Returns:
         Upper bounds of the loss and of the largest margin, scalars; infinite where no ReLU can be split.
@@ -296,7 +296,7 @@ def _split(parts: Parts, chosen: torch.Tensor) -> Parts:
 
 
 def _score(lower: torch.Tensor, upper: torch.Tensor, coefs: torch.Tensor) -> torch.Tensor:
-    """The gap between a ReLU's lines times the coefficient that it meets."""
+    """The gap between a ReLU's lines times its coefficient."""
     is_open = (lower < 0) & (upper > 0)
     gap = torch.where(is_open, -lower * upper / (upper - lower), 0.0)
     return ((coefs.abs() + 1e-12) * gap).flatten(1)

@@ -1,4 +1,4 @@
-"""Functions and methods that nets call, as the layers or steps they stand for."""
+"""Functions and methods that nets call, mapped to layers or steps."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ADD: Targets = frozenset({operator.add, operator.iadd, torch.add, "add", "add_"}
 SUBTRACT: Targets = frozenset({operator.sub, operator.isub, torch.sub, torch.subtract, "sub", "sub_"})
 JOIN: Targets = frozenset({torch.cat, torch.concat, torch.concatenate})
 SHAPES: Targets = frozenset({"size", "dim", "numel", "is_floating_point"})
-"""Methods that see the shape alone."""
+"""Methods that depend only on the shape."""
 SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device"})
 
 _MULTIPLY: Targets = frozenset({operator.mul, operator.imul, torch.mul, "mul", "mul_"})
@@ -40,13 +40,13 @@ _NONNEGATIVE: Targets = frozenset({
     *(F.pixel_shuffle, F.pixel_unshuffle, F.avg_pool1d, F.avg_pool2d, F.avg_pool3d),
     *(F.adaptive_avg_pool1d, F.adaptive_avg_pool2d, F.adaptive_avg_pool3d, operator.getitem),
 })  # fmt: skip
-"""Linear functions with entries ≥ 0 that take each sample by itself, or are refused when a result differs."""
+"""Linear functions with entries ≥ 0 that act on each sample separately; verified on the traced samples."""
 
 
 def call_chain(
     target: Target, x: torch.Tensor, args: Sequence[Any], kwargs: Mapping[str, Any], result: torch.Tensor
 ) -> Chain:
-    """What a function or method of one tensor that depends on the input computes.
+    """The steps of a function or method of one tensor that depends on the input.
 
     Args:
         target: The function, or the method's name.
@@ -59,7 +59,7 @@ def call_chain(
         Its steps.
 
     Raises:
-        Unsupported: If there is no bound for it, or for it with these arguments.
+        Unsupported: If the function, or its use with these arguments, is not supported.
     """
     before, after = tuple(x.shape[1:]), tuple(result.shape[1:])
     if target in ADD | SUBTRACT | _MULTIPLY | _DIVIDE | _NEGATE:
@@ -80,9 +80,9 @@ def call_chain(
 
         return [nonnegative(apply, before, after)]
     if target not in _FUNCTIONS:
-        raise Unsupported("it is not among the functions that bounds are known for")
-    found = _FUNCTIONS[target](before, after, *args[1:], **kwargs)
-    return layer_chain(found, before, after) if isinstance(found, nn.Module) else found
+        raise Unsupported("the function is not supported")
+    layer = _FUNCTIONS[target](before, after, *args[1:], **kwargs)
+    return layer_chain(layer, before, after) if isinstance(layer, nn.Module) else layer
 
 
 def _arithmetic(

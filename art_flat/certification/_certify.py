@@ -19,20 +19,20 @@ from ._kinds import CERTIFICATE_KINDS, CertificateKind, certificate, clean_loss_
 from ._tracing import trace
 
 _BATCH_ELEMENTS = 4 << 20
-"""Values of a net, over all steps and the samples of a batch, that are kept at a time."""
+"""Maximum number of values of a net, over all steps and the samples of a batch, in memory at once."""
 
 
 class BallBounds(NamedTuple):
-    """What is certain of every sample over its ball."""
+    """Certified bounds of every sample over its ball."""
 
     loss_increase: torch.Tensor
-    """Upper bounds on the largest ℓ(ξ) − ℓ(x), ≥ 0, nats, float64, shape (n,); NaN or infinite where there is none."""
+    """Upper bounds on the largest ℓ(ξ) − ℓ(x), ≥ 0, nats, float64, shape (n,); NaN or infinite without a bound."""
     worst_margin: torch.Tensor
     """Upper bounds on the largest max_{j≠y} z_j − z_y, logits, float64, shape (n,)."""
 
     @property
     def label_kept(self) -> torch.Tensor:
-        """Where the label y is certainly predicted throughout the ball, bool, shape (n,)."""
+        """Whether the label y is certified to be predicted in the whole ball, bool, shape (n,)."""
         return self.worst_margin < 0
 
 
@@ -52,9 +52,9 @@ def bounds_in_ball(
     batch_size: int | None = None,
     dtype: torch.dtype = torch.float64,
 ) -> BallBounds:
-    """What is certain of the loss and the label over all ξ with ‖ξ − x‖ ≤ δ within the clip range.
+    """Certified bounds of the loss and the margin over all ξ with ‖ξ − x‖ ≤ δ within the clip range.
 
-    Every bound holds for the net in real arithmetic: what rounding can do to the bound itself is added to it.
+    Every bound holds for the net in real arithmetic; the rounding error of the bound itself is added to it.
 
     ================== ==================================================================== ==================
     `kind`             pre-activations are bounded by                                       cost, passes
@@ -68,33 +68,33 @@ def bounds_in_ball(
     Each kind is the minimum of itself and the ones before it.
 
     Args:
-        module: The net in evaluation mode, or what `trace` made of it.
+        module: The net in evaluation mode, or its graph from `trace`.
         x: Samples, shape (n, *input_shape).
         y: Labels, indices (n,) or one-hot rows (n, k).
         delta: Radius δ > 0, units of the inputs.
         norm: `"Linf"`, `"L2"` or `"L1"`.
-        kind: How to find the bounds.
+        kind: Kind of the bounds.
         clip_values: Smallest and largest value of an input; None for no limits.
-        mean: Subtracted from the inputs before the net sees them; for a module only, see `trace`.
-        std: What inputs are then divided by.
-        seconds: For `"branch"`: processor time for each sample.
-        enough: For `"branch"`: loss increase at which a sample's bound is low enough, nats; None for as low as the time
-            allows.
-        batch_size: Samples at a time, ≥ 1; None for as many as memory allows. It does not change the bounds
+        mean: Subtracted from the inputs before the net; for a module only, see `trace`.
+        std: Divisor of the inputs after that.
+        seconds: Limit of processor time per sample, required with `"branch"`.
+        enough: Bound of the loss increase at which `"branch"` stops, nats; None to use the
+            whole time.
+        batch_size: Samples per batch, ≥ 1; None for as many as memory allows. It does not change the bounds
             beyond rounding.
-        dtype: float64, or float32 for a quick look: bounds still hold, but are looser.
+        dtype: float64, or float32 for speed: bounds still hold, but are looser.
 
     Returns:
         The bounds, float64, on the device of x.
 
     Raises:
-        InputError: If an argument cannot be used, or the norm is L0.
-        UnknownNameError: If there is no such kind or norm.
+        InputError: If an argument is invalid, or the norm is L0.
+        UnknownNameError: If the kind or norm is unknown.
 
     >>> net = nn.Sequential(nn.Linear(2, 2, bias=False)).eval()
     >>> _ = nn.init.eye_(net[0].weight)
-    >>> found = bounds_in_ball(net, torch.tensor([[0.9, 0.1]]), torch.tensor([0]), delta=0.1)
-    >>> found.label_kept.item(), round(found.worst_margin.item(), 6)
+    >>> bounds = bounds_in_ball(net, torch.tensor([[0.9, 0.1]]), torch.tensor([0]), delta=0.1)
+    >>> bounds.label_kept.item(), round(bounds.worst_margin.item(), 6)
     (True, -0.6)
     """
     norm = _checked_norm(norm)
@@ -125,7 +125,7 @@ def loss_increase_in_ball(
     """Upper bounds on the largest increase of the loss over a ball of inputs.
 
     Args:
-        module: The net in evaluation mode, or what `trace` made of it.
+        module: The net in evaluation mode, or its graph from `trace`.
         x: Samples, shape (n, *input_shape).
         y: Labels, indices (n,) or one-hot rows (n, k).
         delta: Radius δ > 0, units of the inputs.

@@ -65,8 +65,8 @@ class Convolution(Affine):
             return Rows(coefs, rows.owners), const
         step = rows.corner.new_tensor(self.stride)
         corner = rows.corner * step - rows.corner.new_tensor(self.padding)
-        found = Rows(coefs, rows.owners, corner, inside=False)
-        return found.whole_if_larger((height, width, coefs.shape[3])), const
+        result = Rows(coefs, rows.owners, corner, inside=False)
+        return result.whole_if_larger((height, width, coefs.shape[3])), const
 
     def _is_unit(self, rows: Rows) -> bool:
         return rows.unit is not None and rows.window == (1, 1)
@@ -112,7 +112,7 @@ class Convolution(Affine):
         return self._matrices[h, w]
 
     def _folded(self, coefs: torch.Tensor) -> torch.Tensor:
-        """One product for all elements of the windows, and a sum over where each lands."""
+        """One product for all elements of the windows, and a sum over their positions."""
         r, h, w, out = coefs.shape
         kernel = self.weight.shape[2:]
         parts = (coefs.reshape(-1, out) @ self._products()).view(r, h, w, *kernel, self.before[0])
@@ -135,13 +135,13 @@ class Convolution(Affine):
 
 
 _DENSE_COST = 8
-"""How many times as many products a matrix without structure may take as the convolution itself."""
+"""Maximum cost of a dense matrix, relative to the convolution itself."""
 _DENSE_SIZE = 4096
 """Largest number of pairs of elements in such a matrix, per pair of channels."""
 
 
 def landing(image: torch.Tensor, tap: Pair, stride: Pair, dilation: Pair, window: Pair) -> torch.Tensor:
-    """The elements (r, h, w, channels) of an image that one tap of a sliding window of h × w results meets.
+    """The elements (r, h, w, channels) of an image under one tap of a sliding window of h × w results.
 
     Returns:
         A view.

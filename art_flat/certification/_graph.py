@@ -1,4 +1,4 @@
-"""A net as the steps that bounds are carried through."""
+"""A net as a graph of steps for the propagation of bounds."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Add:
 
 @dataclass(frozen=True)
 class Concatenate:
-    """Branches side by side along the first axis of a sample."""
+    """A concatenation of branches along the first axis of a sample."""
 
     sizes: tuple[int, ...]
 
@@ -39,20 +39,20 @@ S = TypeVar("S", bound=Step)
 
 @dataclass(frozen=True)
 class Node:
-    """One step, and where its arguments come from."""
+    """One step and the indices of its arguments."""
 
     step: Step
     inputs: tuple[int, ...]
     """Indices of earlier nodes."""
     shape: Shape
-    """Of the value of one sample."""
+    """Shape of the value of one sample."""
     name: str
-    """Of the layer or operation in the net."""
+    """Name of the layer or operation in the net."""
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A net's steps in the order of their computation: the samples first, the logits last."""
+    """A net's steps in order of computation: the samples first, the logits last."""
 
     nodes: tuple[Node, ...]
     dtype: torch.dtype = torch.float64
@@ -81,7 +81,7 @@ class Graph:
         """The graph with its constants in another dtype or on another device."""
         if (dtype, device) == (self.dtype, self.device):
             return self
-        nodes = [Node(moved(n.step, dtype, device), n.inputs, n.shape, n.name) for n in self.nodes]
+        nodes = [Node(converted(n.step, dtype, device), n.inputs, n.shape, n.name) for n in self.nodes]
         return Graph(tuple(nodes), dtype, device)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -115,13 +115,13 @@ def step_value(node: Node, arguments: list[torch.Tensor]) -> torch.Tensor:
     return as_shape(step.forward(laid_out(arguments[0])), node.shape)
 
 
-def moved(step: S, dtype: torch.dtype, device: torch.device) -> S:
+def converted(step: S, dtype: torch.dtype, device: torch.device) -> S:
     """A step with its constants in another dtype or on another device.
 
     Args:
         step: The step; unchanged.
-        dtype: Of the constants.
-        device: Where they are.
+        dtype: Dtype of the constants.
+        device: Device of the constants.
 
     Returns:
         A new step, or the same one if it has no constants.

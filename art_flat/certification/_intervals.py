@@ -15,14 +15,14 @@ from ._rows import laid_out
 
 @dataclass
 class Bounds:
-    """What is known of every step's value over the ball, for the samples of one batch."""
+    """Bounds of every step's value over the ball, for the samples of one batch."""
 
     graph: Graph
     lower: list[torch.Tensor] = field(default_factory=list)
     """Per node, shape (n, *shape)."""
     upper: list[torch.Tensor] = field(default_factory=list)
     error: list[torch.Tensor] = field(default_factory=list)
-    """Per node: what rounding can do per unit of a coefficient in computing its value, laid out."""
+    """Per node: rounding error of its value per unit of a coefficient, in layout."""
     lines: dict[int, Lines] = field(default_factory=dict)
     """Per nonlinear node."""
     _channel_error: dict[int, torch.Tensor] = field(default_factory=dict)
@@ -46,12 +46,12 @@ class Bounds:
         self.error.append(laid_out(error))
 
     def tighten(self, index: int, lower: torch.Tensor, upper: torch.Tensor) -> None:
-        """Keep the better of the known bounds and new ones; NaN changes nothing."""
+        """Keep the tighter of the current and the new bounds; NaN is ignored."""
         self.lower[index] = torch.fmax(self.lower[index], lower)
         self.upper[index] = torch.fmin(self.upper[index], upper)
 
     def relax(self, index: int) -> None:
-        """Draw the lines of a nonlinear node around its arguments' bounds as they are known now."""
+        """Compute the lines of a nonlinear node from the current bounds of its arguments."""
         node = self.graph.nodes[index]
         assert isinstance(node.step, Activation)
         lower, upper = (laid_out(b[node.inputs[0]]) for b in (self.lower, self.upper))

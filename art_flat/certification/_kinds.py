@@ -1,4 +1,4 @@
-"""Bounds of the loss over a ball, one way of finding them per kind."""
+"""Bounds of the loss over a ball, for each kind of certificate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._rounding import gamma
 from ._rows import Owners, Rows
 
 CertificateKind = Literal["interval", "crown_interval", "crown", "branch"]
-"""How a bound over a ball is found; each includes the ones before it."""
+"""Kinds of bounds over a ball; each includes the ones before it."""
 CERTIFICATE_KINDS: tuple[CertificateKind, ...] = get_args(CertificateKind)
 
 
@@ -26,18 +26,18 @@ class Certificate:
     def __init__(self, graph: Graph, ball: Ball, labels: torch.Tensor) -> None:
         self.graph, self.ball = graph, ball
         self.matrix = margin_matrix(labels, graph.nodes[-1].shape[0], ball.x.dtype)
-        n, others, _ = self.matrix.shape
-        self.lower = ball.x.new_full((n, others), -torch.inf)
+        n, n_margins, _ = self.matrix.shape
+        self.lower = ball.x.new_full((n, n_margins), -torch.inf)
         """Lower bounds of the margins m_j = z_j − z_y."""
         self.upper = -self.lower
         self.loss = ball.x.new_full((n,), torch.inf)
         """Upper bounds of the loss, nats."""
 
     def improve(self, bounds: Bounds, *, through: bool, tight: bool = True) -> None:
-        """Lower the bounds by rows of the margins and of the loss.
+        """Tighten the bounds by rows of the margins and of the loss.
 
         Args:
-            bounds: Of every step.
+            bounds: Bounds of every step.
             through: Whether rows go through nonlinear steps.
             tight: Whether to find the exact optimum over the region for the margins.
         """
@@ -57,32 +57,32 @@ class Certificate:
         return self._margins(bounds, 1.0, through=True)
 
     def _margins(self, bounds: Bounds, sign: float, through: bool, tight: bool = True) -> torch.Tensor:
-        n, others, k = self.matrix.shape
-        sample = torch.arange(n, device=self.matrix.device).repeat_interleave(others)
-        rows = Rows(sign * self.matrix.reshape(n * others, 1, 1, k), Owners(sample))
-        return self._bounds(bounds, rows, through, tight).view(n, others)
+        n, n_margins, k = self.matrix.shape
+        sample = torch.arange(n, device=self.matrix.device).repeat_interleave(n_margins)
+        rows = Rows(sign * self.matrix.reshape(n * n_margins, 1, 1, k), Owners(sample))
+        return self._bounds(bounds, rows, through, tight).view(n, n_margins)
 
     def row(
         self, bounds: Bounds, slopes: torch.Tensor, *, through: bool = True, **options: Any
     ) -> torch.Tensor:
-        """An upper bound on Σ slopes·m, rounding in the sum of the rows included.
+        """An upper bound on Σ slopes·m, including the rounding error of the sum of the rows.
 
         Args:
-            bounds: Of every step.
+            bounds: Bounds of every step.
             slopes: Shape (n, k − 1).
-            through: Whether the row goes through nonlinear steps.
-            **options: Of `upper_bounds`.
+            through: Whether the row is propagated through nonlinear steps.
+            **options: Options of `upper_bounds`.
 
         Returns:
             Shape (n,).
         """
-        n, others, k = self.matrix.shape
+        n, n_margins, k = self.matrix.shape
         coefs = (slopes[:, None] @ self.matrix).view(n, 1, 1, k)
         rows, last = Rows(coefs, Owners(torch.arange(n, device=coefs.device))), len(self.graph.nodes) - 1
-        found, _ = upper_bounds(bounds, self.ball, last, rows, through=through, tight=True, **options)
+        smallest, _ = upper_bounds(bounds, self.ball, last, rows, through=through, tight=True, **options)
         logits = torch.maximum(bounds.lower[-1].abs(), bounds.upper[-1].abs())
         size = (slopes[:, None] @ self.matrix.abs()).squeeze(1)
-        return found + gamma(others, found.dtype) * (size * logits).sum(1)
+        return smallest + gamma(n_margins, smallest.dtype) * (size * logits).sum(1)
 
     def _bounds(self, bounds: Bounds, rows: Rows, through: bool, tight: bool = True) -> torch.Tensor:
         last = len(self.graph.nodes) - 1
@@ -93,15 +93,15 @@ class Certificate:
 
 def certificate(graph: Graph, ball: Ball, labels: torch.Tensor, kind: CertificateKind) -> Certificate:
     """The bounds of one kind and of all cheaper ones."""
-    found = Certificate(graph, ball, labels)
+    smallest = Certificate(graph, ball, labels)
     bounds = interval_bounds(graph, ball)
-    found.improve(bounds, through=False)
+    smallest.improve(bounds, through=False)
     full = kind in {"crown", "branch"} and bool(graph.activations)
     if kind != "interval":
-        found.improve(bounds, through=True, tight=not full)
+        smallest.improve(bounds, through=True, tight=not full)
     if full:
-        found.improve(sharpened_bounds(graph, ball), through=True)
-    return found
+        smallest.improve(sharpened_bounds(graph, ball), through=True)
+    return smallest
 
 
 def clean_loss_below(graph: Graph, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -114,13 +114,13 @@ def clean_loss_below(graph: Graph, x: torch.Tensor, labels: torch.Tensor) -> tor
         Shape (n,), nats.
     """
     point = Ball(x, 0.0, "Linf", (x.amin(0), x.amax(0)))
-    found = Certificate(graph, point, labels)
-    margins = (found.matrix @ graph.forward(x)[:, :, None]).squeeze(2)
+    smallest = Certificate(graph, point, labels)
+    margins = (smallest.matrix @ graph.forward(x)[:, :, None]).squeeze(2)
     top = margins.amax(1).clamp(min=0)
     weights = (margins - top[:, None]).exp()
     total = (-top).exp() + weights.sum(1)
     slopes = weights / total[:, None]
-    row = found.row(interval_bounds(graph, point), -slopes)
+    row = smallest.row(interval_bounds(graph, point), -slopes)
     loss, at = top + total.log(), (slopes * margins).sum(1)
     slack = gamma(margins.shape[1], x.dtype) * (2 + 2 * top + loss + (slopes * margins.abs()).sum(1))
     return loss - at - row - slack

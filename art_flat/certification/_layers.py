@@ -1,4 +1,4 @@
-"""Layers as steps: what each kind of module computes, or why it cannot be bounded."""
+"""Conversion of layers to steps, with reasons for unsupported ones."""
 
 from __future__ import annotations
 
@@ -16,33 +16,33 @@ from ._convolution import Convolution, Pair
 from ._relaxation import Clamp, LeakyReLU, Maximum, Nonlinearity, SShape
 
 Chain = list[Affine | Activation]
-"""Steps one after another; none for a layer that changes nothing."""
+"""Consecutive steps; empty for an identity layer."""
 
 
 class Unsupported(Exception):
-    """Why a layer cannot be bounded."""
+    """The reason why a layer cannot be bounded."""
 
 
 def layer_chain(module: nn.Module, before: Shape, after: Shape) -> Chain:
-    """What a layer in evaluation mode computes.
+    """The steps of a layer in evaluation mode.
 
     Args:
         module: The layer, in float64.
         before: Shape of one sample of its argument.
-        after: Of its result.
+        after: Shape of one sample of its result.
 
     Returns:
         Its steps.
 
     Raises:
-        Unsupported: If there is no bound for it, or for it with these parameters.
+        Unsupported: If the layer, or these parameters, are not supported.
     """
-    known = next((c for c in type(module).__mro__ if c in _BUILDERS or c in _REASONS), None)
-    if known is None:
-        raise Unsupported("it is not among the layers that bounds are known for")
-    if known in _REASONS:
-        raise Unsupported(_REASONS[known])
-    return _BUILDERS[known](module, before, after)
+    base = next((c for c in type(module).__mro__ if c in _BUILDERS or c in _REASONS), None)
+    if base is None:
+        raise Unsupported("the layer is not supported")
+    if base in _REASONS:
+        raise Unsupported(_REASONS[base])
+    return _BUILDERS[base](module, before, after)
 
 
 def elementwise(function: Nonlinearity, shape: Shape) -> Chain:
@@ -65,7 +65,7 @@ def finite(t: torch.Tensor) -> torch.Tensor:
         t: The constant.
 
     Returns:
-        It, in float64 unless it has real numbers of another precision.
+        The constant; non-floating values become float64.
 
     Raises:
         Unsupported: If it has NaN or infinite values.
@@ -81,7 +81,7 @@ def finite_or_none(t: torch.Tensor | None) -> torch.Tensor | None:
 
 
 def pair(value: Any, axes: int = 2) -> Pair:
-    """An argument given once or per axis, for images; a single axis is the width."""
+    """An argument given once or per axis, as a pair for images; a single axis is the width."""
     values = (value,) * axes if isinstance(value, int) else tuple(value)
     values = values * axes if len(values) == 1 else values
     return (values[0], values[1]) if axes == 2 else (0, values[0])
@@ -249,16 +249,16 @@ def _of(function: Nonlinearity) -> Callable[[Any, Shape, Shape], Chain]:
 
 
 _NOT_MONOTONE = (
-    "it is not monotone, so that lines around it need a table of their own; ReLU, LeakyReLU or Tanh work"
+    "it is not monotone, so that its linear bounds are not implemented; ReLU, LeakyReLU or Tanh work"
 )
-_ATTENTION = "attention has no bounds here"
+_ATTENTION = "attention is not supported"
 _DIVIDES = "it divides by a spread of its argument; batch normalisation in evaluation mode works"
 _REASONS: dict[type[nn.Module], str] = {
     **dict.fromkeys((nn.GELU, nn.SiLU, nn.Mish, nn.Hardswish, nn.Tanhshrink, nn.Softshrink), _NOT_MONOTONE),
     **dict.fromkeys((nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm), _DIVIDES),
     **dict.fromkeys((nn.InstanceNorm1d, nn.InstanceNorm2d, nn.InstanceNorm3d), _DIVIDES),
     **dict.fromkeys((nn.MultiheadAttention, nn.Transformer, nn.TransformerEncoderLayer), _ATTENTION),
-    **dict.fromkeys((nn.Softmax, nn.LogSoftmax), "softmax has no bounds here; let the net return logits"),
+    **dict.fromkeys((nn.Softmax, nn.LogSoftmax), "softmax is not supported; let the net return logits"),
     **dict.fromkeys((nn.Hardshrink, nn.Threshold), "it is discontinuous"),
 }
 _BUILDERS: dict[type[nn.Module], Callable[[Any, Shape, Shape], Chain]] = {

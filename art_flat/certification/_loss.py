@@ -13,7 +13,7 @@ def margin_matrix(labels: torch.Tensor, n_logits: int, dtype: torch.dtype) -> to
     Args:
         labels: Class indices y, shape (n,).
         n_logits: Number of logits; a single one z is a two-class net with logits −z/2 and z/2.
-        dtype: Of the result.
+        dtype: Dtype of the result.
 
     Returns:
         Shape (n, k − 1, n_logits).
@@ -22,9 +22,9 @@ def margin_matrix(labels: torch.Tensor, n_logits: int, dtype: torch.dtype) -> to
         sign = 1.0 - 2.0 * labels.to(dtype)
         return sign[:, None, None]
     one = torch.eye(n_logits, dtype=dtype, device=labels.device)
-    others = torch.arange(n_logits, device=labels.device).expand(len(labels), -1)
-    others = others[others != labels[:, None]].view(len(labels), n_logits - 1)
-    return one[others] - one[labels][:, None]
+    wrong_classes = torch.arange(n_logits, device=labels.device).expand(len(labels), -1)
+    wrong_classes = wrong_classes[wrong_classes != labels[:, None]].view(len(labels), n_logits - 1)
+    return one[wrong_classes] - one[labels][:, None]
 
 
 def loss_at(margins: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""Bounds of every step over a ball: intervals alone, or sharpened by backward rows where they leave a gap."""
+"""Bounds of every step over a ball: intervals alone, or tightened by backward rows where they leave a gap."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ._rows import Owners, Rows, as_shape, laid_out, layout_of
 Known = dict[int, tuple[torch.Tensor, torch.Tensor]]
 """Lower and upper bounds of nodes' values, shape (n, *shape)."""
 ELEMENTS = 1 << 18
-"""Coefficients that are in work at a time: few enough for a processor's cache, enough to fill it."""
+"""Coefficients processed at once, chosen for the processor's cache."""
 
 
 def interval_bounds(graph: Graph, ball: Ball) -> Bounds:
@@ -30,8 +30,8 @@ def sharpened_bounds(graph: Graph, ball: Ball, known: Known | None = None, *, af
     Args:
         graph: The net.
         ball: The region.
-        known: Bounds of nodes' values that hold on the part of the region that is of interest.
-        after: Index of a node; only the arguments of steps behind it get rows.
+        known: Bounds of nodes' values that hold on the relevant part of the region.
+        after: Index of a node; only the arguments of later steps get rows.
 
     Returns:
         The bounds.
@@ -92,7 +92,7 @@ def element_rows(which: torch.Tensor, sign: torch.Tensor, channels: int) -> Rows
     Args:
         which: (sample, row, column, channel) of each, int64, shape (r, 4), sorted by sample.
         sign: ±1 for each.
-        channels: Of the node.
+        channels: Number of channels of the node.
 
     Returns:
         The rows, as windows of one element; whole for vectors.
@@ -103,7 +103,7 @@ def element_rows(which: torch.Tensor, sign: torch.Tensor, channels: int) -> Rows
 
 
 def in_chunks(bounds: Bounds, ball: Ball, index: int, rows: Rows, *, tight: bool = False) -> torch.Tensor:
-    """`upper_bounds` of many rows, a cache full at a time; the first few show how large rows become."""
+    """`upper_bounds` of many rows in chunks that fit the cache; the first rows determine the size of chunks."""
     layout = layout_of(bounds.graph.nodes[index].shape)
     if layout[:2] == (1, 1):
         rows = Rows(rows.coefs, rows.owners, unit=rows.unit)
@@ -120,7 +120,7 @@ def _sharpen_first(bounds: Bounds, ball: Ball, source: int, path: list[Affine]) 
     """Bound all elements of the first layer in an L2 ball at once, from the squares of its weights.
 
     Returns:
-        Whether that was done.
+        Whether it applied.
     """
     if ball.norm != "L2":
         return False

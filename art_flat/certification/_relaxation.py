@@ -27,7 +27,7 @@ class Relaxation(NamedTuple):
 
 
 class Nonlinearity(ABC):
-    """A nonlinear function of K arguments that never falls in any of them."""
+    """A nonlinear function of K arguments that is nondecreasing in each of them."""
 
     @abstractmethod
     def value(self, x: torch.Tensor) -> torch.Tensor:
@@ -39,7 +39,7 @@ class Nonlinearity(ABC):
 
     @abstractmethod
     def undecided(self, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
-        """Which arguments' bounds matter, bool, shape (K, ...): where the lines leave a gap."""
+        """Mask of the arguments whose bounds matter, bool, shape (K, ...): where the lines leave a gap."""
 
 
 @dataclass(frozen=True)
@@ -53,14 +53,14 @@ class Maximum(Nonlinearity):
         return largest.clamp(min=self.floor)
 
     def threshold(self, lower: torch.Tensor) -> torch.Tensor:
-        """What y certainly reaches."""
+        """A lower bound of y."""
         return lower.amax(0).clamp(min=self.floor)
 
     def undecided(self, lower: torch.Tensor, upper: torch.Tensor) -> torch.Tensor:
         return (upper > self.threshold(lower)) & ~self._leader(lower, upper)[1]
 
     def _leader(self, lower: torch.Tensor, upper: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """The argument with the largest upper bound as 0 and 1 (K, ...), and where it certainly is y."""
+        """Mask of the argument with the largest upper bound, 0 and 1 (K, ...), and where it is certain to be y."""
         leader = _first_largest(upper)
         lowest = torch.where(leader > 0, lower, -torch.inf).amax(0)
         return leader, lowest >= self._second(upper).clamp(min=self.floor)

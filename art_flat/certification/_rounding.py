@@ -1,11 +1,11 @@
-"""Bounds on what rounding does, after Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1."""
+"""Bounds on rounding errors, after Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1."""
 
 from __future__ import annotations
 
 import torch
 
 EXTRA_OPERATIONS = 24
-"""Operations beside the sums of a step (folded weights, slopes, additions of branches), counted generously."""
+"""Upper bound of the operations besides the sums of a step (folded weights, slopes, additions of branches)."""
 
 
 def unit_roundoff(dtype: torch.dtype) -> float:
@@ -18,7 +18,7 @@ def gamma(n: int, dtype: torch.dtype) -> float:
 
     Args:
         n: Number of terms, ≥ 0; `EXTRA_OPERATIONS` are added.
-        dtype: Of the numbers.
+        dtype: Dtype of the numbers.
 
     Returns:
         γ, infinite where nu ≥ 1.
@@ -31,10 +31,10 @@ def gamma(n: int, dtype: torch.dtype) -> float:
 
 
 def rounded_up(value: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
-    """A value moved up by more than a few operations on numbers of size `scale` can have lost."""
+    """A value increased by more than the rounding error of a few operations on numbers of size `scale`."""
     return value + gamma(0, value.dtype) * (value if scale is None else scale).abs()
 
 
 def rounded_down(value: torch.Tensor, scale: torch.Tensor | None = None) -> torch.Tensor:
-    """A value moved down by more than a few operations on numbers of size `scale` can have lost."""
+    """A value decreased by more than the rounding error of a few operations on numbers of size `scale`."""
     return value - gamma(0, value.dtype) * (value if scale is None else scale).abs()

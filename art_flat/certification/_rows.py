@@ -1,6 +1,6 @@
-"""Rows: linear functions of a node's value, one bound to be found per row.
+"""Rows: linear functions of a node's value; one bound is computed per row.
 
-A node's value is laid out as (height, width, channels); vectors are 1×1 images. A row is whole, with a
+The layout of a node's value is (height, width, channels); vectors are 1×1 images. A row is whole, with a
 coefficient for every element, or holds only the window in which its coefficients are not 0.
 """
 
@@ -19,10 +19,10 @@ Layout = tuple[int, int, int]
 
 
 def layout_of(shape: Sequence[int]) -> Layout:
-    """How the value of one sample is laid out: (c, h, w) and (c, l) as images, all else as one vector.
+    """The layout of the value of one sample: (c, h, w) and (c, l) are images, other shapes are one vector.
 
     Args:
-        shape: Of the value.
+        shape: Shape of the value.
 
     Returns:
         Height, width and channels.
@@ -71,7 +71,7 @@ class Owners:
 
     @cached_property
     def even(self) -> slice | None:
-        """The samples, where they follow each other and all have the same number of rows."""
+        """The samples, if they are consecutive and all have the same number of rows; else None."""
         first, last = self.runs[0][0], self.runs[-1][0]
         lengths = {b - a for _, a, b in self.runs}
         return slice(first, last + 1) if len(lengths) == 1 and last - first + 1 == len(self.runs) else None
@@ -92,7 +92,7 @@ class Rows:
     unit: tuple[torch.Tensor, torch.Tensor] | None = None
     """(channel, sign) of each row if it is ± one element."""
     charged: bool = False
-    """Whether what rounding can do in computing the node's value is part of the bound already."""
+    """Whether the rounding error of the node's value is already part of the bound."""
     merged: bool = False
     """Whether the coefficients are sums over several users of the node."""
 
@@ -127,11 +127,11 @@ class Rows:
         return index.masked_fill_(index < 0, beyond)
 
     def gathered(self, values: torch.Tensor, layout: Layout) -> torch.Tensor:
-        """What each row's elements meet in per-sample values, 0 outside the image.
+        """Per-sample values at the elements of each row, 0 outside the image.
 
         Args:
             values: Shape (n·height·width + 1, ...); the last entry is for elements outside.
-            layout: Of the node.
+            layout: Layout of the node.
 
         Returns:
             Shape (r, h, w, ...).
@@ -233,7 +233,7 @@ def with_zero_beyond(values: torch.Tensor) -> torch.Tensor:
 
 
 class Pairing:
-    """Two values per element, of which rows A need Σ A·mean + |A|·half."""
+    """Two values per element, for sums Σ A·mean + |A|·half over rows A."""
 
     def __init__(self, mean: torch.Tensor, half: torch.Tensor) -> None:
         self.mean, self.half = mean, half
@@ -246,7 +246,7 @@ class Pairing:
         """Σ coefs·mean + size·half over each row's elements, shape (r,).
 
         Args:
-            rows: Where the coefficients belong.
+            rows: The rows of the coefficients.
             coefs: Shape (r, h, w, channels).
             size: |coefs| in the case of a bound.
 
@@ -256,5 +256,5 @@ class Pairing:
         if rows.corner is None:
             return dot(rows, coefs, self.mean) + dot(rows, size, self.half)
         layout = (self.mean.shape[1], self.mean.shape[2], self.mean.shape[3])
-        met = rows.gathered(self._table, layout)
-        return (coefs * met[..., 0, :]).addcmul_(size, met[..., 1, :]).flatten(1).sum(1)
+        gathered = rows.gathered(self._table, layout)
+        return (coefs * gathered[..., 0, :]).addcmul_(size, gathered[..., 1, :]).flatten(1).sum(1)

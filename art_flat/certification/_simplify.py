@@ -1,4 +1,4 @@
-"""Fewer steps with the same values: scalings folded into layers, ReLU and max pooling made one step."""
+"""Simplification of graphs: scalings are folded into layers, ReLU and max pooling are merged."""
 
 from __future__ import annotations
 
@@ -15,29 +15,35 @@ from ._relaxation import Maximum
 
 
 def simplified(nodes: list[Node], output: int) -> tuple[Node, ...]:
-    """The steps that the output depends on, pairs of them merged where that is exact.
+    """The steps that the output depends on, with pairs merged where that is exact.
 
     Args:
-        nodes: In the order of their computation.
+        nodes: The nodes in order of computation.
         output: Index of the last one.
 
     Returns:
-        Steps in the order of their computation, the samples first, the output last.
+        Steps in order of computation, the samples first, the output last.
     """
     needed = _ancestors(nodes, output)
     users = Counter(i for j in needed for i in nodes[j].inputs)
-    kept: list[Node] = []
-    place: dict[int, int] = {}
+    merged_nodes: list[Node] = []
+    new_index: dict[int, int] = {}
     for j in sorted(needed):
-        node = replace(nodes[j], inputs=tuple(place[i] for i in nodes[j].inputs))
-        alone = len(node.inputs) == 1 and users[nodes[j].inputs[0]] == 1 and node.inputs[0] == len(kept) - 1
-        merged = _merged(kept[-1], node) if alone else None
+        node = replace(nodes[j], inputs=tuple(new_index[i] for i in nodes[j].inputs))
+        is_chain = (
+            len(node.inputs) == 1
+            and users[nodes[j].inputs[0]] == 1
+            and node.inputs[0] == len(merged_nodes) - 1
+        )
+        merged = _merged(merged_nodes[-1], node) if is_chain else None
         if merged is not None:
-            kept[-1] = replace(node, step=merged, inputs=kept[-1].inputs, name=_name(kept[-1], node))
+            merged_nodes[-1] = replace(
+                node, step=merged, inputs=merged_nodes[-1].inputs, name=_name(merged_nodes[-1], node)
+            )
         else:
-            kept.append(node)
-        place[j] = len(kept) - 1
-    return tuple(kept)
+            merged_nodes.append(node)
+        new_index[j] = len(merged_nodes) - 1
+    return tuple(merged_nodes)
 
 
 def _name(first: Node, second: Node) -> str:
@@ -45,17 +51,17 @@ def _name(first: Node, second: Node) -> str:
 
 
 def _ancestors(nodes: list[Node], output: int) -> set[int]:
-    found, waiting = {0, output}, [output]
+    ancestors, waiting = {0, output}, [output]
     while waiting:
         for i in nodes[waiting.pop()].inputs:
-            if i not in found:
-                found.add(i)
+            if i not in ancestors:
+                ancestors.add(i)
                 waiting.append(i)
-    return found
+    return ancestors
 
 
 def _merged(first: Node, second: Node) -> Step | None:
-    """One step that does what two do, None where there is none."""
+    """One step equal to two consecutive ones, or None."""
     if isinstance(first.step, (Linear, Convolution)) and isinstance(second.step, Scale):
         return _scaled(first.step, second.step, second.shape)
     if isinstance(first.step, Activation) and isinstance(second.step, Activation):
@@ -77,7 +83,7 @@ def _scaled(layer: Linear | Convolution, scale: Scale, shape: tuple[int, ...]) -
 
 
 def _per_channel(t: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor | None:
-    """One number per channel, None where it takes more."""
+    """One number per channel, or None if values differ within a channel."""
     t = t.reshape(*[1] * (len(shape) - t.ndim), *t.shape)
     if any(size != 1 for size in t.shape[1:]):
         return None

@@ -1,4 +1,4 @@
-"""From a module to the graph of its steps, by `torch.fx`."""
+"""Tracing of a module to the graph of its steps, by `torch.fx`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ..errors import InputError, UnsupportedLayerError
 from ._activation import Activation
 from ._affine import Affine, Scale, Shape
 from ._calls import ADD, JOIN, SHAPE_ATTRIBUTES, SHAPES, SUBTRACT, call_chain
-from ._graph import Add, Concatenate, Graph, Input, Node, Step, moved, step_value
+from ._graph import Add, Concatenate, Graph, Input, Node, Step, converted, step_value
 from ._layers import Chain, Unsupported, layer_chain
 from ._simplify import simplified
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-"""Their mode changes nothing; slicing an nn.Sequential leaves it in training mode."""
+"""Modules without a mode of their own; slicing an nn.Sequential leaves it in training mode."""
 _INSTEAD = "Replace it, or certify with a Lipschitz constant that you know"
 _AGREEMENT = 1e-8
-"""Largest relative difference between a step and what the module computes in float64."""
+"""Largest relative difference between a step and the module in float64."""
 
 
 def trace(module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, std: Any = None) -> Graph:
@@ -34,15 +34,15 @@ def trace(module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, st
     Args:
         module: The net, in evaluation mode, from (n, *input_shape) to logits (n, k). It is copied.
         input_shape: Shape of one input.
-        mean: Subtracted from inputs before the net sees them, a number or one per channel; None for 0.
-        std: What inputs are divided by after that, > 0; None for 1.
+        mean: Subtracted from inputs before the net, a number or one per channel; None for 0.
+        std: Divisor of inputs after that, > 0; None for 1.
 
     Returns:
         The graph, in float64 on the device of the net.
 
     Raises:
         InputError: If the net is in training mode, has NaN weights, or fails on inputs of this shape.
-        UnsupportedLayerError: If it has a layer without bounds, or cannot be followed by `torch.fx`; the error
+        UnsupportedLayerError: If it has a layer without bounds, or cannot be traced by `torch.fx`; the error
             names the layer.
 
     >>> graph = trace(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3)).eval(), (2,))
@@ -85,13 +85,13 @@ def _two_samples(shape: Sequence[int]) -> torch.Tensor:
 
 
 def symbolic(module: nn.Module) -> fx.GraphModule:
-    """A net as `torch.fx` records it, with the layers of the net itself.
+    """The `torch.fx` graph of a net, with the layers of the net itself.
 
     Returns:
         The recorded net.
 
     Raises:
-        UnsupportedLayerError: If `torch.fx` cannot follow the net.
+        UnsupportedLayerError: If `torch.fx` cannot trace the net.
     """
     tracer = fx.Tracer()
     root = nn.Sequential(module) if tracer.is_leaf_module(module, "") else module
@@ -128,20 +128,20 @@ def _compare(module: nn.Module, graph: Graph, builder: GraphBuilder) -> None:
         assert isinstance(step, Affine)
         seen = step.forward(seen)
     with torch.no_grad():
-        expected, found = module(seen.clone()), graph.forward(x)
-    if not _agree(expected, found):
+        expected, actual = module(seen.clone()), graph.forward(x)
+    if not _agree(expected, actual):
         raise UnsupportedLayerError(
-            f"{type(module).__name__} computes something else than the layers torch.fx finds in it: a hook, or a "
+            f"{type(module).__name__} does not compute the same as the layers that torch.fx finds in it: a hook, or a "
             "layer that overwrites a tensor which is used again (pass inplace=False)"
         )
 
 
-def _agree(expected: torch.Tensor, found: torch.Tensor) -> bool:
-    return expected.shape == found.shape and torch.allclose(expected, found, _AGREEMENT, _AGREEMENT)
+def _agree(expected: torch.Tensor, actual: torch.Tensor) -> bool:
+    return expected.shape == actual.shape and torch.allclose(expected, actual, _AGREEMENT, _AGREEMENT)
 
 
 class GraphBuilder(fx.Interpreter):
-    """A pass of two samples through a net, in which every call becomes steps of a graph.
+    """A pass of two samples through a net that converts every call to steps of a graph.
 
     Args:
         net: The recorded net.
@@ -151,7 +151,7 @@ class GraphBuilder(fx.Interpreter):
 
     def __init__(self, net: fx.GraphModule, samples: torch.Tensor, preprocessing: Chain) -> None:
         super().__init__(net, garbage_collect_values=False)
-        self.extra_traceback = False  # it would rewrite our errors
+        self.extra_traceback = False  # it would rewrite art_flat's errors
         self.samples = samples
         self.preprocessing = preprocessing
         self.nodes: list[Node] = [Node(Input(), (), tuple(samples.shape[1:]), "input")]
@@ -186,7 +186,7 @@ class GraphBuilder(fx.Interpreter):
 
         Raises:
             InputError: If the node fails.
-            UnsupportedLayerError: If there are no bounds for it.
+            UnsupportedLayerError: If the node is not supported.
         """
         try:
             before = self._arguments(n)
@@ -207,7 +207,7 @@ class GraphBuilder(fx.Interpreter):
         return result
 
     def _arguments(self, n: fx.Node) -> dict[fx.Node, Any]:
-        """What the node's arguments are before it may overwrite them."""
+        """Copies of the node's arguments, which the node may overwrite."""
         values = {a: self.env[a] for a in n.all_input_nodes if a in self._index}
         return {a: v.clone() if isinstance(v, torch.Tensor) else v for a, v in values.items()}
 
@@ -240,9 +240,9 @@ class GraphBuilder(fx.Interpreter):
         return self._start
 
     def _occurs_twice(self, n: fx.Node, before: dict[fx.Node, Any]) -> bool:
-        found: list[fx.Node] = []
-        fx.map_arg((n.args, n.kwargs), found.append)
-        return any(found.count(a) > 1 for a in before)
+        actual: list[fx.Node] = []
+        fx.map_arg((n.args, n.kwargs), actual.append)
+        return any(actual.count(a) > 1 for a in before)
 
     def _join(self, n: fx.Node, result: torch.Tensor) -> int:
         parts: Any = n.args[0] if n.args else n.kwargs["tensors"]
@@ -273,7 +273,7 @@ class GraphBuilder(fx.Interpreter):
             args, kwargs = fx.map_arg((n.args, n.kwargs), lambda a: x if a is source else self.env[a])
             chain = call_chain(n.target, x, args, kwargs, result)
         index, value = self._index[source], x
-        steps = [moved(step, x.dtype, x.device) for step in chain]
+        steps = [converted(step, x.dtype, x.device) for step in chain]
         for step in steps:
             shape = after if step is steps[-1] else _shape_after(step, value)
             index = self._append(step, (index,), shape, self._name(n))
@@ -281,17 +281,17 @@ class GraphBuilder(fx.Interpreter):
         self.compare(result, value)
         return index
 
-    def compare(self, expected: torch.Tensor, found: torch.Tensor) -> None:
-        """Refuse steps whose result differs from that of their layer.
+    def compare(self, expected: torch.Tensor, actual: torch.Tensor) -> None:
+        """Require that steps have the same result as their layer.
 
         Args:
-            expected: What the layer computes.
-            found: What the steps compute.
+            expected: Result of the layer.
+            actual: Result of the steps.
 
         Raises:
             Unsupported: If the two differ.
         """
-        if not _agree(expected, found):
+        if not _agree(expected, actual):
             raise Unsupported("a hook or a subclass changes what it computes")
 
     def _append(self, step: Step, inputs: tuple[int, ...], shape: Shape, name: str) -> int:

@@ -1,4 +1,4 @@
-"""Interval bounds with gradients in the weights, to train nets with."""
+"""Interval bounds with gradients with respect to the weights, for training."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class TrainableGraph:
 
     Raises:
         InputError: If the net fails on inputs of this shape.
-        UnsupportedLayerError: If it has a layer without bounds, or cannot be followed by `torch.fx`.
+        UnsupportedLayerError: If it has a layer without bounds, or cannot be traced by `torch.fx`.
 
     >>> net = nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3))
     >>> TrainableGraph(net, (2,)).now().forward(torch.zeros(1, 2)).requires_grad
@@ -47,7 +47,7 @@ class TrainableGraph:
         self._samples = torch.zeros(2, *input_shape)
 
     def now(self) -> Graph:
-        """The graph with the weights as they are.
+        """The graph with the current weights.
 
         Returns:
             A graph in the dtype and on the device of the weights; it is not compared with the net again.
@@ -60,8 +60,8 @@ class TrainableGraph:
 
 
 class _Builder(GraphBuilder):
-    def compare(self, expected: torch.Tensor, found: torch.Tensor) -> None:
-        """Nothing: `trace` compared them, and float32 would not do for it."""
+    def compare(self, expected: torch.Tensor, actual: torch.Tensor) -> None:
+        """No check: `trace` compared them, and float32 is too inaccurate for it."""
 
 
 def worst_case_loss(
@@ -89,13 +89,13 @@ def worst_case_loss(
     """
     low, high = (torch.as_tensor(v, dtype=x.dtype, device=x.device) for v in clip_values)
     ball = Ball(x, delta, "Linf", (low, high))
-    found = Certificate(graph, ball, labels)
-    found.improve(_plain_bounds(graph, ball), through=False)
-    return found.loss
+    certificate = Certificate(graph, ball, labels)
+    certificate.improve(_plain_bounds(graph, ball), through=False)
+    return certificate.loss
 
 
 def _plain_bounds(graph: Graph, ball: Ball) -> Bounds:
-    """Bounds of every step by intervals, without what rounding can do."""
+    """Bounds of every step by intervals, without rounding errors."""
     bounds = Bounds(graph)
     zero = ball.x.new_zeros(())
     for node in graph.nodes:

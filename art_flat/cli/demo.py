@@ -11,14 +11,14 @@ EPOCHS = 30
 
 
 def demo_config(out: Path, notify: Callable[[str], None]) -> tuple[RunConfig, Path]:
-    """Train the model, keep its weights beside the results, and give the configuration of the run.
+    """Train the model, save its weights beside the results, and return the configuration of the run.
 
     Args:
-        out: Results folder; the weights go into a folder beside it.
+        out: Results folder; the weights are written to a folder beside it.
         notify: Called with a message after training.
 
     Returns:
-        The configuration, and the folder its paths start from.
+        The configuration, and the base folder of its paths.
     """
     from ..datasets import load_dataset
     from ..models import digits_cnn, save_weights

@@ -1,4 +1,4 @@
-"""Adversarial training by projected gradient ascent, as Madry et al. (2018) do it."""
+"""Adversarial training by projected gradient ascent, after Madry et al. (2018)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..functional.ascent import expand, shrink_to_ball, unit_step
 
 @dataclass(frozen=True, kw_only=True)
 class Adversary:
-    """What moves every training sample to where its loss is larger before the network learns from it.
+    """Perturbs every training sample to increase its loss before the training step.
 
     The defaults are those of arXiv 2510.14231: L∞, 8/255, 10 steps.
 
@@ -24,7 +24,7 @@ class Adversary:
         delta: Radius of the ball in units of the inputs, or a text such as "8/255".
         norm: `"Linf"` or `"L2"`.
         steps: Gradient steps per sample.
-        step: Length of one in units of the inputs; δ/4 if None.
+        step: Length of a step in units of the inputs; δ/4 if None.
         random_start: Whether the first step starts from a random point of the ball.
         clip_values: Smallest and largest value of an input.
         trainer: `"pgd"` for the loop of `train`, `"art"` to hand each batch to ART's `AdversarialTrainer`.
@@ -68,7 +68,7 @@ class Adversary:
         """Points of the ball around `x` with a larger loss.
 
         Args:
-            model: Network from (n, ...) to logits (n, k); it is asked in eval mode, its modes are restored.
+            model: Network from (n, ...) to logits (n, k); it is evaluated in eval mode, and its modes are restored.
             x: Samples, shape (n, ...), inside the clip range.
             y: Labels, shape (n,).
 
@@ -82,8 +82,8 @@ class Adversary:
                 point.requires_grad_()
                 loss = nn.functional.cross_entropy(model(point), y, reduction="sum")
                 (gradient,) = torch.autograd.grad(loss, point)
-                moved = point.detach() + self.step_size * unit_step(gradient, self.norm)
-                point = (x + shrink_to_ball(moved - x, self.delta, self.norm)).clamp(*self.clip_values)
+                ascended = point.detach() + self.step_size * unit_step(gradient, self.norm)
+                point = (x + shrink_to_ball(ascended - x, self.delta, self.norm)).clamp(*self.clip_values)
             return point
 
     def _start(self, x: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from ._adversary import Adversary
 
 
-class _Watched(nn.CrossEntropyLoss):
-    """Cross-entropy that remembers what it was last asked about: the training step of a batch."""
+class _RecordingLoss(nn.CrossEntropyLoss):
+    """Cross-entropy that stores its last arguments, those of the training step of a batch."""
 
     last: tuple[Tensor, Tensor, Tensor]
 
@@ -25,7 +25,7 @@ class _Watched(nn.CrossEntropyLoss):
 
 
 class ArtTrainer:
-    """`art.defences.trainer.AdversarialTrainer` with PGD on every sample, fed with one batch after the other.
+    """`art.defences.trainer.AdversarialTrainer` with PGD on every sample, called batch by batch.
 
     Args:
         model: Network of logits.
@@ -47,9 +47,9 @@ class ArtTrainer:
         from art.defences.trainer import AdversarialTrainer
         from art.estimators.classification import PyTorchClassifier
 
-        place = next(model.parameters()).device
-        self.loss = _Watched()
-        with torch.cuda.device(place) if place.type == "cuda" else contextlib.nullcontext():
+        device = next(model.parameters()).device
+        self.loss = _RecordingLoss()
+        with torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext():
             classifier = PyTorchClassifier(
                 model=model,
                 loss=self.loss,
@@ -57,7 +57,7 @@ class ArtTrainer:
                 input_shape=input_shape,
                 nb_classes=nb_classes,
                 clip_values=adversary.clip_values,
-                device_type="gpu" if place.type == "cuda" else "cpu",
+                device_type="gpu" if device.type == "cuda" else "cpu",
             )
         attack = ProjectedGradientDescentPyTorch(
             classifier,

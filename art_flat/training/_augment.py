@@ -1,4 +1,4 @@
-"""Random crops and mirror images, of a whole batch at once."""
+"""Random crops and flips of a whole batch at once."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 
 
 def augment(x: Tensor, *, crop: int, flip: bool) -> Tensor:
-    """Each image shifted by up to `crop` pixels both ways, with zeros coming in, and mirrored or not.
+    """Shift each image by up to `crop` pixels in both directions, padded with zeros, and flip it at random.
 
     Args:
         x: Images (n, c, h, w).
-        crop: Pixels of padding on every side before a window of the old size is cut out; 0 for none.
+        crop: Pixels of padding on every side before a window of the original size is cut out; 0 for none.
         flip: Whether half of the images, by chance, are mirrored left to right.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Checkpoints of a training, from which it resumes."""
+"""Checkpoints of a training, to resume it."""
 
 from __future__ import annotations
 
@@ -19,45 +19,45 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a training stands.
+    """The checkpoint file of a training.
 
     Attributes:
         path: The file.
-        settings: Everything that determines the training; a file made with others is refused.
+        settings: Everything that determines the training; a file with different settings is rejected.
     """
 
     path: Path
     settings: dict[str, Any]
 
     def save(self, model: nn.Module, optimizer: torch.optim.SGD, done: dict[str, Any]) -> None:
-        """Write the state of model and optimiser, and what is `done`; an older file is replaced in one go."""
+        """Write the state of model and optimiser, and the progress `done`; an older file is replaced atomically."""
         tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
         for i, p in enumerate(optimizer.param_groups[0]["params"]):
             buffer = optimizer.state.get(p, {}).get("momentum_buffer")
             if buffer is not None:
                 tensors[f"momentum.{i}"] = buffer
-        # a copy of each: safetensors refuses tensors that share memory
+        # copies, because safetensors rejects tensors that share memory
         tensors = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-        said = {"done": done, "settings": self.settings}
-        metadata = {k: json.dumps(v) for k, v in said.items()}
+        entries = {"done": done, "settings": self.settings}
+        metadata = {k: json.dumps(v) for k, v in entries.items()}
         write_atomically(self.path, safetensors.torch.save(tensors, metadata))
 
     def load(self, model: nn.Module, optimizer: torch.optim.SGD) -> dict[str, Any]:
-        """Put model and optimiser into the stored state, if there is one.
+        """Restore the stored state of model and optimiser, if there is one.
 
         Returns:
-            What was given as `done`; empty if there is no file.
+            The stored progress `done`; empty if there is no file.
 
         Raises:
-            InputError: If the file is damaged, or was made with other settings, data or another network.
+            InputError: If the file is damaged, or was written with other settings, data or another network.
         """
         if not self.path.exists():
             return {}
         try:
             with safetensors.safe_open(self.path, framework="pt") as file:
-                said = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
+                entries = {k: json.loads(v) for k, v in (file.metadata() or {}).items()}
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            done, settings = dict(said["done"]), dict(said["settings"])
+            done, settings = dict(entries["done"]), dict(entries["settings"])
         except Exception as error:
             reason = f"{type(error).__name__}: {error}".splitlines()[0]
             raise InputError(
@@ -71,23 +71,23 @@ class Checkpoint:
         ]
         if changed:
             raise InputError(
-                f"the checkpoint {self.path} was made with other settings: {', '.join(changed)}; go back to "
+                f"the checkpoint {self.path} was written with other settings: {', '.join(changed)}; restore "
                 "them, or remove the file to train from the start"
             )
-        place = next(model.parameters()).device
+        device = next(model.parameters()).device
         model.load_state_dict(
             {k.removeprefix("model."): v for k, v in tensors.items() if k.startswith("model.")}
         )
         for i, p in enumerate(optimizer.param_groups[0]["params"]):
             if f"momentum.{i}" in tensors:
                 layout = torch.channels_last if _channels_last(p) else torch.contiguous_format
-                buffer = tensors[f"momentum.{i}"].to(place, memory_format=layout)
+                buffer = tensors[f"momentum.{i}"].to(device, memory_format=layout)
                 optimizer.state[p]["momentum_buffer"] = buffer
         return done
 
 
 def fingerprint(*tensors: torch.Tensor) -> str:
-    """A hash of the content of tensors, to know the same data again.
+    """A hash of the content of tensors, to recognise the same data.
 
     Returns:
         16 hexadecimal digits.

@@ -1,4 +1,4 @@
-"""The training loop: stochastic gradient descent with momentum and a cosine, from any step on."""
+"""The training loop: stochastic gradient descent with momentum and a cosine schedule, resumable at any step."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ._checkpoint import Checkpoint
 from .settings import TrainingSettings
 
 SAVE_EVERY = 60.0
-"""Seconds between two checkpoints, at most (and one step more)."""
+"""Maximum time between two checkpoints, in addition to one step."""
 
 
 class Samples(NamedTuple):
-    """What is learned."""
+    """The training samples."""
 
     x: Tensor
     """Shape (n, ...)."""
@@ -33,20 +33,20 @@ class Samples(NamedTuple):
 
 
 class Callbacks(NamedTuple):
-    """What is called while the loop runs; see `train`."""
+    """Callbacks of the loop; see `train`."""
 
     progress: Callable[[int, int, float], None]
     on_epoch: Callable[[list[dict[str, Any]]], None]
 
 
 class Loop:
-    """A training under way.
+    """The state of a training.
 
     Args:
         model: Network of logits.
-        samples: What it learns.
-        settings: How.
-        callbacks: What is called after every step and every epoch.
+        samples: The training samples.
+        settings: The settings.
+        callbacks: Callbacks after every step and every epoch.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Loop:
         self.n_warmup = round(settings.warmup * self.n_steps)
         self.step, self.history = 0, list[dict[str, Any]]()
         self.is_in_step = False
-        self.sums = {"loss": 0.0, "right": 0.0, "seconds": 0.0}  # of the epoch under way
+        self.sums = {"loss": 0.0, "right": 0.0, "seconds": 0.0}  # of the current epoch
         self.art: ArtTrainer | None = None
         self.certified: CertifiedObjective | None = None
         adversary, shape = settings.adversary, tuple(samples.x.shape[1:])
@@ -77,7 +77,7 @@ class Loop:
             self.art = ArtTrainer(model, self.optimizer, adversary, shape, samples.nb_classes)
 
     def run(self, checkpoint: Checkpoint | None, test: tuple[Tensor, Tensor] | None) -> None:
-        """All steps that are left."""
+        """Run all remaining steps."""
         try:
             if self.settings.channels_last:
                 self.model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -92,7 +92,7 @@ class Loop:
                     self._run_epoch(checkpoint)
                     self._end_epoch(checkpoint, test)
         except KeyboardInterrupt:
-            if checkpoint is not None and not self.is_in_step:  # a step that was cut short must not be kept
+            if checkpoint is not None and not self.is_in_step:  # an interrupted step must not be saved
                 self._save(checkpoint)
             raise
         finally:

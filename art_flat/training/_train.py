@@ -1,4 +1,4 @@
-"""`train`: data and settings are checked, then the loop runs."""
+"""`train`: validates data and settings, then runs the loop."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def train(
 
     Two calls with the same model, data and settings give the same weights on the same machine, also when one of them
     was interrupted and resumed from its checkpoint: the randomness of a step depends on the seed and the number of
-    the step alone. The caller's random state is untouched.
+    the step alone. The caller's random state is unchanged.
 
     Args:
         model: Network from (n, ...) to logits (n, k); changed in place.
         x: Samples (n, ...), numpy or torch; given to the network unchanged.
         y: Labels, indices (n,) or one-hot (n, k).
         test: Samples and labels on which the accuracy is measured after every epoch.
-        device: Where to train, the model is moved there; None for where it is.
+        device: Device of the training, to which the model is moved; the model's device if None.
         progress: Called after every step with the steps done, the total and the loss in nats. An exception that it
             raises ends the training between two steps.
         on_epoch: Called after every epoch with one dict per finished epoch: `epoch`, `lr`, `loss` (mean over the
@@ -57,9 +57,9 @@ def train(
         `model` itself, in eval mode and without gradients.
 
     Raises:
-        InputError: If data or settings cannot be used, nothing can be trained, the loss becomes infinite, or the
+        InputError: If data or settings are invalid, the model has nothing to train, the loss becomes infinite, or the
             checkpoint belongs to a different training.
-        ParameterError: If there is no such setting.
+        ParameterError: If a setting is unknown.
         UnsupportedLayerError: If `certified` is given and the network has a layer without bounds.
 
     >>> import numpy as np
@@ -111,7 +111,7 @@ def _checkpoint(path: Path, model: nn.Module, samples: Samples, settings: Traini
 
 
 def _check_channels_last(model: nn.Module) -> None:
-    """Refuse layers whose gradient torch computes outside its memory: seen with 2.14 on a CPU with AVX2."""
+    """Reject layers for which torch's gradient accesses invalid memory: observed with 2.14 on a CPU with AVX2."""
     for name, part in model.named_modules():
         if not isinstance(part, nn.Conv2d) or set(part.kernel_size) != {1} or part.in_channels >= 8:
             continue

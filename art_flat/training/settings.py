@@ -1,4 +1,4 @@
-"""`TrainingSettings`: everything that decides a training apart from the model and the data."""
+"""`TrainingSettings`: everything that determines a training except the model and the data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ._certified import CertifiedLoss
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingSettings:
-    """SGD with momentum, a learning rate that rises linearly and then falls as a cosine, and what is learned from.
+    """Settings of SGD with momentum and a learning rate with linear warmup and cosine decay.
 
     `train` takes the same names as keywords, `[training]` of a configuration file too; these are the only defaults.
 
@@ -22,7 +22,7 @@ class TrainingSettings:
         lr: Largest learning rate, > 0.
         batch_size: Samples per step, at most; the samples of an epoch are spread evenly over its steps.
         weight_decay: Factor of the L2 penalty, ≥ 0.
-        momentum: Share of the last step that is kept, in [0, 1).
+        momentum: Momentum factor, in [0, 1).
         nesterov: Whether the momentum is Nesterov's.
         warmup: Share of all steps in which the learning rate rises, in [0, 1).
         crop: Images are shifted by up to this many pixels in both directions, padded with zeros; 0 for none.
@@ -71,7 +71,7 @@ class TrainingSettings:
 
     @classmethod
     def from_keywords(cls, keywords: dict[str, Any]) -> TrainingSettings:
-        """The settings given as keywords, defaults for the others.
+        """The settings from keywords, with defaults for the rest.
 
         Args:
             keywords: Field → value.
@@ -80,11 +80,11 @@ class TrainingSettings:
             The settings.
 
         Raises:
-            ParameterError: If there is no such setting; the message names the closest one.
+            ParameterError: If a setting is unknown; the message names the closest one.
         """
-        known = [field.name for field in fields(cls)]
-        for name in keywords.keys() - set(known):
-            hint = " or ".join(map(repr, closest(name, known))) or ", ".join(known)
+        names = [field.name for field in fields(cls)]
+        for name in keywords.keys() - set(names):
+            hint = " or ".join(map(repr, closest(name, names))) or ", ".join(names)
             raise ParameterError(f"train() has no parameter {name!r}; did you mean {hint}?")
         return cls(**keywords)
 
@@ -94,7 +94,7 @@ class TrainingSettings:
         return bool(self.crop or self.flip or self.channels_last)
 
     def identity(self) -> dict[str, Any]:
-        """Everything in it that determines the weights, as JSON can hold it."""
+        """Everything in it that determines the weights, as JSON values."""
         values = asdict(self) | {
             "adversary": repr(self.adversary),
             "certified": None if self.certified is None else repr(self.certified),
