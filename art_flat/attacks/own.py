@@ -54,7 +54,7 @@ def as_attack(
         maximises_loss: Whether it maximises the cross-entropy in the ball; by default the value for the
             object's class, else False.
         targeted: Whether a function takes target classes; for objects it is detected.
-        version: A text that changes when its results would. It identifies the attack when a run is resumed: by default it is
+        version: A text that changes when its results would. It identifies the attack when a run is resumed: by default
             a hash of the code of the function or class, its closure, arguments and attributes, but not
             of other modules that it calls. Required for an attack that changes its own attributes during a run,
             and would be a different attack after every run.
