@@ -222,7 +222,7 @@ def test_weights_used_without_a_layer_are_not_seen():
         def forward(self, x):
             return F.linear(F.linear(x, self.body.weight), self.fc.weight)
 
-    with pytest.raises(HeadNotFoundError, match="no layer with weights was seen to be called"):
+    with pytest.raises(HeadNotFoundError, match="no call of a layer with weights was observed"):
         af.adapt(classifier(Functional()))
 
 

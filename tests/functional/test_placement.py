@@ -66,7 +66,7 @@ def test_stays_on_the_device(name, k, dtype):
 def test_what_looks_at_values_says_so(name):
     with pytest.raises(DataDependentOutputException):
         LOOKS[name](*head(10, torch.float32))
-    assert "waits for the device" in " ".join(getattr(F, name).__doc__.split())
+    assert "synchronises with the device" in " ".join(getattr(F, name).__doc__.split())
 
 
 def test_every_function_is_in_one_of_the_lists():

@@ -171,7 +171,7 @@ def test_adversarial_flatness_is_read_where_the_loss_is_largest(digits, points, 
 
 def test_no_adversarial_example_is_an_error(digits):
     net, x, y = digits
-    with pytest.raises(InputError, match="no adversarial example whose flatness could be read"):
+    with pytest.raises(InputError, match="no adversarial example whose flatness could be measured"):
         metrics.adversarial_flatness(net, x, y, x_adv=x)
     assert np.isnan(metrics.adversarial_flatness(net, x, y, x_adv=x, reduction="none")).all()
 
