@@ -36,11 +36,11 @@ class Data:
 
 
 def check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight: Any) -> Data:
-    """Shapes, labels, ids and weights checked; the values of the inputs are not read.
+    """Validate shapes, labels, ids and weights; the values of the inputs are not read.
 
     Args:
         nets: The models.
-        x: Inputs, or a loader that gives pairs (x, y).
+        x: Inputs, or a loader that yields pairs (x, y).
         y: Labels; None for a loader.
         samples: Sample ids; 0…n−1 if None.
         weight: Sample weights; 1 if None.
@@ -49,7 +49,7 @@ def check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight
         The data.
 
     Raises:
-        InputError: If an argument cannot be used.
+        InputError: If an argument is invalid.
     """
     x, y = _inputs_and_labels(x, y)
     rows = InputRows(x)
@@ -68,7 +68,7 @@ def check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight
 
 
 def _inputs_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
-    """Inputs and labels that were passed separately, or those that a loader gives together."""
+    """Inputs and labels that were passed separately, or that a loader yields together."""
     if not is_batches(x):
         if y is None:
             raise InputError("`y` is missing; pass one label per sample, shape (n,) or (n, k)")
@@ -81,12 +81,12 @@ def _inputs_and_labels(x: Any, y: Any) -> tuple[Any, Any]:
 def read_through(
     nets: Mapping[str, Adapter], data: Data, shard_size: int
 ) -> tuple[list[tuple[slice, str]], str]:
-    """Check every value, and hash every shard and the whole, in one pass.
+    """Check every value, and hash every shard and all data, in one pass.
 
     Args:
-        nets: The models, whose clip ranges the inputs must lie in.
-        data: What is attacked.
-        shard_size: Samples of a shard.
+        nets: The models, whose clip ranges must contain the inputs.
+        data: The data.
+        shard_size: Samples per shard.
 
     Returns:
         The shards with their hashes, and the hash of all data.

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
 class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
     """The security curve and the (δ, ε) robustness surface of a classifier, from one run.
 
-    It goes wherever ART's `SecurityCurve` does: the same `evaluate(classifier, x, y)`, the same return,
-    `plot()` and `detected_obfuscating_gradients`. What that calls eps is δ (`deltas`) here; ε is the tolerated loss
+    It replaces ART's `SecurityCurve`: the same `evaluate(classifier, x, y)`, the same return value,
+    `plot()` and `detected_obfuscating_gradients`. Its eps is δ (`deltas`) here; ε is the tolerated loss
     change. Everything else is read from `results`.
 
     Args:
-        deltas: Radii in clip units; a whole number m stands for m equal steps up to the width of the clip range.
-        epsilons: Tolerated loss changes that are plotted and shown by default, nats.
+        deltas: Radii in clip units; an integer m stands for m equal steps up to the width of the clip range.
+        epsilons: Tolerated loss changes of plots and tables by default, nats.
         norm: Norm of the ball.
-        check_gradients: Also attack at a radius that holds the whole clip range, for
+        check_gradients: Also attack at a radius that contains the whole clip range, for
             `detected_obfuscating_gradients`.
 
     Attributes:
@@ -86,7 +86,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         """Attack the classifier at every radius and keep the records in `results`.
 
         Args:
-            classifier: An ART classifier or an adapted one.
+            classifier: An ART classifier or an adapter.
             x: Clean inputs, (n, ...).
             y: True labels, (n,) or one-hot (n, k).
             attacks: One or several names, suites, and attacks of art_flat, ART or torchattacks; the worst case
@@ -98,7 +98,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
             accuracy.
 
         Raises:
-            InputError: If an argument cannot be used, or the classifier has no clip range.
+            InputError: If an argument is invalid, or the classifier has no clip range.
         """
         net = adapt(classifier)
         self.results, self._full, self.accuracy = None, None, None
@@ -121,8 +121,8 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         """Share of samples whose loss rises by at most ε in the ball of radius δ; no model is run.
 
         Args:
-            epsilons: Tolerated loss changes, nats, any; those of the constructor if None.
-            certified: Give the certified shares, a lower bound, in place of what the attacks leave, an upper one.
+            epsilons: Tolerated loss changes, nats; those of the constructor if None.
+            certified: Return the certified shares, a lower bound, instead of the empirical ones, an upper bound.
 
         Returns:
             Shares in [0, 1], one row per δ and one column per ε; NaN where nothing was evaluated or certified.
@@ -138,12 +138,12 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
 
     @property
     def eps_list(self) -> list[float]:
-        """The radii, under the name that `SecurityCurve` gives them."""
+        """The radii, under their name in `SecurityCurve`."""
         return self.delta_list
 
     @property
     def detected_obfuscating_gradients(self) -> bool:
-        """Whether more samples than by chance withstand attacks that may go anywhere in the clip range.
+        """Whether more samples than by chance resist attacks that may use the whole clip range.
 
         No classifier can, unless it predicts one class only; so the attacks were misled, as by masked gradients.
 
@@ -215,8 +215,8 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
     def _verdict(self) -> str:
         if self._full is None:
             return "Security curve"
-        found = self.detected_obfuscating_gradients
-        return "Gradients may be obfuscated" if found else "No sign of obfuscated gradients"
+        detected = self.detected_obfuscating_gradients
+        return "Gradients may be obfuscated" if detected else "No sign of obfuscated gradients"
 
 
 def _check_deltas(deltas: Any) -> int | list[float]:
@@ -240,6 +240,6 @@ def _width(net: Adapter) -> np.ndarray:
 
 
 def _whole_range(net: Adapter, norm: Norm) -> float:
-    """The radius of a ball around any input that holds the whole clip range."""
+    """The radius at which a ball around any input contains the whole clip range."""
     order = {"Linf": np.inf, "L2": 2.0, "L1": 1.0, "L0": 0.0}[norm]
     return float(np.linalg.norm(_width(net).reshape(-1), ord=order))

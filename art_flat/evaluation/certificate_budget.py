@@ -10,17 +10,17 @@ from ..attacks.sequence import SequenceStep
 from .radii import Deltas
 
 _SHARE = 0.1
-"""Of the operations of the planned attacks."""
+"""Largest share of the operations of the planned attacks."""
 ALWAYS = 2e12
-"""Operations that are always allowed: about a minute on one core."""
+"""Number of operations that is always allowed: about a minute on one core."""
 _USUAL_STEPS = 10
-"""Steps of an attack that does not report a fixed number of them."""
+"""Assumed number of steps of an attack that does not report it."""
 _PASSES_PER_STEP = 3
 """A step is a forward pass and a backward pass, which costs about two."""
 
 
 def planned_passes(attacks: Sequence[Attack], deltas: Deltas, n: int) -> float:
-    """Forward passes of one sample that a run's attacks on one model are expected to be worth.
+    """Expected cost of a run's attacks on one model, in forward passes of one sample.
 
     Args:
         attacks: The attacks.
@@ -28,7 +28,7 @@ def planned_passes(attacks: Sequence[Attack], deltas: Deltas, n: int) -> float:
         n: Number of samples.
 
     Returns:
-        The passes; a function of the arguments alone, so that every machine decides alike.
+        The number of passes; depends only on the arguments, so that every machine agrees.
     """
     steps = 0
     for attack in attacks:
@@ -43,7 +43,7 @@ def planned_passes(attacks: Sequence[Attack], deltas: Deltas, n: int) -> float:
 def too_costly(
     nets: Mapping[str, Adapter], attacks: Sequence[Attack], deltas: Deltas, n: int
 ) -> dict[str, str]:
-    """Models whose Lipschitz constants would cost more than a default may.
+    """Models whose Lipschitz constants would exceed the default cost limit.
 
     Args:
         nets: The models, by name.

@@ -1,6 +1,6 @@
-"""Certified bounds: how much the loss can rise in a ball, for any attack.
+"""Certified bounds on the increase of the loss in a ball, for any attack.
 
-Features move by at most t = L δ in a ball of radius δ, and the loss by at most the bound at t. What is certified is
+Features move by at most t = L δ in a ball of radius δ, and the loss by at most the bound at t. The certificate is for
 the network in real arithmetic.
 """
 
@@ -21,7 +21,7 @@ from ..typing import Norm
 from .radii import Deltas
 
 KIND: F.BoundKind = "best"
-"""The bound that certifies: the smallest of the sound ones."""
+"""Kind of the certified bound: the smallest of the sound ones."""
 
 
 def certified_rows(

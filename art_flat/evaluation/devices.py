@@ -15,14 +15,14 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 _held: dict[str, int] = {}
-"""The lock files this process holds: kept open, so that the system lets go of them when the process ends."""
+"""The lock files of this process: kept open, so that the system releases them when the process ends."""
 
 
 def lease_device(folder: Path | None = None) -> str:
     """The device of this process: the GPU with the fewest processes of art_flat on this machine.
 
     Args:
-        folder: Where the lock files are; a folder of the user's in the system's temporary folder if None.
+        folder: Folder of the lock files; a folder per user in the system's temporary folder if None.
 
     Returns:
         Such as `"cuda:1"`; the same at every call.
@@ -36,17 +36,17 @@ def lease_device(folder: Path | None = None) -> str:
         return "cpu"
     if folder is None:
         folder = Path(tempfile.gettempdir()) / f"art_flat-gpus-{os.getuid() if hasattr(os, 'getuid') else 0}"
-    place = str(folder)
-    if place not in _held:
-        _held[place] = first_free_gpu(folder, n)
-    return f"cuda:{_held[place]}"
+    key = str(folder)
+    if key not in _held:
+        _held[key] = first_free_gpu(folder, n)
+    return f"cuda:{_held[key]}"
 
 
 def first_free_gpu(folder: Path, n: int) -> int:
     """Lock a slot of the GPU with the fewest processes, until this process ends.
 
     Args:
-        folder: Where the lock files are.
+        folder: Folder of the lock files.
         n: Number of GPUs.
 
     Returns:

@@ -24,18 +24,18 @@ class Results(Records):
     """
 
     def records(self, definition: Definition = "paper") -> pd.DataFrame:
-        """The whole table: one row per adversarial point, beside its clean point.
+        """The whole table: one row per adversarial point, joined with its clean point.
 
         Args:
-            definition: Which relative sharpness `kappa_*` and `log_kappa_*` hold.
+            definition: Definition of the relative sharpness in `kappa_*` and `log_kappa_*`.
 
         Returns:
             The adversarial table with the quantities of both points (`_clean`, `_adv`), `label`, `weight`,
             `loss_change` (nats), `kappa_clean`, `kappa_adv`, `log_kappa_clean`, `log_kappa_adv` and
-            `definition`; the definition also stands in `frame.attrs["definition"]`.
+            `definition`; the definition is also in `frame.attrs["definition"]`.
 
         Raises:
-            UnknownNameError: If there is no such definition.
+            UnknownNameError: If the definition is unknown.
         """
         return self.joined(definition)
 
@@ -45,33 +45,33 @@ class Results(Records):
     ) -> pd.DataFrame:
         """Scores per model, attack, norm and δ, then over all attacks together.
 
-        A point counts at (norm, δ) wherever its measured distance is at most δ, also if another radius or norm
-        was asked for when it was made, so a larger δ never looks safer. A sample is evaluated if the attack's own
-        run at (norm, δ) gave a point for it, or if its clean output is undefined; samples that no attack finished are
-        left out and counted. An undefined output (NaN or infinite) at the clean point or within δ is not robust.
-        Flatness is read where the
+        A point counts at (norm, δ) if its measured distance is at most δ, even if it was computed for another
+        radius or norm, so a larger δ never looks safer. A sample is evaluated if the attack's own
+        run at (norm, δ) has a point for it, or if its clean output is undefined; samples that no attack finished are
+        excluded and counted. An undefined output (NaN or infinite) at the clean point or within δ is not robust.
+        Flatness is measured where the
         sample's loss is largest, over the clean-correct samples that are misclassified there.
 
         Args:
             epsilons: Tolerated loss changes in nats; those of the run if None.
-            definition: Which relative sharpness.
+            definition: Definition of the relative sharpness κ.
 
         Returns:
             One row per cell. Beside the keys `model, attack, source_model, norm, delta` and `maximises_loss`:
 
-            - `n_evaluated`; `n_failed` points, those with undefined outputs among them; `n_skipped`; `n_unfinished`
-              samples, which no attack finished: where it is not 0 the shares are of fewer samples, and tables mark
+            - `n_evaluated`; `n_failed` points, including those with undefined outputs; `n_skipped`; `n_unfinished`
+              samples, which no attack finished: if it is not 0 the shares are of fewer samples, and tables mark
               them; `fallback`, the share of points no better than the clean one
             - `accuracy`, `robust_accuracy`, `robust_accuracy_on_correct`, `prediction_robustness`: shares
             - `target_success`: share with a point within δ that is predicted as the sample's target; NaN if untargeted
             - `loss_change_robustness@ε` and `certified@ε`: upper and lower end of the (δ, ε)-robust share, over the
-              same samples; NaN where nothing is certified; `certified_accuracy`; what certifies: `bound_kind`, the
-              kinds of the smallest bounds, most frequent first, and `lipschitz_kind` (`"spectral"`, or `"given"`:
-              the user's constant, not verified)
-            - `minimum_loss_increase`: median, nats, inf where most samples have none, and the median of its lower
+              same samples; NaN where nothing is certified; `certified_accuracy`; `bound_kind`, the kinds of the
+              smallest bounds, most frequent first, and `lipschitz_kind` (`"spectral"`, or `"given"`: the user's
+              constant, not verified)
+            - `minimum_loss_increase`: median, nats, inf if most samples have none, and the median of its lower
               bound log 2 − ℓ, `minimum_loss_increase_bound`; `wrong_found`, the share of samples that have one
             - `n_adversarial`, and over these `kappa_clean`, `kappa_adv` (medians, nats), `flatness_ratio` (median of
-              κ_adv/κ_clean), `flat_fraction`, and the medians of what κ and the bounds are made of: `weight_norm`
+              κ_adv/κ_clean), `flat_fraction`, and the medians of the factors of κ and the bounds: `weight_norm`
               ‖W‖_F, `feature_norm_clean`, `feature_norm_adv` ‖φ‖, `gini_impurity_clean`, `gini_impurity_adv` G,
               `feature_grad_norm_clean` ‖g‖, `feature_shift`; over all, `confidently_wrong_fraction`
             - `bound_violations` (0, or there is a bug), `bound_tightness` (median of the measured increase over the
@@ -80,16 +80,16 @@ class Results(Records):
 
         Raises:
             InputError: If an ε is negative.
-            UnknownNameError: If there is no such definition.
+            UnknownNameError: If the definition is unknown.
         """
         return summarise(self, epsilons, definition)
 
     def optimality(self) -> pd.DataFrame:
-        """How close each attack comes to the best of all that were run, per model, norm and δ.
+        """How close each attack is to the best of all attacks of the run, per model, norm and δ.
 
         The best of a sample is over all attacks, radii, norms and source models of the records. Radii are read as a
         grid: an attack that breaks a sample at δ_j and not at δ_{j−1} scores from δ_{j−1} on, so attacks with a
-        fixed budget and those that seek the nearest point are compared alike. More radii say more.
+        fixed budget and minimum-norm attacks are comparable. More radii make the scores more precise.
 
         Returns:
             Columns `model, attack, source_model, norm, delta, n_evaluated, distance_optimality,
@@ -119,11 +119,11 @@ class Results(Records):
         """Adversarial points of one model, one per sample: `worst(norm, delta)` or `nearest(norm, delta)`.
 
         Args:
-            model: Its name; may be left out if there is only one.
-            definition: Which relative sharpness κ is.
+            model: Name of the model; optional if there is only one.
+            definition: Definition of the relative sharpness κ.
 
         Returns:
-            What selects them.
+            The selection.
 
         Raises:
             UnknownNameError: If there is no such model or definition.
@@ -132,7 +132,7 @@ class Results(Records):
         return select(self, model, definition)
 
     def failures(self) -> pd.DataFrame:
-        """Units that did not end well.
+        """Failed and skipped units.
 
         Returns:
             Columns `model, attack, norm, delta, status, error, n`, one row per reason; empty if there is none.
@@ -140,19 +140,19 @@ class Results(Records):
         return failures(self)
 
     def not_run(self) -> pd.DataFrame:
-        """What was asked for and did not run, and why; `failures` counts single samples.
+        """Requested attacks and radii that did not run, with the reasons; `failures` counts single samples.
 
         Returns:
             Columns `model, attack, norm, delta, reason`, a row per attack and norm of which no point was measured, per
-            radius at which a place of a sequence was left no sample (`delta`, else NaN), and per norm that no attack
+            radius at which a step of a sequence had no sample left (`delta`, else NaN), and per norm that no attack
             supports (`attack` is None). Empty if everything ran, and while units are missing.
         """
         return not_run(self)
 
     def findings(self) -> list[Finding]:
-        """What a reader should know before believing the numbers, the most severe first; from the records alone.
+        """Findings that a reader should know before trusting the numbers, the most severe first; from the records.
 
-        `art_flat.evaluation.diagnose` lists what is looked for, and can also ask the models.
+        `art_flat.evaluation.diagnose` lists all checks, and can also run the models.
 
         Returns:
             The findings; empty if nothing is suspicious.
@@ -164,14 +164,14 @@ class Results(Records):
 
         Args:
             epsilons: Tolerated loss changes in nats; those of the run if None.
-            definition: Which relative sharpness.
+            definition: Definition of the relative sharpness κ.
 
         Returns:
             Text for a README, in GitHub's dialect; δ in clip units, κ in nats.
 
         Raises:
             InputError: If an ε is negative.
-            UnknownNameError: If there is no such definition.
+            UnknownNameError: If the definition is unknown.
         """
         return to_markdown(self, epsilons, definition)
 
@@ -181,15 +181,15 @@ class Results(Records):
         """Write the results as RobustBench's `model_info` files: one per model, norm and δ.
 
         Measured are `eps` (δ over the input range), `clean_acc`, `reported` (robust accuracy over all attacks of
-        this run, unless you give a paper's) and `autoattack_acc`, in per cent. The last is there only where
+        this run, unless `info` has a paper's value) and `autoattack_acc`, in per cent. The last exists only if
         AutoAttack's four attacks ran on every sample (the suite `standard`) without a failure. A field of `info`
-        that is not given is null. The block `art_flat` says what was run, on how many samples, what is missing and
-        why, and adds loss-change robustness and certificates as shares.
+        that is not given is null. The block `art_flat` holds the attacks, the number of samples, missing results with
+        reasons, and loss-change robustness and certificates as shares.
 
         Args:
-            folder: Where to, as `folder/dataset/norm/model.json`; the name ends in δ where the run has several.
+            folder: Destination, as `folder/dataset/norm/model.json`; the name ends in δ if the run has several.
                 Files that art_flat wrote are replaced.
-            info: Model → what a run cannot know: `link`, `name`, `authors`, `additional_data`,
+            info: Model → fields that a run cannot know: `link`, `name`, `authors`, `additional_data`,
                 `number_forward_passes`, `dataset`, `venue`, `architecture`; also `reported`, `external`,
                 `footnote`, `unreliable`.
 
@@ -197,8 +197,8 @@ class Results(Records):
             The files.
 
         Raises:
-            InputError: If a model or field is unknown, or the field is one that is measured.
-            StoreError: If a file is there that art_flat did not write.
+            InputError: If a model or field is unknown, or the field is measured by the run.
+            StoreError: If a file exists that art_flat did not write.
 
         Source:
             https://github.com/RobustBench/robustbench, `robustbench/utils.py` and `model_info/`.
@@ -206,17 +206,17 @@ class Results(Records):
         return to_robustbench(self, folder, info)
 
     def report(self, path: str | os.PathLike[str], definition: Definition = "paper") -> Path:
-        """Write a report to look at: one self-contained HTML file that opens from disk; no model is run.
+        """Write the report as one self-contained HTML file that opens from disk; no model is run.
 
         Args:
-            path: Where to; an existing file is replaced once the new one is whole. In a folder, `report.html`.
-            definition: Which relative sharpness κ is.
+            path: Destination; an existing file is replaced once the new one is complete. In a folder, `report.html`.
+            definition: Definition of the relative sharpness κ.
 
         Returns:
             The path of the file.
 
         Raises:
-            UnknownNameError: If there is no such definition.
+            UnknownNameError: If the definition is unknown.
         """
         return write_report(self, path, definition)
 

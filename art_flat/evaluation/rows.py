@@ -1,4 +1,4 @@
-"""Rows of the four tables, made from what models and attacks return."""
+"""Rows of the four tables from the outputs of models and the results of attacks."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ _LONGEST_NOTE = 500
 
 
 def quantities(outputs: Outputs, head: Head, labels: torch.Tensor) -> dict[str, np.ndarray]:
-    """What both the clean and the adversarial table hold of each point, in float64.
+    """The columns shared by the clean and the adversarial table, in float64.
 
     Args:
         outputs: Logits (n, k) and features (n, d).
-        head: The linear head that the features go into.
+        head: The linear head of the features.
         labels: True labels, int64 (n,).
 
     Returns:
@@ -61,7 +61,7 @@ def model_rows(name: str, net: Adapter, lipschitz: F.LipschitzBound | None = Non
     Args:
         name: The model's name.
         net: The adapted model.
-        lipschitz: The constant of its features in L2, if one is known.
+        lipschitz: The Lipschitz constant of its features in L2, or None.
 
     Returns:
         One row.
@@ -108,19 +108,19 @@ def adversarial_rows(
     outputs: Outputs,
     keys: Mapping[str, Any],
 ) -> pd.DataFrame:
-    """Rows of the `adversarial` table for what an attack found, seen by `net` (not always the model attacked).
+    """Rows of the `adversarial` table for the result of an attack, scored by `net` (not always the attacked model).
 
     Args:
         net: The model that scores the points.
         labels: True labels, int64 (n,).
         clean: Logits and features of `net` at the clean points.
-        result: What the attack found.
+        result: The result of the attack.
         outputs: Logits and features of `net` at the adversarial points.
         keys: The key columns and the sample ids.
 
     Returns:
-        n rows. Status `"failed"` have points that were not finite, without quantities, and those where an output of
-        the model is undefined.
+        n rows. Rows with non-finite points, which have no quantities, and rows where an output of
+        the model is undefined have status `"failed"`.
     """
     n = len(labels)
     failed = result.status == "failed"
@@ -150,7 +150,7 @@ def adversarial_rows(
 
 
 def _errors(no_point: np.ndarray, undefined: np.ndarray, undefined_clean: np.ndarray) -> np.ndarray:
-    """Of each point what is wrong with it, shape (n,); None where nothing is."""
+    """Error message of each point, shape (n,); None for valid points."""
     errors = np.full(len(no_point), None, dtype=object)
     errors[undefined] = UNDEFINED
     errors[undefined_clean] = UNDEFINED_CLEAN
@@ -171,17 +171,17 @@ def _bound_at(
     labels: torch.Tensor,
     shift: torch.Tensor,
 ) -> torch.Tensor:
-    known = torch.isfinite(shift)
+    is_finite = torch.isfinite(shift)
     bound = F.loss_increase_bound(
-        logits, features, weight, labels, radius=shift.where(known, 0.0), kind="best"
+        logits, features, weight, labels, radius=shift.where(is_finite, 0.0), kind="best"
     )
-    return bound.where(known, torch.nan)
+    return bound.where(is_finite, torch.nan)
 
 
 def missing_rows(
     status: str, error: str, keys: Mapping[str, Any], n: int, seconds: float = 0.0
 ) -> pd.DataFrame:
-    """Rows of the `adversarial` table for a unit that failed or was skipped: keys, status, reason, no numbers."""
+    """Rows of the `adversarial` table for a failed or skipped unit: keys, status and reason, without numbers."""
     return make_frame(
         "adversarial", {**keys, "status": status, "error": error, "pred": -1, "seconds": seconds / n}, n
     )

@@ -13,7 +13,7 @@ from .._utils.validation import check_labels
 from ..errors import InputError
 
 TargetRule = Literal["least-likely", "next"]
-"""How targets follow from the labels and the model."""
+"""Rules that derive targets from the labels and the model."""
 TARGET_RULES: tuple[TargetRule, ...] = get_args(TargetRule)
 
 
@@ -23,7 +23,7 @@ class Targets:
 
     Attributes:
         rule: One of `TARGET_RULES`, or `"given"`.
-        classes: Target classes, int64 (n,), where they were given; else None.
+        classes: Given target classes, int64 (n,), or None.
     """
 
     rule: str
@@ -33,9 +33,9 @@ class Targets:
         """The targets of some samples.
 
         Args:
-            rows: The samples, as positions in the data.
+            rows: Positions of the samples in the data.
             labels: Their true labels, int64 (m,).
-            logits: Of the model attacked, at the clean points, shape (m, k).
+            logits: Clean logits of the attacked model, shape (m, k).
 
         Returns:
             Classes, int64 (m,), on the device of `labels`; never the label itself.
@@ -47,11 +47,11 @@ class Targets:
         return least_likely(logits, labels)
 
     def key(self, rows: slice) -> str:
-        """What determines the targets of some samples, beside the model and the data."""
+        """Everything except model and data that determines the targets of some samples."""
         return self.rule if self.classes is None else content_hash(self.classes[rows])
 
     def as_config(self) -> str | list[int]:
-        """The targets as `config.toml` holds them."""
+        """The targets as stored in `config.toml`."""
         return self.rule if self.classes is None else [int(c) for c in self.classes]
 
 
@@ -68,23 +68,23 @@ def least_likely(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     >>> least_likely(torch.tensor([[2.0, -1.0, 0.5]]), torch.tensor([1]))
     tensor([2])
     """
-    others = logits.detach().double().nan_to_num(nan=torch.inf, posinf=torch.finfo(torch.float64).max)
-    return others.scatter(1, labels.to(logits.device)[:, None], torch.inf).argmin(dim=1).to(labels.device)
+    masked = logits.detach().double().nan_to_num(nan=torch.inf, posinf=torch.finfo(torch.float64).max)
+    return masked.scatter(1, labels.to(logits.device)[:, None], torch.inf).argmin(dim=1).to(labels.device)
 
 
 def check_targets(target: Any, labels: np.ndarray, nb_classes: int) -> Targets | None:
-    """The targets that `evaluate` is asked for.
+    """The targets from the argument of `evaluate`.
 
     Args:
         target: None, one of `TARGET_RULES` (as `Settings` checked), or classes, indices (n,) or one-hot (n, k).
         labels: True labels, int64 (n,).
-        nb_classes: k, the smallest of the models'.
+        nb_classes: The smallest number k of classes of the models.
 
     Returns:
         The targets; None for an untargeted run.
 
     Raises:
-        InputError: If classes are out of range, of another number, or a sample's own label.
+        InputError: If classes are out of range, their count is wrong, or one is the sample's own label.
     """
     if target is None:
         return None
