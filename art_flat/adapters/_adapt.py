@@ -59,7 +59,7 @@ def _(estimator: Adapter, head: str | None = None) -> Adapter:
 @adapt.register
 def _(estimator: nn.Module, head: str | None = None) -> Adapter:
     raise UnsupportedEstimatorError(
-        f"{type(estimator).__name__} is a bare nn.Module and knows neither its loss nor its input shape and "
+        f"{type(estimator).__name__} is a bare nn.Module without loss, input shape and "
         "range; wrap it, with yours: art.estimators.classification.PyTorchClassifier(model, "
         "loss=torch.nn.CrossEntropyLoss(), input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))"
     )

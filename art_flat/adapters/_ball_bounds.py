@@ -124,8 +124,7 @@ class BallBounds(ForwardPasses):
             if not same_logits(traced[1], samples, logits):
                 raise UnsupportedEstimatorError(
                     f"no bounds over a ball for {self!r}: its layers give other logits than the estimator; a hook, "
-                    "or arithmetic in a type with few digits, changes them. Certify with a Lipschitz constant that "
-                    "is known"
+                    "or arithmetic in a type with few digits, changes them. Certify with a known Lipschitz constant"
                 )
             self._traced = traced
         return traced[1]

@@ -52,7 +52,7 @@ def up_to_head(model: nn.Module, head: FoundHead) -> nn.Module:
     except Exception as error:  # a forward method may raise anything on symbolic values
         raise UnsupportedLayerError(
             f"torch.fx cannot follow {type(model).__name__}: {error}. Write its forward without branches on the "
-            "values of tensors, or certify with a Lipschitz constant that you know"
+            "values of tensors, or certify with a known Lipschitz constant"
         ) from error
     calls = [n for n in traced.graph.nodes if n.op == "call_module" and n.target == head.name]
     output = traced.graph.output_node()

@@ -248,7 +248,7 @@ def _equal(now: torch.Tensor, before: torch.Tensor) -> bool:
     kind, kind_before = ((t.shape, t.dtype, t.device, t.layout) for t in (now, before))
     if kind != kind_before:
         return False
-    if now.layout != torch.strided:  # cannot be compared as they are
+    if now.layout != torch.strided:  # sparse tensors cannot be compared directly
         now, before = now.to_dense(), before.to_dense()
     if torch.equal(now, before):
         return True

@@ -64,7 +64,7 @@ def identity(thing: Any) -> str:
     key = id(thing)
     first_seen = _first_seen.get(key)
     first = first_seen[1] if first_seen is not None and first_seen[0]() is thing else fingerprint(thing)
-    with contextlib.suppress(TypeError):  # what has no weak references is looked at anew every time
+    with contextlib.suppress(TypeError):  # objects without weak references are hashed every time
         _first_seen[key] = weakref.ref(thing, lambda _: _first_seen.pop(key, None) and None), first
     return fingerprint((first, fingerprint(thing, settings_only=True)))
 

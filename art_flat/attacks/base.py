@@ -155,7 +155,7 @@ class Attack(ABC):
             delta: Radius of the ball in clip units; optional for attacks without a fixed budget.
             norm: `"Linf"`, `"L2"`, `"L1"` or `"L0"`; by default the attack's first norm.
             target: Target labels for a targeted attack.
-            seed: Seed of everything random; the caller's generators are not touched.
+            seed: Seed for all random number generators; the caller's generators are unchanged.
             clean: Logits and features at `x`, if they are already known.
             estimate_gradients: Where a preprocessing defence has no gradient, use the estimate that the
                 defence declares (often the identity) instead of raising an error.

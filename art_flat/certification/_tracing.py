@@ -19,7 +19,7 @@ from ._simplify import simplified
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 """Modules without a mode of their own; slicing an nn.Sequential leaves it in training mode."""
-_INSTEAD = "Replace it, or certify with a Lipschitz constant that you know"
+_INSTEAD = "Replace it, or certify with a known Lipschitz constant"
 _AGREEMENT = 1e-8
 """Largest relative difference between a step and the module in float64."""
 
@@ -100,7 +100,7 @@ def symbolic(module: nn.Module) -> fx.GraphModule:
     except Exception as error:  # a forward method may raise anything on symbolic values
         raise UnsupportedLayerError(
             f"torch.fx cannot follow {type(module).__name__}: {error}. Write its forward without branches on the "
-            "values of tensors, or certify with a Lipschitz constant that you know"
+            "values of tensors, or certify with a known Lipschitz constant"
         ) from error
 
 

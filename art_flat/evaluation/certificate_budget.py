@@ -63,6 +63,6 @@ def too_costly(
             reasons[name] = (
                 f"deriving its Lipschitz constants takes about {derivation:.2g} operations, the planned attacks "
                 f"{planned:.2g}, and by default the derivation may take {_SHARE:.0%} of them; pass "
-                'lipschitz="spectral" to derive them anyway, or constants that you know'
+                'lipschitz="spectral" to derive them anyway, or known constants'
             )
     return reasons

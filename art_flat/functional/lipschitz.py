@@ -146,7 +146,7 @@ def radius_in_input(feature_radius: torch.Tensor, lipschitz: LipschitzBound) -> 
     if not lipschitz.sound:
         raise InputError(
             f"the {lipschitz.kind} Lipschitz constant {lipschitz.value:g} is an estimate from below, by which no "
-            'radius is certified; use kind="spectral", or "given" for one that you know'
+            'radius is certified; use kind="spectral", or "given" for a known constant'
         )
     check_number(lipschitz.value, "lipschitz", _UNIT, at_least=0.0)
     t = feature_radius.to(torch.float64)
@@ -162,7 +162,7 @@ def _trace(module: nn.Module, head: str | None) -> fx.GraphModule:
         graph = tracer.trace(root)
     except Exception as error:  # a forward method may raise anything on symbolic values
         raise UnsupportedLayerError(
-            f"torch.fx cannot follow {type(module).__name__}: {error}. Pass a constant that you know: "
+            f"torch.fx cannot follow {type(module).__name__}: {error}. Pass a known constant: "
             'kind="given", value=...'
         ) from error
     if head is not None:

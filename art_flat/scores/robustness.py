@@ -109,7 +109,7 @@ def robust_accuracy_score(
         y_true: True labels, (n,) or one-hot (n, k).
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are passed over.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are ignored.
         finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
@@ -142,7 +142,7 @@ def robust_accuracy_on_correct_score(
         y_true: True labels, (n,) or one-hot (n, k).
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are passed over.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are ignored.
         finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 
@@ -181,7 +181,7 @@ def wrong_prediction_found_fraction(
         y_true: True labels, (n,) or one-hot (n, k).
         logits: Clean logits, (n, k).
         logits_adv: Adversarial logits, (n, k) or (m, n, k).
-        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are passed over.
+        admissible: Mask of the adversarial points in the ball, (n,) or (m, n); the others are ignored.
         finished: Mask of the points that an attack finished, (n,) or (m, n); all if None.
         sample_weight: Weights, (n,); all 1 if None.
 

@@ -29,7 +29,7 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         extra={"std": None},
         notes=(
             "control: Gaussian noise; std, in [0, 1] units, makes it as large as delta in the norm unless "
-            "given (0.1 without delta), and noise beyond delta is pulled back",
+            "given (0.1 without delta), and noise beyond delta is scaled down",
         ),
     ),
     # L2
