@@ -1,4 +1,4 @@
-"""Certificates over balls of inputs within a run: which kind each model gets, and their rows."""
+"""Certificates over balls of inputs in a run: the plan for each model, and their rows."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from .progress import Notify
 from .radii import Deltas
 
 BRANCH_SECONDS = 10.0
-"""Time for each sample and radius with `certify="branch"`."""
+"""Time limit per sample and radius with `certify="branch"`, seconds."""
 _INTERVAL_PASSES, _ROW_PASSES = 5, 2.4
-"""Forward passes of one sample that intervals, and one row carried backward through them, are worth."""
+"""Cost of interval bounds with one backward row, in forward passes of one sample."""
 _DENSE_SHARE, _WINDOW_SHARE = 1 / 2, 1 / 24
-"""Of a pass that a backward row costs: half of the rows are needed, and windows are a twelfth of an image."""
+"""Cost of a backward row, as a share of a pass: half of the rows are needed, and windows are a twelfth of an image."""
 _OPERATIONS_PER_NOTE = 2e11
-"""Between two notes on the progress: some seconds on one core."""
+"""Cost between two progress messages: some seconds on one core."""
 
 
 class CertificateWarning(UserWarning):
@@ -39,18 +39,18 @@ class CertificateWarning(UserWarning):
 def ball_plans(
     nets: Mapping[str, Adapter], certify: str | None, attacks: Sequence[Attack], deltas: Deltas, samples: Any
 ) -> tuple[dict[str, BallPlan], dict[str, str], dict[str, str]]:
-    """Which bounds over balls each model gets; a function of the arguments alone, equal on every machine.
+    """The plan of bounds over balls for each model; it depends only on the arguments, so that every machine agrees.
 
     Args:
         nets: The models, by name.
-        certify: As `evaluate` takes it.
+        certify: See `evaluate`.
         attacks: The attacks of the run.
         deltas: Norm → radii, clip units.
         samples: The inputs, shape (n, ...), read by rows.
 
     Returns:
-        Model → plan; model → why it gets none, or only intervals; and model → why the number of full bounds is
-        limited.
+        Model → plan; model → reason for no bounds, or only intervals; and model → reason for a limited number of full
+        bounds.
     """
     plans: dict[str, BallPlan] = {}
     reasons: dict[str, str] = {}
@@ -61,10 +61,10 @@ def ball_plans(
         try:
             graph = net._graph(torch.from_numpy(np.array(samples[:2])))
             operations = net.lipschitz_cost().forward
-        except Exception as error:  # a model may raise anything when it is traced
+        except Exception as error:  # a model may raise any exception during tracing
             reasons[name] = (
                 f"{_text(error)}. Bounds in feature space do not need this; "
-                f'with lipschitz={{"{name}": L}} they use a constant that you know'
+                f'with lipschitz={{"{name}": L}} they use a known constant'
             )
             continue
         cost = _Cost(graph, operations, attacks, deltas, len(samples))
@@ -84,7 +84,7 @@ def ball_plans(
 
 
 class _Cost:
-    """What bounds and attacks cost, in forward passes of one sample at one radius."""
+    """Cost of bounds and attacks, in forward passes of one sample at one radius."""
 
     def __init__(
         self, graph: Graph, operations: float, attacks: Sequence[Attack], deltas: Deltas, n: int
@@ -98,7 +98,7 @@ class _Cost:
         self.share = min(1.0, max(self.attacks, self._always) / self.full)
 
     def plan(self, certify: str | None) -> BallPlan:
-        """The plan for what the user asked for."""
+        """The plan for a value of `certify`."""
         if certify == "branch":
             return BallPlan("branch", seconds=BRANCH_SECONDS, batch_size=(1, 1))
         if certify == "crown":
@@ -113,7 +113,7 @@ class _Cost:
 
 
 def _rows_of_layers(graph: Graph) -> float:
-    """Forward passes of one sample that the rows of all layers are worth, from the layers' shapes."""
+    """Cost of the rows of all layers, in forward passes of one sample, from the layers' shapes."""
     passes = 0.0
     for index in graph.activations[1:]:  # intervals are exact before the first
         shape = graph.nodes[graph.nodes[index].inputs[0]].shape
@@ -135,16 +135,16 @@ def certificate_rows(
     epsilon: float,
     notify: Notify,
 ) -> pd.DataFrame:
-    """Rows of the `certified` table: one per sample, and a second for the full bounds of those that are open.
+    """Rows of the `certified` table: one per sample, and a second one for full bounds of open samples.
 
     Args:
         unit: Model, norm and δ.
         net: The adapted model.
         data: Inputs, labels and sample ids.
-        plan: Which bounds.
-        unbroken: The samples that may get full bounds, bool (n,).
+        plan: The plan of the model.
+        unbroken: Mask of the samples that may get full bounds, bool (n,).
         epsilon: The smallest ε, nats; a sample is open where its bound is above it.
-        notify: Called with what is done.
+        notify: Called with progress messages.
 
     Returns:
         The rows.
@@ -155,7 +155,9 @@ def certificate_rows(
     is_open = np.flatnonzero(unbroken & ~(bound <= epsilon))
     chosen = is_open[: plan.most(len(bound))]
     if len(chosen) < len(is_open):
-        notify(f"{unit}: full bounds for {len(chosen)} of {len(is_open)} open samples, as the attacks allow")
+        notify(
+            f"{unit}: full bounds for {len(chosen)} of {len(is_open)} open samples, as the cost of the attacks allows"
+        )
     if not len(chosen):
         return first
     x, labels, samples = data
@@ -164,7 +166,7 @@ def certificate_rows(
 
 
 def rows_without_bounds(unit: CertificateUnit, samples: np.ndarray, kind: CertificateKind) -> pd.DataFrame:
-    """Rows that certify nothing."""
+    """Rows with infinite bounds."""
     nothing = np.full(len(samples), np.inf)
     return _frame(unit, samples, kind, nothing, np.zeros(len(samples), bool))
 
@@ -174,27 +176,33 @@ def _rows(
 ) -> tuple[pd.DataFrame, np.ndarray]:
     """Rows of one kind, and their bounds (n,)."""
     x, labels, samples = data
-    bound, kept = np.full(len(samples), np.inf), np.zeros(len(samples), bool)
+    bound, label_kept = np.full(len(samples), np.inf), np.zeros(len(samples), bool)
     size = plan.batch_size[kind == plan.full]
     for start in range(0, len(samples), size):
         part = slice(start, start + size)
         notify(f"{unit}: {kind}, {start} of {len(samples)} samples")
         try:
-            found = net.bounds_in_ball(
+            bounds = net.bounds_in_ball(
                 x[part], labels[part], delta=unit.delta, norm=unit.norm, kind=kind, seconds=plan.seconds
             )
-        except Exception as error:  # memory may run out; what is certified elsewhere stays
+        except Exception as error:  # such as out of memory; other bounds are kept
             warnings.warn(f"{unit}: no {kind} bounds: {_text(error)}", CertificateWarning, stacklevel=2)
             continue
-        bound[part], kept[part] = to_numpy(found.loss_increase), to_numpy(found.label_kept)
-    return _frame(unit, samples, kind, bound, kept), bound
+        bound[part], label_kept[part] = to_numpy(bounds.loss_increase), to_numpy(bounds.label_kept)
+    return _frame(unit, samples, kind, bound, label_kept), bound
 
 
 def _frame(
-    unit: CertificateUnit, samples: np.ndarray, kind: CertificateKind, bound: np.ndarray, kept: np.ndarray
+    unit: CertificateUnit,
+    samples: np.ndarray,
+    kind: CertificateKind,
+    bound: np.ndarray,
+    label_kept: np.ndarray,
 ) -> pd.DataFrame:
     keys = {"model": unit.model, "sample": samples, "norm": unit.norm, "delta": unit.delta, "kind": kind}
-    return make_frame("certified", {**keys, "loss_increase_bound": bound, "label_kept": kept}, len(samples))
+    return make_frame(
+        "certified", {**keys, "loss_increase_bound": bound, "label_kept": label_kept}, len(samples)
+    )
 
 
 def _text(error: Exception) -> str:

@@ -1,4 +1,4 @@
-"""`BallPlan`: which bounds over balls of inputs a model gets, and for how many samples."""
+"""`BallPlan`: the kinds of bounds over balls of inputs for a model, and the share of samples with full bounds."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from ..certification import CertificateKind
 
 @dataclass(frozen=True)
 class BallPlan:
-    """What is bounded, in which way; part of what determines the records.
+    """The plan of the bounds of a model; it is part of the settings that determine the records.
 
     Attributes:
-        kind: How bounds are found for every sample.
-        full: How they are found for samples that the first kind leaves open and that are not broken; None for none.
+        kind: Kind of the bounds for every sample.
+        full: Kind for samples that the first kind leaves open and that are not broken, or None.
         share: Largest share of a shard that gets the full bounds at one radius, in [0, 1].
-        seconds: For `"branch"`: processor time for each sample.
-        batch_size: Samples between two notes on the progress, by kind; no bound depends on it beyond rounding.
+        seconds: Limit of processor time per sample with `"branch"`.
+        batch_size: Kind → samples between two progress messages; no bound depends on it beyond rounding.
     """
 
     kind: CertificateKind
@@ -26,5 +26,5 @@ class BallPlan:
     batch_size: tuple[int, int] = (1, 1)
 
     def most(self, n: int) -> int:
-        """How many of n samples may get the full bounds at one radius."""
+        """Maximum number of n samples with full bounds at one radius."""
         return round(self.share * n)

@@ -21,26 +21,26 @@ from .worker import Worker, WorkerContext
 from .worker_environment import worker_environment
 
 MAX_CRASHES = 2
-"""How often a worker may die of a unit that is computed alone before the unit counts as failed."""
+"""Number of crashes of a unit that is computed alone after which it counts as failed."""
 
 MAX_EMPTY_ROUNDS = 3
-"""How often workers may die before they have begun a unit until a run is given up."""
+"""Number of crashes before any unit has started after which a run is aborted."""
 
 Report = Callable[[AnyUnit, bool], None]
-"""Called with each unit that is done, and whether it failed."""
+"""Callback with each finished unit, and whether it failed."""
 
 Done = Callable[[str, bool], None]
-"""Called with the key of each unit that is done, and whether it failed."""
+"""Callback with the key of each finished unit, and whether it failed."""
 
 
 def uses_workers(n_jobs: int | None) -> bool:
-    """Whether units go to other processes: with several jobs, or inside `joblib.parallel_config`.
+    """Whether units are sent to other processes: with several jobs, or inside `joblib.parallel_config`.
 
     Args:
-        n_jobs: As joblib takes it: a number, −1 for every core, None for what the active configuration says, else 1.
+        n_jobs: As in joblib: a number, −1 for every core, None for the active configuration, else 1.
 
     Returns:
-        False if everything is computed here.
+        False if all units are computed in this process.
 
     Raises:
         InputError: If the active backend cannot be used.
@@ -66,24 +66,24 @@ def uses_workers(n_jobs: int | None) -> bool:
 
 
 class WorkerError(Exception):
-    """A worker process ended before its units were done."""
+    """A worker process ended before its units were finished."""
 
 
 class Workers:
-    """Sends units to worker processes and reports what is done.
+    """Sends units to worker processes and reports finished ones.
 
-    A context manager: the job description is kept in the results folder from the first unit on until the block ends.
+    A context manager: the job description is in the results folder from the first unit until the block ends.
 
     Args:
-        store: The results folder, which workers write to.
+        store: The results folder that workers write to.
         nets: The models.
-        data: What is attacked.
-        context: The rest.
+        data: The data.
+        context: Options of the workers.
     """
 
     def __init__(self, store: Store, nets: Mapping[str, Adapter], data: Data, context: WorkerContext) -> None:
         self._store, self._n_jobs = store, context.settings.n_jobs
-        self._worker = Worker(nets, data, context)  # for the rows of units that no worker survives
+        self._worker = Worker(nets, data, context)  # for the rows of units that crash every worker
         self._stack = contextlib.ExitStack()
         self._shared: tuple[SharedJob, JobReference] | None = None
 
@@ -94,18 +94,18 @@ class Workers:
         self._stack.close()
 
     def compute(self, units: Sequence[AnyUnit], notify_progress: Report) -> None:
-        """Compute units; where a worker dies, those being computed then are computed again, one at a time.
+        """Compute units; after a crash of a worker, the interrupted units are computed again, one at a time.
 
-        A unit whose worker dies twice with nothing else running counts as failed.
+        A unit that crashes its worker twice with nothing else running counts as failed.
 
         Args:
-            units: The units, none of them computed yet.
-            notify_progress: Called with each that is done.
+            units: The units, none of which is computed yet.
+            notify_progress: Called with each finished unit.
 
         Raises:
             InputError: If an attack cannot be sent to workers.
-            StoreError: If a worker cannot read or write the results folder, or no worker lives long enough to
-                finish anything.
+            StoreError: If a worker cannot read or write the results folder, or workers crash before they
+                finish any unit.
             KeyboardInterrupt: If the user stops the run; workers are ended.
         """
         waiting = {unit.key: unit for unit in units}
@@ -131,25 +131,25 @@ class Workers:
     def _compute_together(
         self, units: Sequence[AnyUnit], done: Done
     ) -> tuple[list[str], BaseException | None]:
-        """Compute units until all are done or a worker dies; returns those being computed then, and the error."""
+        """Compute units until all are finished or a worker crashes; returns the interrupted ones and the error."""
         job, reference = self._share()
-        left = dict.fromkeys(unit.key for unit in units)
+        pending = dict.fromkeys(unit.key for unit in units)
         for _ in range(MAX_EMPTY_ROUNDS):
             try:
                 with worker_environment(), contextlib.closing(self._stream(reference, units)) as stream:
                     for key, failed in stream:
-                        del left[key]
+                        del pending[key]
                         done(key, failed)
                 return [], None
             except WorkerError as error:
                 crash = error.__cause__
-            interrupted, finished = job.take_marks(left)
+            interrupted, finished = job.take_marks(pending)
             for key, failed in finished.items():
                 done(key, failed)
-            if interrupted or finished or len(left) < len(units):
+            if interrupted or finished or len(pending) < len(units):
                 return interrupted, crash
         raise StoreError(
-            f"workers end before they have computed anything ({_name(crash)}: {crash}); what was finished is kept. "
+            f"workers end before they have computed anything ({_name(crash)}: {crash}); finished units are kept. "
             "Try n_jobs=1"
         ) from crash
 
@@ -164,10 +164,10 @@ class Workers:
     def _stream(
         self, reference: JobReference, units: Iterable[AnyUnit]
     ) -> Generator[tuple[str, bool], None, None]:
-        """Keys of finished units, in the order in which they end, and whether they failed."""
+        """Keys of finished units in order of completion, and whether they failed."""
         backend, _ = get_active_backend()
         streams = getattr(backend, "supports_return_generator", False)
-        several = self._n_jobs if self._n_jobs != 1 else 2  # one job would be done in this process
+        several = self._n_jobs if self._n_jobs != 1 else 2  # joblib would run a single job in this process
         parallel = joblib.Parallel(
             n_jobs=several, batch_size=1, return_as="generator_unordered" if streams else "list"
         )
@@ -181,11 +181,11 @@ class Workers:
                     yield key, failed
         except StoreError:
             raise
-        except Exception as error:  # of joblib's backend: workers catch those of a unit
+        except Exception as error:  # from joblib's backend: workers catch exceptions of a unit
             raise WorkerError from error
 
     def _give_up(self, unit: AnyUnit, crash: BaseException | None) -> str:
-        """Record a unit as failed whose worker died whenever it was computed; returns its key."""
+        """Record a unit that crashed its worker every time as failed; returns its key."""
         reason = f"the worker process ended while it computed this ({_name(crash)}), {MAX_CRASHES} times"
         if isinstance(unit, CleanUnit):
             raise StoreError(
@@ -211,5 +211,5 @@ def _check_attacks(units: Sequence[AnyUnit]) -> None:
         except Exception as error:
             raise InputError(
                 f"{attack.name} cannot be sent to workers: {type(error).__name__}: {error}. Use n_jobs=1, or a name "
-                "that load_attack takes"
+                "that load_attack accepts"
             ) from error

@@ -25,24 +25,24 @@ from .settings import Settings
 from .worker import Computed, Worker
 
 _FIRST, _GROWTH = 2, 4
-"""Samples of the first probe, and by how much the next is larger."""
+"""Samples of the first probe, and the factor to the next one."""
 
 _ALIKE = 0.15
-"""Where an attack costs as much at its smallest and its largest δ, but for this share, those between are not probed."""
+"""Relative difference of an attack's cost at its smallest and largest δ, up to which those between are not probed."""
 
 CLEAN_PASS = "(clean points)"
-"""In place of an attack, for the pass over the clean points."""
+"""Name in place of an attack, for the pass over the clean points."""
 
 CERTIFICATES = "(certificates)"
 """In place of an attack, for bounds over balls of inputs."""
 
 _HEADER_BYTES = 400
-"""Of a file of points, beside the points."""
+"""Bytes of a file of points in addition to the points."""
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What a unit of n samples costs: a constant and a part per sample; the passes have no constant."""
+    """Cost of a unit of n samples: a constant and a cost per sample; the passes have no constant."""
 
     seconds: tuple[float, float]
     bytes: tuple[float, float]
@@ -62,10 +62,10 @@ class Plan:
     Attributes:
         units: One row per unit, in the order of the run: `model, attack, norm, delta, samples, seconds, bytes,
             forwards, backwards`.
-        setup_seconds: Once per run: the models' Lipschitz constants.
-        start_seconds: Once per worker: to load it.
-        peak_bytes: Largest memory of this process while it probed.
-        probe_seconds: How long the probe took.
+        setup_seconds: Time once per run, for the models' Lipschitz constants.
+        start_seconds: Time once per worker, to start it.
+        peak_bytes: Peak memory of this process during the probes.
+        probe_seconds: Duration of the probes.
     """
 
     units: pd.DataFrame
@@ -79,17 +79,17 @@ class Plan:
 
         Returns:
             Columns `model, attack, units, forwards, backwards` (passes of one sample), `seconds` on one worker,
-            `bytes` on the disk.
+            `bytes` on disk.
         """
         columns = ["forwards", "backwards", "seconds", "bytes"]
         groups = self.units.groupby(["model", "attack"], sort=False)
         return pd.concat([groups.size().rename("units"), groups[columns].sum()], axis=1).reset_index()
 
     def seconds(self, workers: int = 1) -> float:
-        """Expected wall-clock time on some workers as fast as this one, each taking the next unit when it is free.
+        """Expected wall-clock time with workers as fast as this one, each taking the next unit when it is free.
 
         Args:
-            workers: How many, at least 1.
+            workers: Number of workers, at least 1.
 
         Returns:
             Seconds.
@@ -112,13 +112,13 @@ def plan(
     samples: Any = None,
     weight: Any = None,
     start_seconds: float = 0.0,
-    say: Callable[[str], None] = lambda _: None,
+    notify: Callable[[str], None] = lambda _: None,
     **options: Any,
 ) -> Plan:
-    """Measure each attack on a few samples, and say what the whole run will cost.
+    """Estimate the cost of a run by measuring each attack on a few samples.
 
     Each attack runs on growing numbers of samples, spread over the data, until a probe takes `probe_seconds`; the
-    last two give a constant and a cost per sample. Attacks whose cost does not depend on δ are probed at two.
+    last two determine a constant and a cost per sample. Attacks whose cost is independent of δ are probed at two radii.
     Certificates are planned as if no sample were broken.
 
     Args:
@@ -127,18 +127,18 @@ def plan(
         y: True labels.
         deltas: Radii in clip units.
         attacks: Suites, names and attacks.
-        probe_seconds: How long a probe should take; longer ones say more.
+        probe_seconds: Duration of a probe; longer probes are more accurate.
         samples: Sample ids.
         weight: Sample weights.
-        start_seconds: What it takes to start a worker.
-        say: Called with a line per attack that is probed.
-        **options: The other arguments of `evaluate` that decide its records, and `save_adversarial`.
+        start_seconds: Time to start a worker.
+        notify: Called with a message per probed attack.
+        **options: Further arguments of `evaluate` that determine its records, and `save_adversarial`.
 
     Returns:
         The plan.
 
     Raises:
-        InputError: If an argument cannot be used.
+        InputError: If an argument is invalid.
 
     >>> from art_flat.testing import example_classifier
     >>> net, x, y = example_classifier()
@@ -160,11 +160,11 @@ def plan(
         }
         setup = time.perf_counter() - setup
         worker = Worker(run.nets, run.data, run.context(constants))
-        costs = _costs(run, worker, limit, say)
+        costs = _costs(run, worker, limit, notify)
     rows = []
     for unit in _units(run):
-        n, place = unit.rows.stop - unit.rows.start, _cell(unit)
-        rows.append((*place, n, *costs[place].of(n)))
+        n, cell = unit.rows.stop - unit.rows.start, _cell(unit)
+        rows.append((*cell, n, *costs[cell].of(n)))
     columns = ["model", "attack", "norm", "delta", "samples", "seconds", "bytes", "forwards", "backwards"]
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     units = pd.DataFrame(rows, columns=columns).astype({"delta": float})
@@ -186,12 +186,12 @@ def _cell(unit: AnyUnit) -> _Cell:
     return unit.model, unit.attack.name, unit.norm, unit.delta
 
 
-def _costs(run: Run, worker: Worker, limit: float, say: Callable[[str], None]) -> dict[_Cell, Cost]:
+def _costs(run: Run, worker: Worker, limit: float, notify: Callable[[str], None]) -> dict[_Cell, Cost]:
     cells: dict[_Cell, AnyUnit] = {}
     groups: dict[tuple[str, str, str | None], list[_Cell]] = {}
     for unit in _units(run):
         cell = _cell(unit)
-        if cells.setdefault(cell, unit) is unit:  # the first shard stands for the others
+        if cells.setdefault(cell, unit) is unit:  # the first shard represents the others
             groups.setdefault(cell[:3], []).append(cell)
     probe = _Probe(run, worker, limit)
     costs: dict[_Cell, Cost] = {}
@@ -204,7 +204,7 @@ def _costs(run: Run, worker: Worker, limit: float, say: Callable[[str], None]) -
             near = first if i < len(members) / 2 else last
             costs[cell] = ends.get(cell) or (near if alike else probe.cost(cells[cell]))
         spent = f"{np.mean([costs[c].of(full)[0] for c in members]):.3g} s for {full} samples"
-        say(f"{model}: {attack}{f', {norm}' if norm else ''}: {spent}")
+        notify(f"{model}: {attack}{f', {norm}' if norm else ''}: {spent}")
     return costs
 
 
@@ -218,7 +218,7 @@ class _Probe:
         self._warm: set[tuple[str, str]] = set()
 
     def cost(self, unit: AnyUnit) -> Cost:
-        if _cell(unit)[:2] not in self._warm:  # what a library does once
+        if _cell(unit)[:2] not in self._warm:  # one-time initialisation of libraries
             self._warm.add(_cell(unit)[:2])
             self._run(unit, 1)
         sizes, seconds, sizes_in_bytes = [], [], []
@@ -239,14 +239,14 @@ class _Probe:
 
     def _run(self, unit: AnyUnit, n: int) -> tuple[float, Computed]:
         rows = slice(0, (step := max(1, self._total // n)) * n, step)
-        asked = (
+        probe_unit = (
             replace(unit, rows=rows)
             if isinstance(unit, CleanUnit)
             else replace(unit, rows=rows, depends_on=())
         )
         self._worker.forget()
         began = time.perf_counter()
-        computed = self._worker.compute(asked)
+        computed = self._worker.compute(probe_unit)
         return time.perf_counter() - began, computed
 
 

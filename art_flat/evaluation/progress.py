@@ -1,4 +1,4 @@
-"""Progress of long runs: a bar on a terminal, a line now and then elsewhere, both with the time left."""
+"""Progress of long runs: a bar on a terminal, periodic lines elsewhere, both with the remaining time."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ if TYPE_CHECKING:
 Notify = Callable[[str], None]
 
 LOG_INTERVAL_SECONDS = 30.0
-"""Time between two lines where there is no terminal."""
+"""Seconds between two lines without a terminal."""
 
 
 class Update(Protocol):
-    """Reports the state of some work."""
+    """Callback for the progress of some work."""
 
     def __call__(self, done: int, total: int, remark: str, *, restart: bool = False) -> None:
-        """Report how many of `total` are done; `restart` if nothing was computed for it, so that it sets no pace."""
+        """Report that `done` of `total` are finished; with `restart`, earlier progress does not count for the pace."""
 
 
 @contextlib.contextmanager
 def progress_display(console: Console, title: str, unit: str) -> Iterator[tuple[Update, Notify]]:
-    """Show how far some work is.
+    """Show the progress of some work.
 
     Args:
         console: Output; a terminal gets a bar, anything else lines.
-        title: What is being done, before the bar.
-        unit: What is counted, in the plural.
+        title: Title of the work, before the bar.
+        unit: Name of the counted items, in the plural.
 
     Yields:
-        A function for the state of the work and one for lines to be shown between.
+        A callback for the progress, and one for messages.
     """
     bar = _rich_progress(console, title, unit)
     task = bar.add_task(title, total=None, remark="", start=False)
@@ -59,13 +59,13 @@ def progress_display(console: Console, title: str, unit: str) -> Iterator[tuple[
 
 @contextlib.contextmanager
 def run_progress(console: Console) -> Iterator[tuple[Callable[[Progress], None], Notify]]:
-    """Show an evaluation: units done and in all, the attack under way, failures so far, the time left.
+    """Show an evaluation: finished and total units, the current attack, failures and the remaining time.
 
     Args:
         console: Output.
 
     Yields:
-        The `progress` callback of `evaluate`, and a function for lines to be shown between.
+        The `progress` callback of `evaluate`, and a callback for messages.
     """
     recorded = 0
     with progress_display(console, "attacking", "units") as (update, notify):
@@ -90,7 +90,7 @@ def progress_callback(progress: Any) -> Iterator[Callable[[Progress], None] | No
         The callback, or None.
 
     Raises:
-        InputError: If `progress` is something else.
+        InputError: If `progress` is none of these.
     """
     if progress is True:
         from rich.console import Console
@@ -117,13 +117,13 @@ def _remark(state: Progress) -> str:
 
 
 def _rich_progress(console: Console, title: str, unit: str) -> RichProgress:
-    """A bar with the time left at the pace of all steps so far."""
+    """A bar with the remaining time, estimated from the average pace."""
     from rich import progress as rp
     from rich.table import Column
     from rich.text import Text
 
     class Remark(rp.ProgressColumn):
-        """Shortened on a narrow terminal, before anything else is."""
+        """The column that is shortened first on a narrow terminal."""
 
         def render(self, task: rp.Task) -> Text:
             return Text(task.fields["remark"], no_wrap=True, overflow="ellipsis")
@@ -145,7 +145,7 @@ def _rich_progress(console: Console, title: str, unit: str) -> RichProgress:
 
 
 def _log_lines(bar: RichProgress, task: TaskID, unit: str) -> Callable[[], None]:
-    """Print a line at the beginning, with the first remark, at the end, and at intervals between."""
+    """Print a line at the start, with the first remark, at the end, and at intervals between."""
     began = bar.get_time()
     logged = -math.inf
     has_remark = False
@@ -158,10 +158,10 @@ def _log_lines(bar: RichProgress, task: TaskID, unit: str) -> Callable[[], None]
         if now - logged < LOG_INTERVAL_SECONDS and not state.finished and not is_first_remark:
             return
         logged, has_remark = now, has_remark or bool(remark)
-        left = None if state.finished else state.time_remaining
+        remaining = None if state.finished else state.time_remaining
         parts = [f"{state.description}: {state.completed:.0f}/{state.total:.0f} {unit}", remark]
         parts += [f"{clock_time(now - began)} gone"] + (
-            [] if left is None else [f"about {clock_time(left)} left"]
+            [] if remaining is None else [f"about {clock_time(remaining)} left"]
         )
         bar.console.print(", ".join(filter(None, parts)), highlight=False, markup=False, soft_wrap=True)
 
@@ -169,16 +169,16 @@ def _log_lines(bar: RichProgress, task: TaskID, unit: str) -> Callable[[], None]
 
 
 class Progress(NamedTuple):
-    """Where a run is; given to the `progress` callback before the first unit, and when one begins or is done."""
+    """State of a run; passed to the `progress` callback before the first unit, and when a unit starts or finishes."""
 
     done: int
     total: int
     failed: int
     unit: Unit | None
-    """The unit that was just finished, if one was."""
+    """The unit that was just finished, or None."""
     current: Unit | None = None
-    """The unit that begins now, if one does; not known for units computed by workers."""
+    """The unit that starts now, or None; unknown for units computed by workers."""
     note: str = ""
     """What is being done beside attacks: preparations before the first unit, and certificates."""
     recorded: int = 0
-    """How many of the finished units were read from the results folder instead of computed."""
+    """Number of finished units that were read from the results folder instead of computed."""

@@ -1,4 +1,4 @@
-"""Samples that earlier units leave to later ones: to the next of a sequence, or to certificates."""
+"""Samples that remain after earlier units: for later steps of a sequence, or for certificates."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .grid import CertificateUnit, Unit
 
 
 class Goal(NamedTuple):
-    """What an attack is after: a wrong prediction, or the target where there is one."""
+    """The goal of an attack: a wrong prediction, or the target class if there is one."""
 
     label: np.ndarray
     """True labels (m,)."""
@@ -20,7 +20,7 @@ class Goal(NamedTuple):
     """Target classes (m,); None if untargeted."""
 
     def is_reached(self, at: np.ndarray | slice, pred: np.ndarray) -> np.ndarray:
-        """Whether predictions for the samples at some positions are what the attack is after."""
+        """Whether predictions for the samples at some positions reach the goal."""
         reached: np.ndarray = pred != self.label[at] if self.target is None else pred == self.target[at]
         return reached
 
@@ -28,27 +28,29 @@ class Goal(NamedTuple):
 def remaining_samples(
     unit: Unit, earlier: Iterable[pd.DataFrame], samples: np.ndarray, goal: Goal, clean_pred: np.ndarray
 ) -> np.ndarray:
-    """The samples of a unit on which neither the clean point nor an earlier place reached the goal inside the ball.
+    """The samples of a unit on which neither the clean point nor an earlier step reached the goal inside the ball.
 
     Args:
-        unit: A unit with a place in a sequence.
-        earlier: The adversarial rows of the units in `unit.depends_on`; what failed or was skipped broke nothing.
+        unit: A unit of a sequence.
+        earlier: The adversarial rows of the units in `unit.depends_on`; failed and skipped rows do not count.
         samples: Ids of the unit's m samples.
-        goal: What the attacks are after on these samples.
+        goal: The goal of the attacks on these samples.
         clean_pred: The model's predictions at their clean points (m,).
 
     Returns:
         Positions among these m.
     """
-    left, order = ~goal.is_reached(slice(None), clean_pred), np.argsort(samples)
+    remains, order = ~goal.is_reached(slice(None), clean_pred), np.argsort(samples)
     for frame in earlier:
-        own = frame[(frame["model"] == unit.model) & (frame["source_model"] == unit.model)]
-        at = order[np.searchsorted(samples, own["sample"].to_numpy(np.int64), sorter=order)]
-        pred = own["pred"].to_numpy(dtype=np.int64, na_value=-1)
+        direct = frame[(frame["model"] == unit.model) & (frame["source_model"] == unit.model)]
+        at = order[np.searchsorted(samples, direct["sample"].to_numpy(np.int64), sorter=order)]
+        pred = direct["pred"].to_numpy(dtype=np.int64, na_value=-1)
         with np.errstate(invalid="ignore"):
-            inside = own[unit.norm.lower()].to_numpy(float) <= (np.inf if unit.delta is None else unit.delta)
-        left[at[inside & goal.is_reached(at, pred)]] = False
-    return np.flatnonzero(left)
+            inside = direct[unit.norm.lower()].to_numpy(float) <= (
+                np.inf if unit.delta is None else unit.delta
+            )
+        remains[at[inside & goal.is_reached(at, pred)]] = False
+    return np.flatnonzero(remains)
 
 
 def unbroken_samples(
@@ -61,22 +63,22 @@ def unbroken_samples(
     """The samples whose loss no point of earlier units within the ball raises by more than ε.
 
     Args:
-        unit: The certificates.
+        unit: The unit of the certificates.
         earlier: The adversarial rows of the units in `unit.depends_on`.
         samples: Ids of the unit's m samples.
-        clean_loss: Their losses at the clean points, nats (m,); where undefined, a sample counts as broken.
+        clean_loss: Their losses at the clean points, nats (m,); a sample with an undefined loss counts as broken.
         epsilon: ε, nats.
 
     Returns:
         Bool (m,).
     """
-    left: np.ndarray = ~np.isnan(clean_loss)
+    remains: np.ndarray = ~np.isnan(clean_loss)
     order = np.argsort(samples)
     for frame in earlier:
-        own = frame[frame["model"] == unit.model]
-        at = order[np.searchsorted(samples, own["sample"].to_numpy(np.int64), sorter=order)]
+        direct = frame[frame["model"] == unit.model]
+        at = order[np.searchsorted(samples, direct["sample"].to_numpy(np.int64), sorter=order)]
         with np.errstate(invalid="ignore"):
-            inside = own[unit.norm.lower()].to_numpy(float) <= unit.delta
-            kept = own["loss"].to_numpy(float) - clean_loss[at] <= epsilon
-        left[at[inside & ~kept]] = False
-    return left
+            inside = direct[unit.norm.lower()].to_numpy(float) <= unit.delta
+            within_epsilon = direct["loss"].to_numpy(float) - clean_loss[at] <= epsilon
+        remains[at[inside & ~within_epsilon]] = False
+    return remains

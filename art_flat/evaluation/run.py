@@ -1,4 +1,4 @@
-"""`Run`: a checked evaluation with its models, data, attacks, radii and units."""
+"""`Run`: a validated evaluation with its models, data, attacks, radii and units."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ from .worker import WorkerContext
 
 @dataclass(frozen=True)
 class Run:
-    """A checked run.
+    """A validated run.
 
     Attributes:
         nets: Model name → adapter.
-        identities: Model name → what determines its predictions.
-        data: What is attacked.
+        identities: Model name → everything that determines its predictions.
+        data: The data.
         attacks: The attacks.
         deltas: Norm → radii, clip units.
         settings: The options, with everything resolved that depends on models, data and results folder.
-        targets: Which class each sample is pushed towards; None for an untargeted run.
-        uncertified: Models whose constants would cost too much for a default → reason.
+        targets: Target class of each sample; None for an untargeted run.
+        uncertified: Models whose constants exceed the default cost limit → reason.
         balls: Model → its bounds over balls of inputs.
         unbounded: Models without such bounds, or with intervals alone → reason.
         limited: Models whose full bounds are limited in number → reason.
-        config: Everything that determines the records, and what the user wrote, as `config.toml` says it.
+        config: The content of `config.toml`: everything that determines the records, and the user's configuration.
         grid: Its units.
     """
 
@@ -65,40 +65,40 @@ class Run:
 
     @property
     def id(self) -> str:
-        """Hash of all that determines the records."""
+        """Hash of everything that determines the records."""
         decisive = {k: v for k, v in self.config.items() if k not in FREE_OPTIONS}
         return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:24]
 
     @property
     def threads(self) -> int:
-        """Threads of each worker, of this process too."""
+        """Threads of each worker and of this process."""
         assert self.settings.threads is not None
         return self.settings.threads
 
     def context(self, constants: Mapping[str, Mapping[Norm, LipschitzBound]]) -> WorkerContext:
-        """What a worker needs beside models and data."""
+        """The options of a worker."""
         return WorkerContext(self.settings, self.deltas, constants, self.targets, self.balls)
 
-    def known_constants(self, said: Any) -> dict[Norm, LipschitzBound] | None:
-        """Lipschitz constants of a model as a manifest of this run has them, so that none is derived twice."""
-        if not isinstance(said, Mapping):
+    def known_constants(self, entry: Any) -> dict[Norm, LipschitzBound] | None:
+        """Lipschitz constants of a model from an entry of the manifest, or None."""
+        if not isinstance(entry, Mapping):
             return None
         kind: LipschitzKind = "spectral" if isinstance(self.settings.lipschitz, str) else "given"
-        found: Mapping[Norm, float] = said["lipschitz"]
-        return {n: LipschitzBound(value, kind, n, sound=True) for n, value in found.items()}
+        values: Mapping[Norm, float] = entry["lipschitz"]
+        return {n: LipschitzBound(value, kind, n, sound=True) for n, value in values.items()}
 
     def given_constant(self, model: str) -> float | None:
-        """The Lipschitz constant that the user gave for a model."""
+        """The user's Lipschitz constant of a model, or None."""
         lipschitz = self.settings.lipschitz
         return lipschitz.get(model) if isinstance(lipschitz, Mapping) else None
 
     def certified_norms(self, model: str) -> Deltas:
-        """The radii at which a model is to be certified, by norm; empty where nothing certifies it."""
+        """Norm → radii at which a model is certified; empty without certificates."""
         has_constant = isinstance(self.settings.lipschitz, str) or self.given_constant(model) is not None
         return self.deltas if has_constant and model not in self.uncertified else {}
 
     def facts(self) -> dict[str, Any]:
-        """What the manifest says of the run, beside the environment."""
+        """The entries of the manifest, without the environment."""
         return {
             "run": self.id,
             "seed": self.settings.seed,
@@ -132,16 +132,18 @@ class Run:
 
 
 def _steps(attack: Attack, deltas: Deltas) -> list[dict[str, Any]]:
-    """The steps that an attack walked at each radius, in clip units; empty where it has none of a fixed size."""
-    found = [(n, d, attack.fixed_steps(d)) for n in deltas if n in attack.info.norms for d in deltas[n]]
-    return [{"norm": n, "delta": d, "size": s.size, "number": s.number} for n, d, s in found if s is not None]
+    """The steps of an attack at each radius, in clip units; empty without fixed steps."""
+    values = [(n, d, attack.fixed_steps(d)) for n in deltas if n in attack.info.norms for d in deltas[n]]
+    return [
+        {"norm": n, "delta": d, "size": s.size, "number": s.number} for n, d, s in values if s is not None
+    ]
 
 
 def adapt_models(models: Mapping[str, Any] | Any) -> dict[str, Adapter]:
     """Models by name, adapted; a single one is called `"model"`.
 
     Args:
-        models: An ART estimator, an adapted one, or a mapping name → either.
+        models: An ART estimator, an adapter, or a mapping name → either.
 
     Returns:
         Model name → adapter.
@@ -167,22 +169,22 @@ def check_run(
     out: str | os.PathLike[str] | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Run:
-    """Everything about a run that depends on several arguments of `evaluate`, and its units.
+    """Validate the arguments of `evaluate` together, and make the units of the run.
 
     Args:
         nets: The models.
-        data: What is attacked; its values are checked and hashed here.
+        data: The data; its values are validated and hashed here.
         attacks: Suites, names and attacks.
-        deltas: Radii, as `evaluate` takes them.
+        deltas: Radii, see `evaluate`.
         settings: The options.
-        out: Results folder, whose number of threads holds where `settings` have none.
-        config: What the user wrote.
+        out: Results folder, whose number of threads is used if `settings` has none.
+        config: The user's configuration.
 
     Returns:
         The run.
 
     Raises:
-        InputError: If arguments cannot be used, alone or together.
+        InputError: If arguments are invalid, alone or together.
     """
     loaded = load_attacks(attacks)
     radii = check_deltas(deltas, loaded)
@@ -264,7 +266,7 @@ def _library(attack: Attack) -> str:
 
 
 def _with_given(resolved: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-    """What `config.toml` holds: everything that determines the records, beside what the user wrote."""
+    """The content of `config.toml`: everything that determines the records, and the user's configuration."""
     models = {m: {**given.get("models", {}).get(m, {}), **i} for m, i in resolved["models"].items()}
     data = {**given.get("data", {}), **resolved["data"]}
     free = {k: v for k, v in given.items() if k not in resolved}

@@ -1,4 +1,4 @@
-"""`Settings`: every option of a run beside models, data, attacks and radii."""
+"""`Settings`: all options of a run except models, data, attacks and radii."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ DEFAULT_EPSILONS = (0.01, 0.1, 1.0)
 """Tolerated loss changes, nats."""
 
 CERTIFY_OPTIONS = ("auto", "lipschitz", "crown", "branch", "none")
-"""What may certify a run; see `evaluate`."""
+"""Values of `certify`; see `evaluate`."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Settings:
-    """The options of a run, checked and in one form; `evaluate` says what they mean.
+    """The options of a run, validated and normalised; `evaluate` explains them.
 
     `evaluate` and `plan` take the same names as keywords, a configuration file too; these are the only defaults.
 
@@ -35,14 +35,14 @@ class Settings:
         certify: `"auto"`, `"lipschitz"`, `"crown"`, `"branch"`, or None, with which `lipschitz` is None too.
         target: None, one of `TARGET_RULES`, or classes, (n,) or one-hot (n, k).
         threads: Threads of each worker, at least 1; None for those of the results folder, else 1.
-        epsilons: Tolerated loss changes of the summary, nats; kept sorted, without repetition.
-        save_adversarial: Whether points are kept.
-        n_jobs: Worker processes, as joblib takes them.
+        epsilons: Tolerated loss changes of the summary, nats; sorted, without repetition.
+        save_adversarial: Whether points are saved.
+        n_jobs: Number of worker processes, as in joblib.
         time_limit: Seconds that an attack may take for one unit; None for no limit.
         part: (i, n) for the i-th of n shares of the units, or its text `"i/n"`; None for all.
 
     Raises:
-        InputError: If a value cannot be used.
+        InputError: If a value is invalid.
         UnknownNameError: If `target` is a text but not a rule.
 
     >>> Settings(part="3/16", epsilons=[1, 0.1]).part
@@ -91,7 +91,7 @@ class Settings:
         return self.part
 
     def identity(self) -> dict[str, Any]:
-        """The options that decide the records, as `config.toml` holds them.
+        """The options that determine the records, as stored in `config.toml`.
 
         Returns:
             Name → value; without `target` in an untargeted run.
@@ -99,8 +99,8 @@ class Settings:
         decisive = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in FREE_OPTIONS}
         if self.target is None:
             del decisive["target"]
-        given = {"lipschitz": self.lipschitz, "certify": self.certify}
-        return decisive | {name: "none" if value is None else value for name, value in given.items()}
+        certificates = {"lipschitz": self.lipschitz, "certify": self.certify}
+        return decisive | {name: "none" if value is None else value for name, value in certificates.items()}
 
 
 def _check_lipschitz(lipschitz: Any) -> str | Mapping[str, float] | None:
@@ -145,7 +145,7 @@ def _check_part(part: Any) -> tuple[int, int] | None:
         part = tuple(map(int, part.split("/")))
     try:
         number, shares = (check_count(p, "part") for p in part)
-    except (TypeError, ValueError):  # InputError among them
+    except (TypeError, ValueError):  # includes InputError
         number, shares = 1, 0
     if number > shares:
         raise InputError(f"`part` must look like '3/16' (third of 16), got {part!r}")

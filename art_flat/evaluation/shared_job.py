@@ -43,33 +43,33 @@ from .worker import Worker, WorkerContext
 
 _ARRAYS = ("y", "samples", "weight")
 _GRACE = 5.0
-"""Seconds, or half the time limit if that is more, that a unit may go on before its worker is ended."""
+"""Seconds beyond the time limit (or half of it, if longer) after which the worker of a unit is ended."""
 
 _KEPT_MODELS = 2
-"""How many models a worker keeps in memory, unless points are transferred."""
+"""Number of models that a worker keeps in memory, unless points are transferred."""
 
 
 class Outcome(NamedTuple):
-    """What a worker returns of a unit."""
+    """The result of a unit in a worker."""
 
     key: str
     failed: bool
     fatal: str | None
-    """Why the run cannot go on."""
+    """Reason why the run cannot continue."""
 
 
 @dataclass(frozen=True)
 class SharedJob:
-    """What every unit of a run needs.
+    """Everything that workers need for the units of a run.
 
     Attributes:
         folder: The results folder.
         run: Hash of all that determines the records.
         work: Folder of this job's files.
-        recipes: How the models are made.
-        context: What workers need beside models and data.
+        recipes: Recipes of the models.
+        context: Options of the workers.
         on_gpu: Whether workers lease a GPU each.
-        path: Where modules are looked for.
+        path: Import path of modules.
     """
 
     folder: Path
@@ -82,34 +82,34 @@ class SharedJob:
 
     @property
     def marks(self) -> Path:
-        """Folder with a file per unit that was begun: empty until the unit is finished, then how it went."""
+        """Folder with one file per started unit: empty until the unit is finished, then its outcome."""
         return self.work / "units"
 
     def mark(self, key: str, state: Literal["", "done", "failed"]) -> None:
-        """Note that a unit begins, or how it went; workers do."""
+        """Record that a unit starts, or its outcome; called by workers."""
         (self.marks / key).write_text(state, encoding="utf-8")
 
     def take_marks(self, keys: Iterable[str]) -> tuple[list[str], dict[str, bool]]:
-        """Units that were interrupted by the death of a worker, forgotten by this call, and those that were finished.
+        """Units that were interrupted by a crash of a worker, whose marks are removed, and finished units.
 
         Args:
-            keys: The units asked about, those that were never begun among them.
+            keys: The units, including those that were never started.
 
         Returns:
-            Keys of interrupted units, and key → whether it failed of finished ones.
+            Keys of interrupted units, and key → whether it failed, of finished units.
         """
-        states = {key: self.marks.joinpath(key).read_text(encoding="utf-8") for key in self._begun(keys)}
+        states = {key: self.marks.joinpath(key).read_text(encoding="utf-8") for key in self._started(keys)}
         interrupted = [key for key, state in states.items() if not state]
         for key in interrupted:
             self.marks.joinpath(key).unlink()
         return interrupted, {key: state == "failed" for key, state in states.items() if state}
 
-    def _begun(self, keys: Iterable[str]) -> list[str]:
+    def _started(self, keys: Iterable[str]) -> list[str]:
         return [key for key in keys if self.marks.joinpath(key).exists()]
 
 
 class JobReference(NamedTuple):
-    """Where a job's file is."""
+    """Location and checksum of a job's file."""
 
     path: str
     sha256: str
@@ -119,19 +119,19 @@ class JobReference(NamedTuple):
 def shared_job(
     store: Store, nets: Mapping[str, Adapter], data: Data, context: WorkerContext
 ) -> Iterator[tuple[SharedJob, JobReference]]:
-    """Write what workers need into the results folder, and remove it when the block ends.
+    """Write the job description into the results folder, and remove it at the end of the block.
 
     Args:
         store: The results folder.
         nets: The models.
-        data: What is attacked.
-        context: The rest.
+        data: The data.
+        context: Options of the workers.
 
     Yields:
-        The job, and where workers find it.
+        The job and the location of its file.
 
     Raises:
-        UnsupportedEstimatorError: If a model cannot be made again in another process.
+        UnsupportedEstimatorError: If a model cannot be rebuilt in another process.
     """
     remove_stale(store.folder)
     folder = store.folder.resolve()
@@ -153,7 +153,7 @@ def shared_job(
 
 
 def remove_stale(folder: Path) -> None:
-    """Remove work folders of processes of this machine that have ended without doing so."""
+    """Remove the work folders of processes of this machine that ended without removing them."""
     for path in folder.glob(f".work-{socket.gethostname()}-*-*"):
         pid = path.name.rsplit("-", 2)[1]
         if pid.isdigit() and not _alive(int(pid)):
@@ -161,25 +161,25 @@ def remove_stale(folder: Path) -> None:
 
 
 def compute_in_worker(reference: JobReference, unit: bytes) -> Outcome:
-    """What runs in a worker: compute one unit and write it.
+    """Compute and write one unit, in a worker process.
 
     Args:
-        reference: Where the job is.
+        reference: Location of the job.
         unit: The unit, pickled by `dumps`.
 
     Returns:
-        The unit's key, and how it went.
+        The unit's key and outcome.
     """
     with _TURN:
         try:
             job, worker = _open(reference)
-            asked: AnyUnit = loads(unit)
+            task: AnyUnit = loads(unit)
             store = Store(job.folder, job.run)
-            job.mark(asked.key, "")
-            with _ended_if_stuck(job, worker, asked, store):
-                failed = finish(worker, asked, store)
-            job.mark(asked.key, "failed" if failed else "done")
-            return Outcome(asked.key, failed, None)
+            job.mark(task.key, "")
+            with _ended_if_stuck(job, worker, task, store):
+                failed = finish(worker, task, store)
+            job.mark(task.key, "failed" if failed else "done")
+            return Outcome(task.key, failed, None)
         except (ArtFlatError, OSError) as error:
             return Outcome("", True, str(error))
 
@@ -192,10 +192,10 @@ _nets: OrderedDict[str, Adapter] = OrderedDict()
 
 
 class _Nets(Mapping[str, Adapter]):
-    """Models made when they are asked for, checked to be the same functions, and kept while the job lasts."""
+    """Models built on first use, verified to be the same functions, and cached for the job."""
 
-    def __init__(self, job: SharedJob, data: Data, device: str, kept: int) -> None:
-        self._recipes, self._device, self._kept = job.recipes, device, kept
+    def __init__(self, job: SharedJob, data: Data, device: str, n_cached: int) -> None:
+        self._recipes, self._device, self._kept = job.recipes, device, n_cached
         self._data, self._known = data, Store(job.folder, job.run).read_fingerprints()
 
     def __getitem__(self, name: str) -> Adapter:
@@ -207,13 +207,15 @@ class _Nets(Mapping[str, Adapter]):
         return _nets[name]
 
     def _build(self, name: str) -> Adapter:
-        net, known = self._recipes[name].build(self._device), self._known[name]
-        moved = None if known.is_random else difference(known, fingerprint(net, self._data.x[:N_PROBES]))
-        if moved is not None:
+        net, original = self._recipes[name].build(self._device), self._known[name]
+        change = (
+            None if original.is_random else difference(original, fingerprint(net, self._data.x[:N_PROBES]))
+        )
+        if change is not None:
             raise StoreError(
-                f"model {name!r} made in a worker is another function than here, with the same weights: its outputs "
-                f"on fixed probe inputs differ by {moved:.2g} of their size. Does it depend on a global that is set at "
-                "run time? Let the model hold it, or use n_jobs=1"
+                f"model {name!r} made in a worker is a different function than here, with the same weights: its "
+                f"outputs on fixed probe inputs differ by {change:.2g} of their size. Does it depend on a "
+                "global that is set at run time? Let the model hold it, or use n_jobs=1"
             )
         return net
 
@@ -227,7 +229,7 @@ class _Nets(Mapping[str, Adapter]):
 def _open(reference: JobReference) -> tuple[SharedJob, Worker]:
     if reference not in _opened:
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the process that started the run ends its workers
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # the main process ends its workers
         content = Path(reference.path).read_bytes()
         if hashlib.sha256(content).hexdigest() != reference.sha256:
             raise StoreError(f"{reference.path} is not the file that this run wrote")
@@ -237,10 +239,10 @@ def _open(reference: JobReference) -> tuple[SharedJob, Worker]:
             np.load(job.work / f"{name}.npy", mmap_mode="r", allow_pickle=False) for name in ("x", *_ARRAYS)
         )
         data = Data(InputRows(x), *others)
-        kept = len(job.recipes) if job.context.settings.transfer else _KEPT_MODELS
+        n_cached = len(job.recipes) if job.context.settings.transfer else _KEPT_MODELS
         _opened.clear()
         _nets.clear()
-        nets = _Nets(job, data, lease_device() if job.on_gpu else "cpu", kept)
+        nets = _Nets(job, data, lease_device() if job.on_gpu else "cpu", n_cached)
         _opened[reference] = job, Worker(nets, data, job.context)
         n_threads = job.context.settings.threads or 1
         threadpoolctl.threadpool_limits(n_threads)  # for the rest of this process
@@ -250,7 +252,7 @@ def _open(reference: JobReference) -> tuple[SharedJob, Worker]:
 
 @contextlib.contextmanager
 def _ended_if_stuck(job: SharedJob, worker: Worker, unit: AnyUnit, store: Store) -> Iterator[None]:
-    """End this process where an attack goes on long after its time is up, with the unit written as failed."""
+    """End this process if an attack exceeds its time limit by far, and record the unit as failed."""
     limit = worker.context.settings.time_limit
     if limit is None or not isinstance(unit, Unit):
         yield

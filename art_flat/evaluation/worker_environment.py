@@ -1,4 +1,4 @@
-"""Environment variables with which worker processes are started: the C library keeps memory that an attack frees."""
+"""Environment variables for worker processes: the C library keeps memory that an attack frees."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import os
 from collections.abc import Iterator
 
 VARIABLES = {"MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_MMAP_THRESHOLD_": str(2**25)}
-"""Bytes: up to 2 GiB of freed memory stay with the process, of blocks up to 32 MiB."""
+"""Up to 2 GiB of freed memory stay with the process, in blocks up to 32 MiB."""
 
 
 @contextlib.contextmanager
 def worker_environment() -> Iterator[None]:
-    """Set the variables in the block, in which worker processes are started, unless the user has set them.
+    """Set the variables inside the block, where worker processes are started, unless the user has set them.
 
     An attack allocates the same activations in every step. With glibc's defaults their memory goes back to the kernel
     each time, which zeroes new pages for the next step. Other C libraries have no such variables.

@@ -212,7 +212,7 @@ def test_progress_and_findings_report_where_full_bounds_stop(case, monkeypatch):
     made = af.evaluate(classifier, x, y, deltas={"Linf": [0.2]}, attacks=ATTACK, progress=states.append)
     notes = [s.note for s in states if s.note.startswith("certificates of model")]
     assert any("crown_interval, 0 of 12 samples" in note for note in notes)
-    assert any(note.endswith("open samples, as the attacks allow") for note in notes)
+    assert any(note.endswith("open samples, as the cost of the attacks allows") for note in notes)
     (found,) = [f for f in made.findings() if f.id == "certificates-limited"]
     assert "crown" not in tables(made)
     assert set(found.samples) <= set(range(12))

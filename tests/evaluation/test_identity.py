@@ -216,5 +216,5 @@ def test_two_models_with_the_same_weights_are_two_in_workers(tmp_path):
 def test_a_worker_that_makes_another_function_is_refused(monkeypatch):
     """The global that a worker imports is not the one that was set here."""
     monkeypatch.setattr(sys.modules[__name__], "GAIN", 1.5)
-    with pytest.raises(StoreError, match="made in a worker is another function than here"):
+    with pytest.raises(StoreError, match="made in a worker is a different function than here"):
         run(classifier(), n_jobs=2)
