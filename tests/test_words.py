@@ -34,8 +34,40 @@ REPLACEMENTS = {
     r"DESIGN|STYLE\.md|WORDS\.md": "documents that users do not have are not cited",
     r"whatever|whoever": "any, regardless of",
     r"(as|the way) (it|they) (was|were) (before|written|found)": "unchanged",
+    r": (Which (relative|κ|norm|radius|attack|model|quantile|column|bound)|How many\b|Where to[;.,])": (
+        "the noun: definition, norm, number of, destination"
+    ),
+    r"What to call": "name, callback",
+    r"everything random": "all random number generators",
+    r"(is|are|was|were|be) set aside": "quarantined, saved",
+    r"go(es)? on (with|from|where)": "continues",
+    r"lies? (strictly )?flatter": "is flatter",
+    r"stands? for the clean point": "counts as the clean point",
+    r"in one go\b": "atomically, at once",
+    r"as (it|they) (is|are) now|left as (it|they) (is|are|was|were)|comes? back as": "current, unchanged",
+    r"(is|are|was|were|be) (not )?looked (at|for)": "considered, evaluated, searched",
+    r"ma(de|kes?) (it |them |\w+ )?(again|anew)\b": "rebuilt, computed again",
+    r"passed over": "ignored, skipped",
+    r"hand(ed|s|ing)? (it |them )?(on|over|back)\b": "pass, return",
+    r"walks? (along|with|a fixed|the)": "follows, takes steps",
+    r"says? (little|nothing|more|all about)": "underestimates, is not informative, describes",
+    r"what (it|they|the attack|an attack|the run|the analyses|`\w+`) (found|gave|saw|wrote|said|was given|returned)": (
+        "the noun: result, points, findings"
+    ),
+    r"most telling": "most informative, most extreme",
+    r"(constants?|one) that (you|they) know\b": "known constant",
+    r"pulled back": "projected, scaled down",
+    r"told apart": "distinguished",
+    r"left (it )?right\b": "did not fool",
+    r"(is|are|be) asked (about|for|again)": "probed, requested",
+    r"knows? (neither|nothing)": "without, does not have",
+    r"gives? way": "is replaced",
+    r"is after\b": "the goal of",
 }
 """Pattern of a phrase → what to write."""
+
+IDENTIFIERS = r"\b(say|said|tell|told|everything|came)(: [A-Z]\w*\W| = |\()"
+"""Names that do not say what they hold, where they are bound or called."""
 
 
 def prose(text: str) -> str:
@@ -44,14 +76,20 @@ def prose(text: str) -> str:
     return re.sub(r"\s*\n\s*(# )?", " ", text)
 
 
+PHRASE = re.compile(rf"\b(?:{'|'.join(REPLACEMENTS)})")
+
+
 def phrases(text: str) -> list[str]:
     """Every phrase of a text that should be replaced, with its surroundings and what to write."""
     text = prose(text)
     return [
-        f"…{text[max(0, m.start() - 40) : m.end() + 30]}…: {advice}"
-        for pattern, advice in REPLACEMENTS.items()
-        for m in re.finditer(rf"\b(?:{pattern})", text)
+        f"…{text[max(0, m.start() - 40) : m.end() + 30]}…: {advice(text, m.start())}"
+        for m in PHRASE.finditer(text)
     ]
+
+
+def advice(text: str, at: int) -> str:
+    return next(a for p, a in REPLACEMENTS.items() if re.compile(rf"\b(?:{p})").match(text, at))
 
 
 def files() -> list[Path]:
@@ -66,6 +104,14 @@ def test_prose_uses_plain_words():
     assert not found, "\n" + "\n".join(found)
 
 
+def test_names_say_what_they_hold():
+    sources = ((path, path.read_text("utf-8")) for path in files() if path.suffix == ".py")
+    found = [
+        f"{path.relative_to(ROOT)}: {m[0]}" for path, text in sources for m in re.finditer(IDENTIFIERS, text)
+    ]
+    assert not found, "\n" + "\n".join(found)
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -73,6 +119,9 @@ def test_prose_uses_plain_words():
         '"points that are right "\n    "when clean"',
         "# told\n    # otherwise",
         "is no JSON",
+        "seed: Seed of everything random",
+        "norm: Which norm; the first of the run if None",
+        "a damaged file is set\n    aside",
     ],
 )
 def test_phrases_are_found_across_lines_and_literals(text):

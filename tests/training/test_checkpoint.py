@@ -121,7 +121,7 @@ def test_a_finished_training_is_not_trained_again(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"lr": 0.01}, r"other settings: lr \(0.05, now 0.01\); go back to them, or remove the file"),
+        ({"lr": 0.01}, r"other settings: lr \(0.05, now 0.01\); restore them, or remove the file"),
         ({"seed": 3}, r"seed \(0, now 3\)"),
         ({"y": (Y + 1) % 10}, r"data \("),
         ({"model": resnet18(0.14)}, r"network \("),
