@@ -161,7 +161,7 @@ def test_another_process_finds_the_same_identity():
     code = f"""
 import sys; sys.path.insert(0, {os.path.dirname(__file__)!r})
 import torch; torch.manual_seed(0)
-import test_identity_of_own as t
+import test_fingerprint as t
 print([t.own(make(0.1)).hash for make in t.MADE.values()], t.own(t.global_step).hash)
 """
     found = {
