@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import re
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,35 @@ def public_objects():
 
 PUBLIC = public_objects()
 FUNCTIONS = {name: value for name, value in PUBLIC.items() if inspect.isfunction(value)}
+ARRAYS = ("Array", "Array | None", "Tensor", "torch.Tensor", "np.ndarray")
+"""Annotations of arrays, whose shape the text states."""
+UNITS = {
+    "delta": "clip|unit", "deltas": "clip|unit", "radii": "clip|unit",
+    "epsilon": "nats", "epsilons": "nats", "seconds": "[Tt]ime|second",
+}  # fmt: skip
+"""Arguments with a unit → what the text states of it."""
+
+
+def public_methods():
+    """Name → public method of a public class."""
+    return {
+        f"{name}.{key}": method
+        for name, value in PUBLIC.items()
+        if inspect.isclass(value)
+        for key, method in vars(value).items()
+        if inspect.isfunction(method) and not key.startswith("_")
+    }
+
+
+def section(text, title):
+    """A section of a docstring, up to the next one or the example."""
+    return re.split(r"\n\w+:\n|\n\n", text.partition(f"{title}:\n")[2])[0]
+
+
+def arguments(text):
+    """Argument → its text."""
+    entries = re.findall(r"^    \*{0,2}(\w+): (.*(?:\n     .*)*)", section(text, "Args"), re.M)
+    return dict(entries)
 
 
 def takes_arguments(function):
@@ -57,6 +87,28 @@ def test_functions_document_arguments_and_result(name):
         assert not missing, f"{name}: {missing}"
     if inspect.signature(function).return_annotation not in ("None", None):
         assert "Returns:" in text
+
+
+def test_arrays_state_their_shape_and_numbers_their_unit():
+    silent = []
+    for name, function in {**FUNCTIONS, **public_methods()}.items():
+        text, signature = inspect.getdoc(function) or "", inspect.signature(function)
+        for key, described in arguments(text).items():
+            annotation = str(signature.parameters[key].annotation)
+            if annotation in ARRAYS and not re.search(r"\(|shape", described):
+                silent.append(f"{name}: the shape of {key}")
+            if key in UNITS and not re.search(UNITS[key], described):
+                silent.append(f"{name}: the unit of {key}")
+        result = section(text, "Returns") or text
+        if str(signature.return_annotation) in ARRAYS and not re.search(r"\(|shape", result):
+            silent.append(f"{name}: the shape of the result")
+    assert not silent, "\n".join(silent)
+
+
+def test_sections_are_read():
+    text = "f.\n\nArgs:\n    x: Samples,\n        shape (n, ...).\n    **rest: More.\n\nReturns:\n    Shape (n,).\n"
+    assert arguments(text) == {"x": "Samples,\n        shape (n, ...).", "rest": "More."}
+    assert section(text, "Returns").strip() == "Shape (n,)."
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -202,7 +202,7 @@ def trace_attack(
         y: True labels, indices (n,) or one-hot (n, k).
         delta: Radius of the ball in clip units; optional for attacks without a fixed budget.
         norm: Norm of the ball; by default the attack's first one.
-        target: Target labels for a targeted attack.
+        target: Target labels for a targeted attack, indices (n,) or one-hot (n, k).
         seed: Seed for all random number generators.
         definition: Definition of the recorded relative sharpness κ.
         flat_epsilon: Rise of the loss that ends a flat region, nats.

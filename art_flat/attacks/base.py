@@ -105,7 +105,7 @@ class Attack(ABC):
         """Size and number of its steps at radius `delta`, both in clip units.
 
         Args:
-            delta: Radius.
+            delta: Radius in clip units.
 
         Returns:
             The steps; None if it does not take a fixed number of steps of one size.

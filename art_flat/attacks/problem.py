@@ -154,7 +154,7 @@ class AttackResult:
         """The same result with arrays of the kind of `source`: NumPy, or tensors on its device.
 
         Args:
-            source: An array.
+            source: An array of any shape.
 
         Returns:
             The result.
