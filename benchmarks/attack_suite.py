@@ -1,4 +1,4 @@
-"""Every attack known here on one model, as a table: python benchmarks/attack_suite.py CONFIG OUT [SECONDS [NAME ...]]
+"""All registered attacks on one model, as a table: python benchmarks/attack_suite.py CONFIG OUT [SECONDS [NAME ...]]
 
 CONFIG is a file as `art-flat run` takes it, with one radius per norm: `benchmarks/mnist/suite.toml` for the MNIST CNN.
 Every attack runs in every norm it supports on the first 8 samples, then on 40, 200 and all of them, the cheap ones

@@ -1,4 +1,4 @@
-"""What a GPU makes of art_flat: python benchmarks/gpu.py [--quick] [--out DIR]
+"""Speed of art_flat on a GPU: python benchmarks/gpu.py [--quick] [--out DIR]
 
 1. κ on a ResNet-50, 224×224, in float32 and bfloat16, as a ratio to the bare forward pass (target ≤ 1.01).
 2. κ of the head alone (k = 1000, d = 2048), compiled: bytes read a second against a device-to-device copy (≥ 70 %).

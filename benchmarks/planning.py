@@ -1,4 +1,4 @@
-"""What a plan is worth, and what two workers give: python benchmarks/planning.py [CONFIG] [N]
+"""Accuracy of `plan`, and the speed-up by two workers: python benchmarks/planning.py [CONFIG] [N]
 
 CONFIG is a file as `art-flat run` takes it, without analyses; default `benchmarks/mnist/config.toml`, whose weights
 `benchmarks/mnist/train.py` makes. N samples of it are planned, run with one worker and with two of one thread each, and

@@ -1,4 +1,4 @@
-"""Whole numbers of NumPy are taken wherever one is asked for; bools and fractions are not."""
+"""NumPy integers are accepted wherever an integer is; bools and fractions are not."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""What Windows and macOS do otherwise, as far as it can be tested elsewhere."""
+"""Differences of Windows and macOS, as far as they can be tested elsewhere."""
 
 import os
 import subprocess

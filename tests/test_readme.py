@@ -1,4 +1,4 @@
-"""What the documentation shows is run."""
+"""The code of the documentation runs."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Files and texts from elsewhere: whatever they hold, they give a value or a clear error, and run nothing."""
+"""Untrusted files and texts: they are read or rejected with a clear error, and no code in them runs."""
 
 import json
 import pickle

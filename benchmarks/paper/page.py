@@ -1,4 +1,4 @@
-"""RESULTS.md from the tables of the experiments and the words of notes.toml."""
+"""RESULTS.md from the tables of the experiments and the texts of notes.toml."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How everything here is timed: two things in turn, many times, and the ratio of each pair.
+"""Timing: two functions in turn, many times, and the ratio of each pair.
 
 A ratio within one run carries over to other machines better than seconds do. Each pair is timed back to back, the
 order alternates, so that drift of the clock or of the load hits both alike. The figure is the median ratio; the

@@ -1,4 +1,4 @@
-"""κ, and everything at once, against the bare model under `inference_mode` on the same batches."""
+"""κ alone, and all quantities at once, against the bare model under `inference_mode` on the same batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the time grows with the work: n, k, d, attacks, radii; exponents fitted on log axes, and a picture."""
+"""Scaling of the time with n, k, d, attacks and radii; exponents fitted on log axes, and a picture."""
 
 from __future__ import annotations
 

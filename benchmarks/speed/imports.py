@@ -1,4 +1,4 @@
-"""What starting costs: `import art_flat` and `art-flat --help`, in fresh processes, against `python -c pass`."""
+"""Start-up time: `import art_flat` and `art-flat --help`, in fresh processes, against `python -c pass`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""κ of every sample against what else computes a Hessian's trace: times, and errors against float64 autograd.
+"""κ of every sample against other methods for a Hessian's trace: times, and errors against float64 autograd.
 
 All are given the features of the head alone (d = 64, k = 10), where every peer can run, and asked for ‖W‖_F² Tr H of
 each sample. Peers that are not installed are rows that say so: `pip install "art-flat[bench]"`, or with `--no-deps`

@@ -1,4 +1,4 @@
-"""What riding along costs: `trace_attack` against the same attack, torchattacks PGD on a ResNet-18."""
+"""Overhead of `trace_attack` over the same attack, torchattacks PGD on a ResNet-18."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `FlatnessRegularizer` adds to a training step of a ResNet-18."""
+"""Overhead of `FlatnessRegularizer` in a training step of a ResNet-18."""
 
 from __future__ import annotations
 

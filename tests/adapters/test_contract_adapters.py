@@ -1,4 +1,4 @@
-"""What every adapter owes: the same numbers however they are asked for, and an estimator left as it was."""
+"""The contract of every adapter: equal numbers on every path, and an unchanged estimator."""
 
 import copy
 import os

@@ -1,4 +1,4 @@
-"""What stands after the head is read at every call, and what cannot be a head is refused for the right reason."""
+"""Layers after the head are identified at every call, and unsuitable heads are rejected for the right reason."""
 
 import numpy as np
 import pytest

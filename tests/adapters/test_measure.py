@@ -1,4 +1,4 @@
-"""Everything at once equals each alone, and results cross between devices in few copies."""
+"""All quantities at once equal the single ones, and results cross between devices in few copies."""
 
 import numpy as np
 import pytest

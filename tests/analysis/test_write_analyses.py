@@ -1,4 +1,4 @@
-"""`[analyses]` of a configuration: the tables that a run writes, and what is not made twice."""
+"""`[analyses]` of a configuration: the tables of a run, and those that are not computed twice."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Attacks of one's own are told apart by all that decides what they find, and none is dropped."""
+"""User-defined attacks are identified by everything that affects their result, and none is dropped."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""What is in the suites of the package, and what a suite file may say."""
+"""The suites of the package, and valid suite files."""
 
 import tomllib
 from importlib.resources import files

@@ -1,4 +1,4 @@
-"""What cannot be bounded is refused, with its name, its place and what to do instead."""
+"""Unsupported layers are rejected with their name, position and an alternative."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The command line as a user meets it: real processes where it matters, the runner in this one elsewhere."""
+"""The command line: in real processes where it matters, else with the runner in this process."""
 
 import subprocess
 import sys

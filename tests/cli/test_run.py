@@ -1,4 +1,4 @@
-"""`art-flat run --part`, `merge` and `plan` on the command line, and what an interruption leaves."""
+"""`art-flat run --part`, `merge` and `plan` on the command line, and interruptions."""
 
 import os
 import signal

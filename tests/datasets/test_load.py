@@ -1,4 +1,4 @@
-"""Data sets: what is stored comes back, in the range, shape and order promised; bad files say what to do."""
+"""Data sets: stored values are loaded in the documented range, shape and order; errors explain the fix."""
 
 from __future__ import annotations
 

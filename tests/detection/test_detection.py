@@ -1,4 +1,4 @@
-"""Detection by sharpness: right numbers, and at home in scikit-learn and in ART."""
+"""Detection by sharpness: correct numbers, and compatibility with scikit-learn and ART."""
 
 import math
 import pickle

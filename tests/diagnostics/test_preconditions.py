@@ -1,4 +1,4 @@
-"""What `evaluate` asks models, data and labels before it attacks, and the findings that follow from it."""
+"""Probes of models, data and labels before a run, and the findings from them."""
 
 import functools
 from collections import Counter

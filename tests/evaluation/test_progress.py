@@ -1,4 +1,4 @@
-"""The display of long work, on a terminal and elsewhere, with a clock that the test turns."""
+"""Progress displays on a terminal and elsewhere, with a simulated clock."""
 
 import io
 import itertools

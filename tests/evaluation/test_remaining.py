@@ -1,4 +1,4 @@
-"""Attacks with a place in a sequence get what the places before them left right."""
+"""Steps of a sequence attack the samples that the earlier steps did not fool."""
 
 import numpy as np
 import pytest

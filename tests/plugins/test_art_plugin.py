@@ -1,4 +1,4 @@
-"""ART's attacks: what the wrapper translates, repairs and refuses."""
+"""ART's attacks: conversions, workarounds and rejections of the wrapper."""
 
 import functools
 import inspect

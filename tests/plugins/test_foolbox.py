@@ -1,4 +1,4 @@
-"""The attacks of foolbox: the contract on each, and what the wrapper translates and refuses."""
+"""The attacks of foolbox: the contract on each, and conversions and rejections of the wrapper."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The page in a real browser: it draws, sorts, slides, shows samples, and asks for nothing."""
+"""The page in a real browser: it draws, sorts, slides, shows samples, and makes no requests."""
 
 import shutil
 

@@ -1,4 +1,4 @@
-"""What is drawn, against the records."""
+"""Figures, against the records."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Attacks and models that misbehave: each is detected and recorded, the rest goes on, nothing counts as robust."""
+"""Faulty attacks and models: each is detected and recorded, the run continues, and no failure counts as robust."""
 
 import functools
 import os

@@ -1,4 +1,4 @@
-"""Results folders: damage is seen, nothing foreign is read, nothing is deleted."""
+"""Results folders: damage is detected, foreign files are not read, and no file is deleted."""
 
 import json
 import shutil

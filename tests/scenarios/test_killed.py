@@ -1,4 +1,4 @@
-"""kill -9 at random moments, then the same command again: the records of an undisturbed run."""
+"""kill -9 at random moments, then the same command again: the records of an uninterrupted run."""
 
 import os
 import random

@@ -1,4 +1,4 @@
-"""Parts of a run, computed apart and put together."""
+"""Parts of a run, computed separately and merged."""
 
 import itertools
 import shutil

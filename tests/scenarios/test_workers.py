@@ -1,4 +1,4 @@
-"""Worker processes: the same records as one process, whatever happens to them."""
+"""Worker processes: the same records as one process, also after crashes."""
 
 import os
 import shutil

@@ -1,4 +1,4 @@
-"""Both ends of the robust share: in the summary with what certifies, and as one metric."""
+"""Both ends of the robust share: in the summary with the kinds of bounds, and as one metric."""
 
 import numpy as np
 import pandas as pd

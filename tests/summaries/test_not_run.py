@@ -1,4 +1,4 @@
-"""Every attack and norm asked for is in the summary, or in the list of what did not run, with the reason."""
+"""Every requested attack and norm is in the summary, or in `not_run` with the reason."""
 
 import warnings
 

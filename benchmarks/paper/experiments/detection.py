@@ -1,4 +1,4 @@
-"""Sharpness as a detector, by radius, and what was varied to see why one threshold does not do."""
+"""Sharpness as a detector, by radius, and variations that show why one threshold is not enough."""
 
 from __future__ import annotations
 

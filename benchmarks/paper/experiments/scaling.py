@@ -1,4 +1,4 @@
-"""Scaling the head: a weak attack changes the loss less and less, and first-order attacks go blind."""
+"""Scaling the head: a weak attack changes the loss less and less, and gradients of first-order attacks underflow."""
 
 from __future__ import annotations
 
