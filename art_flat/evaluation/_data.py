@@ -20,7 +20,7 @@ from ..errors import InputError
 
 @dataclass(frozen=True)
 class Data:
-    """What is attacked.
+    """The data of a run.
 
     Attributes:
         x: Inputs, shape (n, ...), read by rows.

@@ -62,54 +62,54 @@ def evaluate(
     The records are the same, bit for bit on a CPU, for any `n_jobs`, order of units and interruptions.
 
     Args:
-        models: An ART estimator, an adapted one, or a mapping name → either.
-        x: Clean inputs, shape (n, ...), inside every model's clip range. Memory holds a shard at a time of what is
-            not in memory yet: a file mapped by NumPy, an image folder, an HDF5 or Zarr array. A `DataLoader` that
-            gives pairs (x, y) is read once and held in memory.
-        y: True labels, indices (n,) or one-hot (n, k); left out where `x` is a loader.
-        deltas: Radii in clip units, `{norm: [δ, ...]}`; a plain list where all attacks have the same one norm.
+        models: An ART estimator, an adapter, or a mapping name → either.
+        x: Clean inputs, shape (n, ...), inside every model's clip range. Inputs that are not in memory are loaded shard
+            by shard: a file mapped by NumPy, an image folder, an HDF5 or Zarr array. A `DataLoader` that
+            yields pairs (x, y) is read once and kept in memory.
+        y: True labels, indices (n,) or one-hot (n, k); omitted if `x` is a loader.
+        deltas: Radii in clip units, `{norm: [δ, ...]}`; a plain list if all attacks have the same single norm.
         attacks: Suites, names and attacks; see `art_flat.attacks.load_attacks`.
-        out: Results folder. Units found in it are not computed again; without it everything stays in memory.
-        seed: Decides everything random, together with each unit's content.
-        epsilons: Tolerated loss changes in nats that the summary shows by default.
+        out: Results folder. Units found in it are not computed again; without it all results stay in memory.
+        seed: Seed for all random number generators, combined with the key of each unit.
+        epsilons: Default tolerated loss changes of the summary, nats.
         samples: Sample ids, whole numbers, shape (n,); 0…n−1 if None.
         weight: Sample weights for the scores, shape (n,); 1 if None.
-        shard_size: How many samples are attacked together; part of what determines the records.
-        transfer: Score the points found on each model on every other model too.
-        estimate_gradients: Attack through preprocessing defences that have no gradient by the estimate they declare.
-        certify: What certifies. `"auto"`: bounds in feature space, by the constants of `lipschitz`; bounds over balls
-            of inputs, of kind `"crown_interval"`; and `"crown"` for samples that these leave open at an ε of
+        shard_size: Number of samples attacked together; the records depend on it.
+        transfer: Also score the points found on each model on every other model.
+        estimate_gradients: Use the gradient estimates of preprocessing defences that have no gradient.
+        certify: Kinds of certificates. `"auto"`: bounds in feature space, by the constants of `lipschitz`; bounds over
+            balls of inputs, of kind `"crown_interval"`; and `"crown"` for samples that these leave open at an ε of
             `epsilons` and that the first attack has not broken at the largest one, as far as it is expected to cost no
             more than the attacks or about a minute. `"lipschitz"`: bounds in feature space alone. `"crown"`: for every
-            sample. `"branch"`: with 10 s for each sample and radius, which makes the bounds depend on the machine's
-            speed. None leaves the certified side out. The `certified` table has a row per kind; everything else reads
-            the smallest. Findings name models without such bounds, and where full ones stopped.
+            sample. `"branch"`: with 10 s per sample and radius, which makes the bounds depend on the machine's
+            speed. None: no certificates. The `certified` table has a row per kind; scores use
+            the smallest. Findings name models without such bounds, and limits on full ones.
         lipschitz: The constants for the bounds in feature space: `"spectral"` derives each feature extractor's from
-            its layers (seconds for small nets, minutes for a ResNet-50), `"auto"` does so where that is expected to
-            take about a minute at most or a tenth of the attacks, and findings report what was left out; a mapping
-            model → constant (from L2 in clip units to features) takes yours, None leaves these bounds out.
-        save_adversarial: Keep the points themselves, for `Results.adversarial_points` and `Results.clean_points`.
-        n_jobs: Worker processes, −1 for one per core; 1 if None, unless `joblib.parallel_config` says otherwise,
-            which also takes the work to a Dask or Ray cluster. Workers need the results folder on a shared disk.
-        threads: Threads of each worker, of this process too; part of what determines the records. If None, what the
-            results folder was created with, else 1: more workers make better use of cores than more threads.
-        time_limit: Seconds that an attack may take for one unit, after which the unit has failed; None for no limit.
-        part: `"3/16"`, or (3, 16), to compute the third of 16 shares of the units; `merge` puts them together.
+            its layers (seconds for small nets, minutes for a ResNet-50), `"auto"` does so if that is expected to
+            take at most about a minute or a tenth of the attacks, and findings report skipped models; a mapping
+            model → constant (from L2 in clip units to features) uses yours, None skips these bounds.
+        save_adversarial: Save the points, for `Results.adversarial_points` and `Results.clean_points`.
+        n_jobs: Number of worker processes, −1 for one per core; 1 if None, unless set by `joblib.parallel_config`,
+            which also supports Dask and Ray clusters. Workers need the results folder on a shared disk.
+        threads: Threads of each worker and of this process; the records depend on it. If None, the number that the
+            results folder was created with, else 1: more workers use cores better than more threads.
+        time_limit: Maximum seconds of an attack per unit, after which the unit fails; None for no limit.
+        part: `"3/16"`, or (3, 16), to compute the third of 16 shares of the units; `merge` combines them.
         target: Makes every attack targeted: `"least-likely"` (the wrong class with the smallest logit at the clean
-            point of the model attacked), `"next"` (the class after the label), or classes, (n,) or one-hot (n, k).
-            An attack succeeds where the target is predicted; attacks that take no target are skipped with the reason.
-            Loss changes stay those of the loss at the true label, which no targeted attack maximises.
-        progress: Called before the first unit, and when one begins or is done; True shows a bar on standard error.
-        config: What to keep in `config.toml` beside what is resolved here.
+            point of the attacked model), `"next"` (the class after the label), or classes, (n,) or one-hot (n, k).
+            An attack succeeds where the target is predicted; attacks without targeted mode are skipped with the reason.
+            Loss changes are still those of the loss at the true label, which no targeted attack maximises.
+        progress: Called before the first unit, and when a unit starts or finishes; True shows a bar on standard error.
+        config: The user's configuration, stored in `config.toml` with the resolved options.
 
     Returns:
-        The records of the run; for a part, what the folder holds by then.
+        The records of the run; for a part, all records in the folder.
 
     Raises:
-        InputError: If an argument cannot be used.
-        StoreError: If `out` holds another run, or one of a model that computes something else or is random, or
+        InputError: If an argument is invalid.
+        StoreError: If `out` holds a different run, or one of a model that is a different function or random, or
             cannot be written.
-        UnsupportedEstimatorError: If a model cannot be made again in a worker.
+        UnsupportedEstimatorError: If a model cannot be rebuilt in a worker.
 
     >>> from art_flat.testing import example_classifier
     >>> net, x, y = example_classifier()
@@ -133,7 +133,7 @@ def evaluate(
 def _evaluate_in(
     out: str | os.PathLike[str] | None, run: Run, progress: Callable[[Progress], None] | None
 ) -> Results:
-    """Evaluate into a results folder, or in memory where there is none."""
+    """Evaluate into a results folder, or in memory."""
     remote = uses_workers(run.settings.n_jobs)
     if out is not None:
         return _evaluate(run, Store(out, run.id), remote, progress)
@@ -179,7 +179,7 @@ def _evaluate(
 
 
 def _notes(progress: Callable[[Progress], None] | None, total: int) -> Callable[[str], None]:
-    """What to call with a text on the work before the first attack; called once now."""
+    """A callback for messages on the work before the first attack."""
 
     def notify(note: str) -> None:
         if progress is not None:

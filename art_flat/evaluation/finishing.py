@@ -1,4 +1,4 @@
-"""The last steps of a unit: its rows and points are computed and written."""
+"""Computation of a unit and writing of its rows and points."""
 
 from __future__ import annotations
 
@@ -14,31 +14,31 @@ from .worker import Worker
 
 
 class UnitStore(Protocol):
-    """Where finished units go: a results folder, or memory."""
+    """Destination of finished units: a results folder, or memory."""
 
     def write_unit(self, table: str, key: str, frame: pd.DataFrame, /) -> None:
-        """The rows that one unit adds to a table."""
+        """Write the rows of one unit."""
 
     def read_unit(self, table: str, key: str, /) -> pd.DataFrame:
-        """What `write_unit` wrote."""
+        """The rows of one unit."""
 
     def write_points(self, name: str, points: Saved, /) -> None:
-        """The points of a unit."""
+        """Write the points of a unit."""
 
 
 def finish(worker: Worker, unit: AnyUnit, store: UnitStore) -> bool:
-    """Compute a unit and write it to where its run's units go.
+    """Compute a unit and write its result.
 
     Args:
-        worker: What computes.
+        worker: The worker.
         unit: The unit.
-        store: Where rows and points go.
+        store: Destination of rows and points.
 
     Returns:
         Whether the unit failed.
 
     Raises:
-        StoreError: If something cannot be written.
+        StoreError: If the result cannot be written.
     """
     earlier = () if isinstance(unit, CleanUnit) else unit.depends_on
     computed = worker.compute(unit, [store.read_unit("adversarial", u.key) for u in earlier])
@@ -51,7 +51,7 @@ def finish(worker: Worker, unit: AnyUnit, store: UnitStore) -> bool:
 
 
 def has_failed(frames: Mapping[str, pd.DataFrame]) -> bool:
-    """Whether an attack gave no point for some sample, so that its unit is tried again."""
+    """Whether an attack has no point for some sample, so that its unit is computed again."""
     if "adversarial" not in frames:
         return False
     rows = frames["adversarial"]

@@ -23,12 +23,12 @@ from .results import Results
 
 @dataclass(frozen=True)
 class Merged:
-    """What a merge did.
+    """The result of a merge.
 
     Attributes:
-        results: What the target holds now.
+        results: The results in the target folder.
         added: Units of attacks and certificates that it did not have, or had failed, before.
-        damaged: What could not be used, and why.
+        damaged: Files that could not be used, with reasons.
     """
 
     results: Results
@@ -37,22 +37,22 @@ class Merged:
 
 
 def merge(folders: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str] | None = None) -> Merged:
-    """Copy the units of parts of one run into one folder; doing so again changes nothing.
+    """Copy the units of parts of one run into one folder; repeating it changes nothing.
 
-    Files are checked as they are read; damaged ones are left where they are and named. A failed unit gives way to
-    one that ended well. Once every unit is there, the summary is written.
+    Files are verified when read; damaged ones are left in place and listed. A failed unit is replaced by
+    a successful one. Once every unit exists, the summary is written.
 
     Args:
         folders: Results folders of the same run, computed with `part=` or interrupted.
-        out: Where to; the first folder if None. It may hold a part already.
+        out: Destination; the first folder if None. It may already hold a part.
 
     Returns:
-        What was done.
+        The result of the merge.
 
     Raises:
         InputError: If no folder is given.
-        StoreError: If a folder holds no results, or results of another run, or of models that compute something else
-            or are random; nothing is copied then.
+        StoreError: If a folder holds no results, or results of a different run, or of models that are different
+            functions or random; nothing is copied then.
 
     >>> import tempfile
     >>> from art_flat.evaluation import evaluate
@@ -121,9 +121,11 @@ def _warn_about_packages(folder: Path, first: Mapping[str, str], other: Mapping[
 
 def _require_same_functions(stores: Sequence[Store]) -> None:
     first, *others = stores
-    known = first.read_fingerprints()
+    fingerprints = first.read_fingerprints()
     for other in others:
-        conflicts = different_functions(known, other.read_fingerprints(), ("in the first", "in the second"))
+        conflicts = different_functions(
+            fingerprints, other.read_fingerprints(), ("in the first", "in the second")
+        )
         if conflicts:
             raise _cannot_merge(first, other, conflicts)
 
@@ -150,7 +152,7 @@ def _copy(source: Store, target: Store, damaged: list[str]) -> int:
 def _better_unit(
     source: Store, target: Store, table: str, key: str
 ) -> tuple[pd.DataFrame, Saved | None] | None:
-    """Rows and points of a unit that the target lacks, or has failed where this one ended well; None otherwise."""
+    """Rows and points of a unit that is missing or failed in the target, if this one succeeded; else None."""
     before = target.finished(table, key)
     if before is not None and not has_failed({table: before}):
         return None

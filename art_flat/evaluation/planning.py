@@ -144,7 +144,7 @@ def plan(
     >>> net, x, y = example_classifier()
     >>> cost = plan(net, x, y, attacks="art_flat:PGD(steps=2)", deltas={"Linf": [0.1]}, probe_seconds=0.01)
     >>> cost.units["attack"].tolist()
-    ['(clean points)', 'art_flat:PGD(steps=2)']
+    ['(clean points)', 'art_flat:PGD(steps=2)', '(certificates)']
     """
     limit = check_number(probe_seconds, "probe_seconds", "seconds", above=0.0)
     began = time.perf_counter()

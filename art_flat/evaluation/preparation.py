@@ -1,4 +1,4 @@
-"""What a run does before its first unit: it opens the folder, probes models and data, and derives constants."""
+"""Preparation of a run: it opens the folder, probes models and data, and derives Lipschitz constants."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from .worker import WorkerContext
 
 
 class EnvironmentWarning(UserWarning):
-    """A run goes on with other versions of packages than it began with."""
+    """A run is continued with different versions of packages."""
 
 
 def begin_folder(store: Store, run: Run, facts: dict[str, Any]) -> dict[str, Any]:
-    """Make the folder ready; gives what its manifest said before."""
+    """Prepare the folder; return its previous manifest."""
     store.begin(run.config)
     before = store.manifest_if_any()
     store.remove_units(
@@ -65,13 +65,13 @@ def _earlier_environments(
 def probe_run(
     run: Run, fingerprints: Mapping[str, Fingerprint], before: Mapping[str, Any], facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Measurements of models and data that findings are made of, from the manifest if it has them.
+    """Measurements of models and data for the findings, from the manifest if it has them.
 
     Args:
         run: The run.
-        fingerprints: Model name → outputs on the probe inputs, the first samples of the run among them.
+        fingerprints: Model name → outputs on the probe inputs, which include the first samples of the run.
         before: The manifest of earlier sessions.
-        facts: The facts of this one.
+        facts: The facts of this session.
 
     Returns:
         The facts `models_asked` and `data_asked`.
@@ -103,22 +103,22 @@ def _batch_dependence(run: Run, model: str, known: Fingerprint) -> dict[str, Any
 def derive_constants(
     run: Run, before: Mapping[str, Any], facts: dict[str, Any], notify: Callable[[str], None]
 ) -> tuple[WorkerContext, pd.DataFrame]:
-    """Lipschitz constants, from the manifest if they are there, and the `models` table."""
+    """Lipschitz constants, from the manifest if available, and the `models` table."""
     constants, rows, noted = {}, [], {}
     known = before.get("certificates", {}) if before.get("models") == facts["models"] else {}
     for name, net in run.nets.items():
-        found = run.known_constants(known.get(name))
-        missing = known[name]["missing"] if found is not None else {}
-        if found is None:
+        bounds = run.known_constants(known.get(name))
+        missing = known[name]["missing"] if bounds is not None else {}
+        if bounds is None:
             notes = partial(_named_note, name, notify)
-            found, missing = lipschitz_constants(
+            bounds, missing = lipschitz_constants(
                 net, run.certified_norms(name), run.given_constant(name), notes
             )
-        constants[name] = found
-        noted[name] = {"lipschitz": {n: c.value for n, c in found.items()}, "missing": missing}
+        constants[name] = bounds
+        noted[name] = {"lipschitz": {n: c.value for n, c in bounds.items()}, "missing": missing}
         reasons = {"skipped": run.uncertified, "unbounded": run.unbounded, "limited": run.limited}
         noted[name] |= {key: models[name] for key, models in reasons.items() if name in models}
-        rows.append(model_rows(name, net, found.get("L2")))
+        rows.append(model_rows(name, net, bounds.get("L2")))
     facts["certificates"] = noted
     return run.context(constants), pd.concat(rows, ignore_index=True)
 

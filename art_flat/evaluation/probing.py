@@ -16,14 +16,14 @@ from ..adapters import Adapter
 from ..records.fingerprint import Fingerprint, _gap
 
 N_PROBES = 8
-"""How many seeded inputs, and how many of the first samples, a model is asked about."""
+"""Number of seeded inputs, and of first samples, in a fingerprint."""
 
 
 def fingerprint(net: Adapter, samples: np.ndarray) -> Fingerprint:
-    """Ask a model about seeded inputs of its clip range and about the first samples.
+    """The outputs of a model on seeded inputs of its clip range and on the first samples.
 
     Args:
-        net: The model; left unchanged.
+        net: The model; it is not changed.
         samples: Clean inputs of the run, shape (n, ...); the first `N_PROBES` are used.
 
     Returns:
@@ -31,11 +31,11 @@ def fingerprint(net: Adapter, samples: np.ndarray) -> Fingerprint:
     """
     first = to_tensor(np.array(samples[:N_PROBES]))
     probes = [_seeded(net, first), first]
-    logits, features, dtypes = _ask(net, probes, seed=0)
-    again, features_again, _ = _ask(net, probes, seed=1)
+    logits, features, dtypes = _forward(net, probes, seed=0)
+    again, features_again, _ = _forward(net, probes, seed=1)
     tolerance = math.sqrt(max(torch.finfo(t).eps for t in {net.dtype, *dtypes}))
-    moved = max(_gap(logits, again), _gap(features, features_again))
-    return Fingerprint(logits, features, tolerance, moved)
+    change = max(_gap(logits, again), _gap(features, features_again))
+    return Fingerprint(logits, features, tolerance, change)
 
 
 def _seeded(net: Adapter, samples: Tensor) -> Tensor:
@@ -51,13 +51,15 @@ def _seeded(net: Adapter, samples: Tensor) -> Tensor:
     )
 
 
-def _ask(net: Adapter, probes: list[Tensor], seed: int) -> tuple[np.ndarray, np.ndarray, set[torch.dtype]]:
+def _forward(
+    net: Adapter, probes: list[Tensor], seed: int
+) -> tuple[np.ndarray, np.ndarray, set[torch.dtype]]:
     with net.guard(), seeded_rng(seed, net.device), full_precision():
-        found = [net.outputs(x) for x in probes]
+        outputs = [net.outputs(x) for x in probes]
     logits, features = (
-        np.concatenate([to_numpy(t.double()) for t in column]) for column in zip(*found, strict=True)
+        np.concatenate([to_numpy(t.double()) for t in column]) for column in zip(*outputs, strict=True)
     )
-    return logits, features, {t.dtype for out in found for t in out}
+    return logits, features, {t.dtype for out in outputs for t in out}
 
 
 @contextlib.contextmanager

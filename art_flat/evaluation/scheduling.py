@@ -1,4 +1,4 @@
-"""The units of a run, computed in order: those that the folder lacks, in this process or in workers."""
+"""Scheduling of the missing units of a run, in this process or in workers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .worker import Worker, WorkerContext
 
 
 class Began(Protocol):
-    """Called when a unit begins, and with what is done within it."""
+    """Callback when a unit starts, and with progress messages within it."""
 
     def __call__(self, unit: AnyUnit, text: str = "", /) -> None:
-        """Report the unit, and where it is."""
+        """Report the unit and its progress."""
 
 
 Compute = Callable[[Iterable[AnyUnit], Report, Began], None]
@@ -49,13 +49,13 @@ def computing(
 
 
 _TABLES = {Unit: ("adversarial",), CertificateUnit: ("certified",), CleanUnit: ("clean", "certified")}
-"""Which tables a unit writes."""
+"""Tables of each kind of unit."""
 
 
 def missing_units(
-    units: Sequence[AnyUnit], store: Store | MemoryStore, keep: bool, found: Report | None = None
+    units: Sequence[AnyUnit], store: Store | MemoryStore, keep: bool, notify_recorded: Report | None = None
 ) -> Iterator[AnyUnit]:
-    """Units that are still to be computed, each looked up when its turn comes; failed ones are tried again."""
+    """Units that are not computed yet, checked one by one when reached; failed ones are computed again."""
     for unit in units:
         tables = _TABLES[type(unit)]
         frames = {t: f for t in tables if (f := store.finished(t, unit.key)) is not None}
@@ -63,11 +63,11 @@ def missing_units(
         if whole and keep and isinstance(unit, Unit) and not store.finished_points(unit.key):
             whole = bool(
                 (frames["adversarial"]["status"] == "skipped").all()
-            )  # an attack that cannot run here has none
+            )  # a skipped attack has no points
         if not whole:
             yield unit
-        elif found is not None:
-            found(unit, False)
+        elif notify_recorded is not None:
+            notify_recorded(unit, False)
 
 
 def compute_after_clean(
@@ -77,26 +77,26 @@ def compute_after_clean(
     compute: Compute,
     progress: Callable[[Progress], None] | None,
 ) -> None:
-    """Compute what follows the clean points: units of attacks, each after those it depends on, and certificates."""
+    """Compute the units of attacks and certificates, each after those it depends on."""
     done = failures = recorded = 0
     total = len(grid.after_clean)
 
     def report(unit: AnyUnit, failed: bool) -> None:
         nonlocal done, failures
         done, failures = done + 1, failures + failed
-        tell(unit, None)
+        notify_progress(unit, None)
 
     def report_recorded(unit: AnyUnit, failed: bool) -> None:
         nonlocal recorded
         recorded += 1
         report(unit, failed)
 
-    def tell(finished: AnyUnit | None, begins: AnyUnit | None, text: str = "") -> None:
+    def notify_progress(finished: AnyUnit | None, begins: AnyUnit | None, text: str = "") -> None:
         if progress is not None:
             unit, current = (u if isinstance(u, Unit) else None for u in (finished, begins))
             note = text or next((str(u) for u in (begins, finished) if isinstance(u, CertificateUnit)), "")
             progress(Progress(done, total, failures, unit, current, note, recorded))
 
-    tell(None, None)
+    notify_progress(None, None)
     for level in grid.levels():
-        compute(missing_units(level, store, keep, report_recorded), report, partial(tell, None))
+        compute(missing_units(level, store, keep, report_recorded), report, partial(notify_progress, None))

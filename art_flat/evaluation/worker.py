@@ -1,4 +1,4 @@
-"""What computes a unit, in this process or in a worker's: everything it needs, and nothing it may keep."""
+"""`Worker`: computes units, in this process or in a worker process."""
 
 from __future__ import annotations
 
@@ -36,21 +36,21 @@ from .settings import Settings
 from .targets import Targets
 
 _CACHED_BYTES = 64 * 2**20
-"""Clean logits and features that a worker keeps, so that a shard attacked again is not passed forward again."""
+"""Maximum size of the cached clean logits and features of shards."""
 
 _EVERY = slice(None)
 
 
 @dataclass(frozen=True)
 class WorkerContext:
-    """What a worker needs beside models and data.
+    """Options of a worker.
 
     Attributes:
         settings: The options of the run, resolved.
         deltas: Norm → radii, clip units.
         constants: Model name → norm → Lipschitz constant.
-        targets: Which class each sample is pushed towards; None for an untargeted run.
-        balls: Model name → the bounds over balls of inputs, where there are such.
+        targets: Target class of each sample; None for an untargeted run.
+        balls: Model name → plan of the bounds over balls of inputs, if it has such bounds.
     """
 
     settings: Settings
@@ -62,11 +62,11 @@ class WorkerContext:
 
 @dataclass(frozen=True)
 class Computed:
-    """What a unit came to.
+    """The result of a unit.
 
     Attributes:
         frames: Rows by table.
-        points: Adversarial points, shape of the unit's inputs; None for clean units and where the attack failed.
+        points: Adversarial points, shape of the unit's inputs; None for clean units and failed attacks.
     """
 
     frames: Mapping[str, pd.DataFrame]
@@ -78,9 +78,9 @@ class Worker:
 
     Args:
         nets: Model name → adapter; looked up when a unit needs it.
-        data: What is attacked.
-        context: The rest.
-        notify: Called with what is being done within a unit.
+        data: The data.
+        context: Options of the workers.
+        notify: Called with progress messages within a unit.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Worker:
         self._clean: OrderedDict[tuple[str, int, int], Outputs] = OrderedDict()
 
     def compute(self, unit: AnyUnit, earlier: Iterable[pd.DataFrame] = ()) -> Computed:
-        """The rows of a unit; an attack that fails gives rows that say why.
+        """The rows of a unit; a failed attack has rows with the reason.
 
         Args:
             unit: The unit.
-            earlier: The rows of the units that it comes after.
+            earlier: The rows of the units that it depends on.
 
         Returns:
             Its rows and points.
@@ -111,10 +111,10 @@ class Worker:
                 return self._clean_unit(unit)
             if isinstance(unit, CertificateUnit):
                 return self._certificate_unit(unit, earlier)
-            return self._attacked_unit(unit, self._left(unit, earlier))
+            return self._attacked_unit(unit, self._remaining(unit, earlier))
 
     def forget(self) -> None:
-        """Drop what is kept of clean points."""
+        """Clear the cache of clean points."""
         self._clean.clear()
 
     def failed(
@@ -123,21 +123,21 @@ class Worker:
         error: str,
         seconds: float = 0.0,
         status: str = "failed",
-        left: np.ndarray | slice = _EVERY,
+        remaining: np.ndarray | slice = _EVERY,
     ) -> Computed:
-        """The rows of a unit that has none: keys and the reason.
+        """The rows of a unit without a result: keys and the reason.
 
         Args:
             unit: The unit.
             error: The reason.
-            seconds: How long it took to find out.
+            seconds: Elapsed time.
             status: `"failed"` or `"skipped"`.
-            left: Which of its samples it was to attack.
+            remaining: Positions of the samples to attack.
 
         Returns:
             The rows.
         """
-        keys = self._keys(unit, left, self._known_targets(unit)).values()
+        keys = self._keys(unit, remaining, self._known_targets(unit)).values()
         rows = [missing_rows(status, error, k, len(k["sample"]), seconds) for k in keys]
         return Computed({"adversarial": pd.concat(rows, ignore_index=True)})
 
@@ -168,8 +168,8 @@ class Worker:
         """The rows of certificates that could not be computed: infinite bounds."""
         return rows_without_bounds(unit, self.data.samples[unit.rows], self.context.balls[unit.model].kind)
 
-    def _left(self, unit: Unit, earlier: Iterable[pd.DataFrame]) -> np.ndarray | slice:
-        """Which of its samples a unit attacks: all, unless it comes after others."""
+    def _remaining(self, unit: Unit, earlier: Iterable[pd.DataFrame]) -> np.ndarray | slice:
+        """Positions of the samples that a unit attacks: all, unless it depends on other units."""
         if not unit.depends_on:
             return _EVERY
         logits = self._outputs(unit.model, unit.rows).logits
@@ -178,16 +178,16 @@ class Worker:
         goal = Goal(self.data.y[unit.rows], self._targets(unit))
         return remaining_samples(unit, earlier, self.data.samples[unit.rows], goal, pred)
 
-    def _attacked_unit(self, unit: Unit, left: np.ndarray | slice) -> Computed:
-        nets, labels, x = self.nets, self._labels(unit.rows)[left], self._inputs(unit.rows)[left]
+    def _attacked_unit(self, unit: Unit, remaining: np.ndarray | slice) -> Computed:
+        nets, labels, x = self.nets, self._labels(unit.rows)[remaining], self._inputs(unit.rows)[remaining]
         if not len(labels):
             return Computed({"adversarial": make_frame("adversarial", {}, 0)}, to_numpy(x))
         target = self._targets(unit)
-        keys = self._keys(unit, left, target)
-        before = {m: Outputs(*(t[left] for t in self._outputs(m, unit.rows))) for m in keys}
+        keys = self._keys(unit, remaining, target)
+        before = {m: Outputs(*(t[remaining] for t in self._outputs(m, unit.rows))) for m in keys}
         checked = CheckedArguments(
             x=x, y=labels, norm=unit.norm, delta=unit.delta,
-            target=None if target is None else torch.from_numpy(target[left]),
+            target=None if target is None else torch.from_numpy(target[remaining]),
             seed=unit.unit_seed, clean=before[unit.model],
             estimate_gradients=self.context.settings.estimate_gradients, radii=self.context.deltas,
         )  # fmt: skip
@@ -200,7 +200,7 @@ class Worker:
         except (Exception, TimeUpError) as error:
             refused = isinstance(error, (AttackNotUsableError, UnsupportedEstimatorError))
             status, seconds = "skipped" if refused else "failed", time.perf_counter() - started
-            return self.failed(unit, self._reason(error, len(labels)), seconds, status, left)
+            return self.failed(unit, self._reason(error, len(labels)), seconds, status, remaining)
         return Computed({"adversarial": pd.concat(frames, ignore_index=True)}, to_numpy(result.x))
 
     def _reason(self, error: BaseException, n: int) -> str:
@@ -208,19 +208,19 @@ class Worker:
             return f"the attack did not end within {self.context.settings.time_limit:g} s (time_limit)"
         if ran_out_of_memory(error):
             return (
-                f"memory ran out while {n} samples were attacked together; lower `shard_size`, which is part of what "
-                f"decides the records, in a new folder ({type(error).__name__}: {str(error).splitlines()[0]})"
+                f"memory ran out while {n} samples were attacked together; lower `shard_size`, on which "
+                f"the records depend, in a new folder ({type(error).__name__}: {str(error).splitlines()[0]})"
             )
         return str(error) if isinstance(error, ArtFlatError) else f"{type(error).__name__}: {error}"
 
     def _keys(
-        self, unit: Unit, left: np.ndarray | slice, target: np.ndarray | None
+        self, unit: Unit, remaining: np.ndarray | slice, target: np.ndarray | None
     ) -> dict[str, dict[str, Any]]:
         """Key columns of a unit's rows, by the model that scores them."""
         models = list(self.nets) if self.context.settings.transfer else [unit.model]
-        columns = {**unit.columns(), "sample": self.data.samples[unit.rows][left]}
+        columns = {**unit.columns(), "sample": self.data.samples[unit.rows][remaining]}
         if target is not None:
-            columns["target"] = target[left]
+            columns["target"] = target[remaining]
         return {m: {**columns, "model": m} for m in models}
 
     def _targets(self, unit: Unit) -> np.ndarray | None:
@@ -231,26 +231,26 @@ class Worker:
         return to_numpy(self.context.targets.of(unit.rows, self._labels(unit.rows), logits))
 
     def _known_targets(self, unit: Unit) -> np.ndarray | None:
-        """As `_targets`, without running a model: it may be the model that does not survive this unit."""
+        """As `_targets`, without running a model, which may be the cause of the crash."""
         is_known = (unit.model, unit.rows.start, unit.rows.stop) in self._clean
         return self._targets(unit) if is_known else None
 
     def _inputs(self, rows: slice) -> torch.Tensor:
-        # a copy at an address of torch's choice, so that arithmetic does not depend on where the data lie
+        # a copy in torch's memory, so that arithmetic does not depend on the alignment of the data
         return torch.from_numpy(self.data.x[rows]).clone()
 
     def _labels(self, rows: slice) -> torch.Tensor:
         return torch.from_numpy(np.array(self.data.y[rows]))
 
     def _outputs(self, model: str, rows: slice) -> Outputs:
-        """Clean logits and features of a shard, as one forward pass over that shard alone gives them."""
-        place = (model, rows.start, rows.stop)
-        if place not in self._clean:
-            self._clean[place] = self.nets[model].outputs_unchecked(self._inputs(rows))
+        """Clean logits and features of a shard, from a forward pass over that shard alone; cached."""
+        key = (model, rows.start, rows.stop)
+        if key not in self._clean:
+            self._clean[key] = self.nets[model].outputs_unchecked(self._inputs(rows))
             while len(self._clean) > 1 and sum(map(_bytes, self._clean.values())) > _CACHED_BYTES:
                 self._clean.popitem(last=False)
-        self._clean.move_to_end(place)
-        return self._clean[place]
+        self._clean.move_to_end(key)
+        return self._clean[key]
 
 
 def _bytes(outputs: Outputs) -> int:
