@@ -28,7 +28,7 @@ class CleanUnit:
 
     Attributes:
         model: Name of the model.
-        rows: The samples, as positions in the data.
+        rows: Positions of its samples in the data.
         key: Hash of everything that determines the unit's result.
     """
 
@@ -38,7 +38,7 @@ class CleanUnit:
 
     @property
     def unit_seed(self) -> int:
-        """The seed of everything random in it."""
+        """The seed of all random number generators in it."""
         return derive_seed(self.key)
 
     def __str__(self) -> str:
@@ -53,9 +53,9 @@ class CertificateUnit:
         model: Name of the model.
         norm: Norm of the balls.
         delta: Their radius in clip units.
-        rows: The samples, as positions in the data.
+        rows: Positions of its samples in the data.
         key: Hash of everything that determines the unit's result.
-        depends_on: The unit of an attack; the samples that it broke at the largest ε get no full bounds.
+        depends_on: The unit of an attack; samples that it broke at the largest ε get no full bounds.
     """
 
     model: str
@@ -67,7 +67,7 @@ class CertificateUnit:
 
     @property
     def unit_seed(self) -> int:
-        """The seed of everything random in it."""
+        """The seed of all random number generators in it."""
         return derive_seed(self.key)
 
     def __str__(self) -> str:
@@ -77,7 +77,7 @@ class CertificateUnit:
 
 @dataclass(frozen=True)
 class Unit:
-    """One run of one attack: everything in it is attacked together, by one call.
+    """One call of one attack on one shard.
 
     Attributes:
         model: Name of the model attacked.
@@ -85,8 +85,8 @@ class Unit:
         norm: Norm of the ball, or the norm a minimum-norm attack minimises.
         delta: Radius in clip units; None for attacks without a fixed budget.
         seed: The seed of the run the unit belongs to.
-        rows: The samples, as positions in the data.
-        depends_on: Units of earlier steps of the same sequence; samples that they broke are not attacked.
+        rows: Positions of its samples in the data.
+        depends_on: Units of earlier steps of the same sequence; samples that they fooled are not attacked.
         key: Hash of everything that determines the unit's result.
     """
 
@@ -101,7 +101,7 @@ class Unit:
 
     @property
     def unit_seed(self) -> int:
-        """The seed its attack gets: from the key alone, so that order and workers do not matter."""
+        """The seed of its attack: from the key alone, so that order and workers do not matter."""
         return derive_seed(self.key)
 
     def __str__(self) -> str:
@@ -141,14 +141,14 @@ class Grid:
     certified: list[CertificateUnit]
 
     def part(self, which: tuple[int, int] | None) -> Grid:
-        """A share of the units: by their keys, so that every share is a mixture; sequences stay together,
+        """A share of the units, selected by their keys, so that every share is a mixture; sequences stay together,
         and certificates with the attack that they depend on.
 
         Args:
             which: (i, n) for the i-th of n shares, 1 ≤ i ≤ n; None for all.
 
         Returns:
-            The share; the n shares are disjoint and together the whole.
+            The share; the n shares are a partition of the units.
         """
         if which is None:
             return self
@@ -161,11 +161,11 @@ class Grid:
 
     @property
     def after_clean(self) -> list[Unit | CertificateUnit]:
-        """Everything but the clean points, in the order of the levels."""
+        """All units except the clean points, in the order of the levels."""
         return [*self.attacked, *self.certified]
 
     def levels(self) -> Iterator[Sequence[Unit | CertificateUnit]]:
-        """The units of `after_clean`, so that the predecessors of a unit are in earlier lists."""
+        """The units of `after_clean` in lists such that the predecessors of a unit are in earlier lists."""
         for level in sorted({len(unit.depends_on) for unit in self.attacked}):
             yield [unit for unit in self.attacked if len(unit.depends_on) == level]
         if self.certified:
@@ -185,21 +185,21 @@ def make_grid(
 ) -> Grid:
     """Every unit of the grid of (model, attack, norm, δ, seed, shard).
 
-    A fixed-budget attack is one unit per δ of each norm it supports, and so is every attack with a place in a
+    A fixed-budget attack is one unit per δ of each norm it supports, and so is every attack at a position in a
     sequence; one without a fixed budget is one unit per norm for all radii, and is read at every δ.
 
     Args:
-        identities: Model name → what determines its predictions.
+        identities: Model name → everything that determines its predictions.
         attacks: The attacks.
         deltas: Norm → radii.
         settings: The options of the run, resolved.
-        shards: Samples that are attacked together, as positions, and the hash of their inputs, labels and ids.
+        shards: Positions of the samples of each shard, and the hash of their inputs, labels and ids.
         weight: Sample weights, shape (n,).
-        certificates: What determines the Lipschitz constants; and model → its bounds over balls of inputs.
-        targets: Which class each sample is pushed towards; None for an untargeted run.
+        certificates: Settings that determine the Lipschitz constants; and model → its bounds over balls of inputs.
+        targets: Target class of each sample; None for an untargeted run.
 
     Returns:
-        The units, model by model and shard by shard; an attack that supports none of the norms has units
+        The units, by model and shard; an attack that supports none of the norms has units
         that will be skipped with that reason.
     """
     scored = [[m, i] for m, i in identities.items()] if settings.transfer else []
@@ -230,7 +230,7 @@ def make_grid(
 def _certificate_units(
     plan: BallPlan, attacked: Sequence[Unit], deltas: Deltas, settings: Settings, shared: Sequence[Any]
 ) -> Iterator[CertificateUnit]:
-    """The certificates of one model and shard, each after an attack where it matters which samples are broken."""
+    """The certificates of one model and shard, each after an attack if its full bounds depend on broken samples."""
     extremes = [] if plan.full is None else [settings.epsilons[0], settings.epsilons[-1]]
     for norm, delta in ((n, d) for n, radii in deltas.items() if n != "L0" for d in radii):
         depends_on = () if plan.full is None else _first_attack(attacked, norm, delta)
@@ -240,7 +240,7 @@ def _certificate_units(
 
 
 def _first_attack(attacked: Sequence[Unit], norm: Norm, delta: float) -> tuple[Unit, ...]:
-    """The unit whose points tell at once which samples are broken: of an attack that maximises the loss, if any."""
+    """The unit whose points show which samples are broken: of an attack that maximises the loss, if any."""
     found = [
         unit
         for unit in attacked
@@ -253,18 +253,18 @@ def _first_attack(attacked: Sequence[Unit], norm: Norm, delta: float) -> tuple[U
 
 
 def _cells(attacks: Sequence[Attack], deltas: Deltas) -> Iterator[tuple[Attack, Norm, float | None]]:
-    """Attack, norm and radius of every unit of a shard, those with a place in a sequence in that order."""
+    """Attack, norm and radius of every unit of a shard; steps of a sequence are in its order."""
     for attack in sorted(attacks, key=lambda a: a.position if isinstance(a, SequenceStep) else 0):
         supported = [n for n in deltas if n in attack.info.norms]
         per_radius = attack.info.budget == "fixed" or isinstance(attack, SequenceStep)
-        for norm in supported or deltas:  # where it supports none, its records say so
+        for norm in supported or deltas:  # if it supports none, its records give the reason
             yield from (
                 (attack, norm, delta) for delta in (deltas[norm] if supported and per_radius else [None])
             )
 
 
 def _first(unit: Unit | CertificateUnit) -> str:
-    """The key of the first unit of those that stay together."""
+    """The key of the first unit of those that stay in one share."""
     return unit.depends_on[0].key if unit.depends_on else unit.key
 
 

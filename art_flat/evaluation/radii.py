@@ -20,7 +20,7 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
 
     Args:
         deltas: `{norm: [δ, ...]}`; a plain list or number where every attack has the same one norm.
-        attacks: The attacks that will be run.
+        attacks: The attacks of the run.
 
     Returns:
         Norm → radii in clip units.
@@ -34,7 +34,7 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
             found = ", ".join(n for n in NORMS if any(n in a.info.norms for a in attacks))
             raise InputError(
                 f"`deltas` is a plain list, but the attacks have several norms ({found}); "
-                'say which is meant: deltas={"Linf": [2/255, 8/255], "L2": [0.5]}'
+                'pass a mapping, such as deltas={"Linf": [2/255, 8/255], "L2": [0.5]}'
             )
         deltas = {next(iter(norms))[0]: deltas}
     radii: dict[Norm, tuple[float, ...]] = {}
