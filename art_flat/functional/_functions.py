@@ -24,14 +24,14 @@ ADD: Targets = frozenset({
 JOIN: Targets = frozenset({torch.cat, torch.concat, torch.concatenate, torch.stack})
 SPLIT: Targets = frozenset({torch.chunk, torch.split, torch.unbind, "chunk", "split", "unbind"})
 SHAPES: Targets = frozenset({"size", "dim", "numel", "is_floating_point"})
-"""Methods that see the shape alone."""
+"""Methods that depend only on the shape."""
 SHAPE_ATTRIBUTES = frozenset({"shape", "ndim", "dtype", "device"})
 VIEWS: Targets = frozenset({
     *(torch.flatten, torch.reshape, torch.permute, torch.transpose, torch.squeeze, torch.unsqueeze),
     *("flatten", "reshape", "view", "permute", "transpose", "squeeze", "unsqueeze", "t", "expand", "expand_as"),
     *(operator.getitem, "contiguous", "detach", "to", "float", "double", "type_as"),
 })  # fmt: skip
-"""What may share memory with its argument."""
+"""Functions and methods whose result may share memory with their argument."""
 
 _MULTIPLY: Targets = frozenset({operator.mul, operator.imul, torch.mul, "mul", "mul_"})
 _DIVIDE: Targets = frozenset({operator.truediv, operator.itruediv, torch.div, "div", "div_"})
@@ -61,7 +61,7 @@ def function_factor(
         An upper bound.
 
     Raises:
-        Unknown: If nothing is known of it, or of it with these arguments.
+        Unknown: If the function, or its use with these arguments, is not supported.
     """
     if not isinstance(result, torch.Tensor) or not result.is_floating_point():
         raise Unknown("its result is not a tensor of real numbers")
@@ -76,7 +76,7 @@ def function_factor(
     if target in _NONNEGATIVE:
         return _nonnegative(target, x, args[1:], kwargs)
     if target not in _LAYERS:
-        raise Unknown("it is a function of no known kind")
+        raise Unknown("the function is not supported")
     found = _LAYERS[target](*args[1:], **kwargs)
     return found if isinstance(found, Factor) else layer(found, x.shape)
 

@@ -108,8 +108,8 @@ _REASONS: dict[type[nn.Module], str] = {
         "it divides by a spread of its input, which can be near 0",
     ),
     nn.MultiheadAttention: "dot-product attention has no Lipschitz constant",
-    nn.Hardshrink: "it jumps",
-    nn.Threshold: "it jumps",
+    nn.Hardshrink: "it is discontinuous",
+    nn.Threshold: "it is discontinuous",
 }
 
 
@@ -124,17 +124,17 @@ def layer(module: nn.Module, shape: Shape) -> Factor:
         An upper bound on the norm of a linear layer, the steepest slope of another.
 
     Raises:
-        Unknown: If nothing is known of it.
+        Unknown: If the layer is not supported.
     """
-    known = next((c for c in type(module).__mro__ if c in SLOPES or c in _LINEAR or c in _REASONS), None)
-    if known is None or type(module).forward is not known.forward:  # type: ignore[attr-defined]
-        raise Unknown("it is of no known kind")
-    if known in _REASONS:
-        raise Unknown(_REASONS[known])
-    if known in SLOPES:
-        rule = SLOPES[known]
+    base = next((c for c in type(module).__mro__ if c in SLOPES or c in _LINEAR or c in _REASONS), None)
+    if base is None or type(module).forward is not base.forward:  # type: ignore[attr-defined]
+        raise Unknown("the layer is not supported")
+    if base in _REASONS:
+        raise Unknown(_REASONS[base])
+    if base in SLOPES:
+        rule = SLOPES[base]
         return Factor(rule if isinstance(rule, float) else rule(module, shape))
-    return _LINEAR[known](module, shape)
+    return _LINEAR[base](module, shape)
 
 
 _LINEAR: dict[type[nn.Module], Callable[[Any, Shape], Factor]] = {

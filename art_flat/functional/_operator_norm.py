@@ -28,7 +28,7 @@ def constant_in_norm(value: float, norm: Norm, size: int) -> float:
     Args:
         value: L ≥ 0 for inputs in L2.
         norm: The other norm: `"L2"`, `"Linf"` or `"L1"`.
-        size: n, how many numbers an input has.
+        size: n, the number of elements of an input.
 
     Returns:
         √n L for L∞, at least the exact one; else L.

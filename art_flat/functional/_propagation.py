@@ -33,7 +33,7 @@ class LayerBound(NamedTuple):
     total: float
     """The constant from the input to here."""
     how: str
-    """What the factor is: an "exact" norm, "bounds" on a norm, a "slope", a "sum" or a "join" of branches."""
+    """Kind of the factor: an "exact" norm, "bounds" on a norm, a "slope", a "sum" or a "join" of branches."""
 
 
 class Propagation(fx.Interpreter):

@@ -21,7 +21,7 @@ class Factor(NamedTuple):
 
 
 class Unknown(Exception):
-    """Why nothing is known of a layer."""
+    """The reason why a layer is not supported."""
 
 
 def _prelu(module: nn.PReLU, shape: Shape) -> float:
@@ -30,7 +30,7 @@ def _prelu(module: nn.PReLU, shape: Shape) -> float:
 
 def _softplus(module: nn.Softplus, shape: Shape) -> float:
     if module.beta <= 0 or module.threshold < 20:
-        raise Unknown("it jumps at its threshold")
+        raise Unknown("it is discontinuous at its threshold")
     return 1.0
 
 

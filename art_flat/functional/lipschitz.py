@@ -4,11 +4,11 @@
 `kind`           L                                                                            sound
 ================ ============================================================================ ==========
 `"spectral"`     from the norms of the layers, carried through the graph                      yes
-`"given"`        the user's own                                                               yes, if it is
+`"given"`        a user's constant                                                            if correct
 `"empirical"`    the largest Jacobian norm at given points                                    no: an estimate
 ================ ============================================================================ ==========
 
-Constants speak of the net in real arithmetic, over all inputs.
+Constants hold for the net in real arithmetic, over all inputs.
 """
 
 from __future__ import annotations
@@ -28,24 +28,24 @@ from ._operator_norm import constant_in_norm as constant_in_norm
 from ._propagation import LayerBound, Propagation
 
 LipschitzKind = Literal["spectral", "given", "empirical"]
-"""How a Lipschitz constant was found."""
+"""Kinds of Lipschitz constants."""
 LIPSCHITZ_KINDS: tuple[LipschitzKind, ...] = get_args(LipschitzKind)
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-"""Their mode changes nothing; slicing an nn.Sequential leaves it in training mode."""
+"""Modules without a mode of their own; slicing an nn.Sequential leaves it in training mode."""
 _UNIT = "feature units per input unit"
 
 
 @dataclass(frozen=True)
 class LipschitzBound:
-    """A Lipschitz constant and how it came about."""
+    """A Lipschitz constant and its derivation."""
 
     value: float
     """L, feature units (L2) per input unit in `norm`."""
     kind: LipschitzKind
     norm: Norm
     sound: bool
-    """Whether L holds everywhere; an estimate certifies nothing. A given constant is not verified."""
+    """Whether L holds for all inputs; an estimate does not certify. A given constant is not verified."""
     layers: tuple[LayerBound, ...] = ()
     """For `"spectral"`, the factors in the order of the graph."""
 
@@ -63,7 +63,7 @@ def lipschitz_constant(
 ) -> LipschitzBound:
     """L with ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖ for all inputs x, x′.
 
-    Known are linear layers, convolutions, batch normalisation, activations, pooling, reshaping, padding,
+    Supported are linear layers, convolutions, batch normalisation, activations, pooling, reshaping, padding,
     dropout, and sums and concatenations of branches, as modules or functions. L is the product of the layers'
     norms: exact for linear layers, for convolutions that on the torus that contains them; never from power
     iteration, which approaches norms from below. Bounds over balls of inputs (`art_flat.certification`) are
@@ -75,25 +75,25 @@ def lipschitz_constant(
         head: Name of the module whose input φ is, usually the last linear layer; None for the output of
             the net.
         norm: Norm of the inputs: `"L2"`, `"Linf"` or `"L1"`; that of φ is always L2.
-        kind: How to find L.
+        kind: Kind of constant, see above.
         value: For `"given"`: L > 0.
-        notify: For `"spectral"`: called with the number of layers and functions of the net that are done, and of all.
-        points: For `"empirical"`: where to take Jacobians, shape (n, *input_shape).
+        notify: For `"spectral"`: called with the number of processed layers and functions, and their total.
+        points: For `"empirical"`: points of the Jacobians, shape (n, *input_shape).
 
     Returns:
-        The constant with the factors that it is made of.
+        The constant with its factors.
 
     Raises:
         InputError: If the net is in training mode, the norm is L0, or an argument of `kind` is missing,
-            superfluous or not usable.
-        UnknownNameError: If there is no such kind, norm or head.
-        UnsupportedLayerError: If the net has a layer or function of which nothing is known, or cannot be
-            followed by `torch.fx`; the error names it.
+            superfluous or invalid.
+        UnknownNameError: If the kind, norm or head is unknown.
+        UnsupportedLayerError: If the net has an unsupported layer or function, or cannot be
+            traced by `torch.fx`; the error names it.
 
     >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 3)).eval()
     >>> _ = nn.init.constant_(net[0].weight, 0.5)
-    >>> found = lipschitz_constant(net, (2,), head="2")
-    >>> round(found.value, 6), found.sound, found.layers[0].name
+    >>> bound = lipschitz_constant(net, (2,), head="2")
+    >>> round(bound.value, 6), bound.sound, bound.layers[0].name
     (1.0, True, '0')
     """
     if kind not in LIPSCHITZ_KINDS:
@@ -128,7 +128,7 @@ def lipschitz_constant(
 
 
 def radius_in_input(feature_radius: torch.Tensor, lipschitz: LipschitzBound) -> torch.Tensor:
-    """Radius in input space within which features move by at most a given one: t / L, rounded down.
+    """Radius in input space within which features move by at most t: t / L, rounded down.
 
     Args:
         feature_radius: t ≥ 0, shape (n,), feature units.
@@ -138,7 +138,7 @@ def radius_in_input(feature_radius: torch.Tensor, lipschitz: LipschitzBound) -> 
         The radius, float64, shape (n,), input units; infinite where t is, or where L is 0 and t > 0.
 
     Raises:
-        InputError: If the constant is an estimate, which certifies nothing, or negative or NaN.
+        InputError: If the constant is an estimate, negative or NaN.
 
     >>> radius_in_input(torch.tensor([1.0]), LipschitzBound(4.0, "given", "L2", sound=True))
     tensor([0.2500], dtype=torch.float64)
