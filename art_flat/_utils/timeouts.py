@@ -80,6 +80,7 @@ def _by_signal(seconds: float) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _by_thread(seconds: float) -> Iterator[None]:
+    # of Python's documented C interface, which has the one way to raise an exception in another thread
     target = ctypes.c_ulong(threading.get_ident())
     done, lock = threading.Event(), threading.Lock()
 

@@ -240,7 +240,7 @@ def test_an_error_of_the_progress_callback_is_not_taken_for_a_crash():
         pass
 
     def fail(state):
-        if state.done:
+        if state.done == state.total:
             raise OwnError
 
     arguments = small_run(attacks=["art_flat:GaussianNoise"], deltas={"Linf": [0.1]})
