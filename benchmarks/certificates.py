@@ -266,7 +266,7 @@ def judged(row, found):
 
 def page_row(row, found):
     text = {
-        kind: "/".join(f"{v:.0f}" for v in values.values()) for kind, values in found["certified %"].items()
+        kind: "/".join(f"{v:.3g}" for v in values.values()) for kind, values in found["certified %"].items()
     }
     kinds = found["CPU s an image"]
     return {
