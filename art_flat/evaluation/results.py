@@ -107,8 +107,8 @@ class Results(Records):
             epsilons: Tolerated loss changes in nats; 49 from 0.001 to 10 if None.
 
         Returns:
-            Columns `model, norm, delta, epsilon, n_evaluated, certified, empirical`; shares in [0, 1] of the same
-            samples, `certified` NaN where nothing is certified. The empirical share never falls as ε grows.
+            Columns `model, norm, delta, epsilon, n_evaluated, certified, empirical, bound_kind`; shares in [0, 1] of
+            the same samples, `certified` NaN where nothing is certified. The empirical share never falls as ε grows.
 
         Raises:
             InputError: If an ε is negative.

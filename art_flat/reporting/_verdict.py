@@ -10,7 +10,7 @@ import pandas as pd
 from .._utils.formatting import percent
 from ..records import ALL_ATTACKS
 from ._look import NORM_SIGNS, radius_text
-from .text import marked_share, origin, unfinished_notes
+from .text import certificate_notes, marked_share, origin, unfinished_notes
 
 
 def overall(summary: pd.DataFrame) -> pd.DataFrame:
@@ -37,7 +37,8 @@ def verdicts(summary: pd.DataFrame) -> list[dict[str, Any]]:
     for (model, norm), part in overall(summary).groupby(["model", "norm"], sort=False):
         rows = [_row(row, summary, levels) for row in part.sort_values("delta").to_dict("records")]
         sign = NORM_SIGNS.get(str(norm), str(norm))
-        sentences = [*_sentences(rows, sign), *unfinished_notes(part)]
+        certificates = [note[0].upper() + note[1:] for note in certificate_notes(part)]
+        sentences = [*_sentences(rows, sign), *certificates, *unfinished_notes(part)]
         verdict_rows.append(
             {"model": str(model), "norm": sign, "sentences": sentences, "rows": rows, "levels": levels}
         )

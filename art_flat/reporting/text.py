@@ -84,13 +84,13 @@ def summary_notes(frame: pd.DataFrame) -> list[str]:
         "certified share…upper estimate. κ, flatter: over clean-correct samples that are misclassified when attacked, "
         "where their loss is largest."
     ]
-    notes += _certificate_notes(frame)
+    notes += certificate_notes(frame)
     if not frame["maximises_loss"].all():
         notes.append(f"{_MARK} does not maximise the loss: its Δℓ columns are not informative.")
     return notes + unfinished_notes(frame)
 
 
-def _certificate_notes(frame: pd.DataFrame) -> Iterator[str]:
+def certificate_notes(frame: pd.DataFrame) -> Iterator[str]:
     """What certifies, in feature space and over balls of inputs, and for which models."""
     rows = frame.assign(kind=frame["bound_kind"].str.split(", ")).explode("kind").dropna(subset="kind")
     in_balls = rows["kind"].isin(CERTIFICATE_KINDS)

@@ -30,10 +30,10 @@ def surface(records: Records, epsilons: Sequence[float] | None = None) -> pd.Dat
 
     >>> from art_flat.testing import example_results
     >>> surface(example_results(), [0.1]).columns.tolist()
-    ['model', 'norm', 'delta', 'epsilon', 'n_evaluated', 'certified', 'empirical']
+    ['model', 'norm', 'delta', 'epsilon', 'n_evaluated', 'certified', 'empirical', 'bound_kind']
     """
     levels = SURFACE_EPSILONS if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
-    columns = ["model", "norm", "delta", "epsilon", "n_evaluated", "certified", "empirical"]
+    columns = ["model", "norm", "delta", "epsilon", "n_evaluated", "certified", "empirical", "bound_kind"]
     parts = []
     for model in records.model_names:
         rows = records.of_model(model)
@@ -44,6 +44,7 @@ def surface(records: Records, epsilons: Sequence[float] | None = None) -> pd.Dat
                     "n_evaluated": cell["n_evaluated"],
                     "certified": [cell[f"certified@{e:g}"] for e in levels],
                     "empirical": [cell[f"loss_change_robustness@{e:g}"] for e in levels],
+                    "bound_kind": cell["bound_kind"],
                 }
                 head = {"model": model, "norm": norm, "delta": delta, "epsilon": list(levels)}
                 parts.append(pd.DataFrame({**head, **share}))

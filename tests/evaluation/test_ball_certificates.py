@@ -14,6 +14,7 @@ from art_flat.evaluation import ball_certificates, plan
 from art_flat.evaluation.planning import CERTIFICATES
 from art_flat.evaluation.settings import Settings
 from art_flat.records import Records
+from art_flat.reporting._verdict import verdicts
 
 DELTAS = {"Linf": [0.02, 0.06], "L2": [0.1]}
 ATTACK = "art_flat:PGD(steps=3)"
@@ -88,7 +89,13 @@ def test_the_summary_reads_the_smallest_bound_over_kinds_and_larger_balls(run):
         assert cell["certified_accuracy"] <= cell["robust_accuracy"]
         assert cell["certified@0.1"] <= cell["loss_change_robustness@0.1"]
     assert cells["bound_kind"].str.contains("crown").any()
-    assert {"certified", "empirical"} <= set(run.surface([0.1]).columns)
+    worst = cells[cells["certified@0.1"].notna()].set_index(["norm", "delta"])
+    for row in run.surface([0.1]).to_dict("records"):
+        cell = worst.loc[(row["norm"], row["delta"])]
+        assert (row["certified"], row["bound_kind"]) == (cell["certified@0.1"], cell["bound_kind"])
+    assert "Certified over balls of inputs (model), bound: crown" in " ".join(
+        verdicts(summary)[0]["sentences"]
+    )
 
 
 def test_a_smaller_bound_of_a_larger_ball_holds_and_nothing_of_a_smaller_one(run):
