@@ -28,7 +28,7 @@ _INTERVAL_PASSES, _ROW_PASSES = 5, 2.4
 """Cost of interval bounds with one backward row, in forward passes of one sample."""
 _DENSE_SHARE, _WINDOW_SHARE = 1 / 2, 1 / 24
 """Cost of a backward row, as a share of a pass: half of the rows are needed, and windows are a twelfth of an image."""
-_OPERATIONS_PER_NOTE = 2e11
+_OPERATIONS_PER_NOTE = 2e10
 """Cost between two progress messages: some seconds on one core."""
 
 
