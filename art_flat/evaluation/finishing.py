@@ -8,9 +8,13 @@ from typing import Protocol
 import numpy as np
 import pandas as pd
 
+from .._utils.freed_memory import return_freed_memory
 from ..records.points import Saved
 from .grid import AnyUnit, CleanUnit
 from .worker import Worker
+
+LARGE_BYTES = 2**25
+"""Size of inputs from which memory is returned to the system after every unit."""
 
 
 class UnitStore(Protocol):
@@ -47,6 +51,8 @@ def finish(worker: Worker, unit: AnyUnit, store: UnitStore) -> bool:
         store.write_points(unit.key, (computed.points, np.asarray(samples, dtype=np.int64)))
     for table, frame in computed.frames.items():
         store.write_unit(table, unit.key, frame)
+    if worker.data.x.nbytes > LARGE_BYTES:
+        return_freed_memory()
     return has_failed(computed.frames)
 
 
