@@ -44,6 +44,13 @@ def finish(worker: Worker, unit: AnyUnit, store: UnitStore) -> bool:
     Raises:
         StoreError: If the result cannot be written.
     """
+    failed = _compute_and_write(worker, unit, store)
+    if worker.data.x.nbytes > LARGE_BYTES:
+        return_freed_memory()
+    return failed
+
+
+def _compute_and_write(worker: Worker, unit: AnyUnit, store: UnitStore) -> bool:
     earlier = () if isinstance(unit, CleanUnit) else unit.depends_on
     computed = worker.compute(unit, [store.read_unit("adversarial", u.key) for u in earlier])
     if worker.context.settings.save_adversarial and computed.points is not None:
@@ -51,8 +58,6 @@ def finish(worker: Worker, unit: AnyUnit, store: UnitStore) -> bool:
         store.write_points(unit.key, (computed.points, np.asarray(samples, dtype=np.int64)))
     for table, frame in computed.frames.items():
         store.write_unit(table, unit.key, frame)
-    if worker.data.x.nbytes > LARGE_BYTES:
-        return_freed_memory()
     return has_failed(computed.frames)
 
 
