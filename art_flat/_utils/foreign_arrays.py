@@ -29,20 +29,26 @@ def as_numbers(value: Any, name: str = "") -> np.ndarray:
     """
     expected = f"`{name}` must be an array of numbers" if name else "expected an array of numbers"
     _refuse_batches(value, name or "x")
+    if value is None or np.ma.is_masked(value):
+        raise InputError(
+            f"{expected}, got {'None' if value is None else 'masked values; fill them, or leave them out'}"
+        )
     try:
         array = np.asarray(value.toarray() if _is_sparse(value) else value)
         if array.dtype == object and hasattr(value, "to_numpy"):
             array = value.to_numpy(dtype=_common_dtype(value), na_value=np.nan)
+        if array.dtype == object:  # of numbers, as where columns have several types
+            array = np.array(array.tolist())
     except MemoryError as error:
         raise InputError(f"{expected} that fits into memory when it is dense: {error}") from None
     except (ValueError, TypeError) as error:
         if (text := _first_text(value)) is not None:
-            raise InputError(_text_message(expected, text)) from None
+            raise InputError(_text_message(expected, text, name)) from None
         raise InputError(f"{expected}: {error}; all samples must have one shape") from None
     if array.dtype.kind in "biuf":
         return array
     if (text := _first_text(array)) is not None:
-        raise InputError(_text_message(expected, text))
+        raise InputError(_text_message(expected, text, name))
     advice = "; all samples must have one shape" if array.dtype == object else ""
     raise InputError(f"{expected}, got {array.dtype} with shape {array.shape}{advice}")
 
@@ -107,8 +113,7 @@ def _first_text(value: Any) -> str | None:
     return next((str(entry) for entry in flat[:1000] if isinstance(entry, (str, bytes))), None)
 
 
-def _text_message(expected: str, text: str) -> str:
-    return (
-        f"{expected}, got text such as {text!r}; for labels, pass class indices: "
-        "sklearn.preprocessing.LabelEncoder().fit_transform(labels)"
-    )
+def _text_message(expected: str, text: str, name: str) -> str:
+    labels = "for labels, pass class indices: sklearn.preprocessing.LabelEncoder().fit_transform(labels)"
+    advice = "encode text as numbers, as the model expects it" if name == "x" else labels
+    return f"{expected}, got text such as {text!r}; {advice}"

@@ -135,14 +135,20 @@ def update_head(found: FoundHead, model: nn.Module, run: Callable[[Tensor], Any]
     output = check_output(raw, len(probe), title)
     if not bool(torch.isfinite(output).any()):
         return found._replace(is_last=False)
-    weight, bias = found.layer.weight, found.layer.bias
-    relation = find_relation(nn.functional.linear(features, weight.detach(), bias), output)
+    relation = find_relation(_without_hooks(calls[0]), output)
     if relation is None:
         raise HeadNotFoundError(
             f"what stands after the head {found.name!r} of {title} changed after adapt(), and the output is neither a "
             "positive multiple of the head's nor the softmax of one; let the model end in its head and adapt again"
         )
     return found._replace(form=relation[0], scale=relation[1], is_last=False)
+
+
+def _without_hooks(call: Call) -> Tensor:
+    """W φ + b, which hooks and operations in place may have changed, in the dtype of the output, as under autocast."""
+    layer, dtype = cast("nn.Linear", call.layer), call.output.dtype
+    bias = None if layer.bias is None else layer.bias.detach().to(dtype)
+    return nn.functional.linear(call.features.to(dtype), layer.weight.detach().to(dtype), bias)
 
 
 def require_called(calls: list[Call], found: FoundHead, title: str) -> None:

@@ -70,6 +70,11 @@ def flaw_as_head(call: Call, calls: list[Call], output: Tensor, nb_classes: int)
 
 def _why_not_linear(call: Call) -> str:
     layer = call.layer
+    if not bool(torch.isfinite(call.features).all()):
+        return (
+            f"the features passed to {call.name!r} are NaN or infinite; look for overflow in half precision, divisions "
+            "by zero and logarithms of 0 before it, and for inputs in another range than in training"
+        )
     hooked = bool(len(layer._forward_hooks) or len(layer._forward_pre_hooks))
     overrides_forward = type(layer).forward is not nn.Linear.forward or "forward" in vars(layer)
     if overrides_forward and not hooked:

@@ -109,7 +109,12 @@ def ignored_loss_options(loss: Any) -> tuple[str, ...]:
     """
     weights = [n for n in ("weight", "pos_weight") if getattr(loss, n, None) is not None]
     smoothing = float(getattr(loss, "label_smoothing", 0.0))
-    return (*(f"{n}=…" for n in weights), *([f"label_smoothing={smoothing:g}"] if smoothing else []))
+    ignored = int(getattr(loss, "ignore_index", -1))
+    return (
+        *(f"{n}=…" for n in weights),
+        *([f"label_smoothing={smoothing:g}"] if smoothing else []),
+        *([f"ignore_index={ignored}"] if ignored >= 0 else []),
+    )
 
 
 def check_loss_fits(loss: nn.Module, found: FoundHead) -> None:

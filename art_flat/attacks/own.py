@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from types import MethodType
@@ -47,7 +48,8 @@ def as_attack(
     Args:
         obj: A function, an `art.attacks.EvasionAttack`, an attack of torchattacks or foolbox, or an `Attack`, which
             is returned unchanged.
-        name: Its name in the records, as `own:name`; by default the name of the function or class.
+        name: Its name in the records, as `own:name`; by default the name of the function or class; a
+            `functools.partial` has that of its function.
         norms: Norm or norms of its runs; by default the object's own norm if it has one, else all four.
         budget: `"fixed"` for a function that takes δ, `"minimum-norm"` for one that minimises the distance.
         access: Required access to the model; by default that of the object's class, else gradients.
@@ -256,6 +258,8 @@ def _norms(norms: Any) -> tuple[Norm, ...]:
 
 def _name(obj: Any, name: str | None) -> str:
     if name is None:
+        while isinstance(obj, functools.partial) and not hasattr(obj, "__name__"):
+            obj = obj.func
         name = getattr(obj, "__name__", type(obj).__name__)
         if not name.isidentifier() or name in {"partial", "function", "method"}:
             raise InputError(f'{obj!r} has no name for the records; pass one: as_attack(..., name="mine")')

@@ -97,15 +97,20 @@ def _images(folder: Path) -> Iterator[Path]:
     from torchvision.datasets.folder import IMG_EXTENSIONS
 
     for folder_path, _, files in sorted(os.walk(folder, followlinks=True)):
-        if any(part.startswith(".") for part in Path(folder_path).relative_to(folder).parts):
+        if any(map(_is_hidden, Path(folder_path).relative_to(folder).parts)):
             continue
         for name in sorted(files):
-            if name.lower().endswith(IMG_EXTENSIONS) and not name.startswith("."):
+            if name.lower().endswith(IMG_EXTENSIONS) and not _is_hidden(name):
                 yield Path(folder_path, name)
 
 
 def _visible_folders(folder: Path) -> list[str]:
-    return sorted(e.name for e in folder.iterdir() if e.is_dir() and not e.name.startswith("."))
+    return sorted(e.name for e in folder.iterdir() if e.is_dir() and not _is_hidden(e.name))
+
+
+def _is_hidden(name: str) -> bool:
+    """Whether a file or folder is hidden, or is where macOS puts its metadata in archives."""
+    return name.startswith(".") or name == "__MACOSX"
 
 
 def _shape(size: int | Sequence[int] | None) -> tuple[int, int] | None:

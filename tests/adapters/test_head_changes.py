@@ -104,6 +104,41 @@ def test_another_head_or_a_tail_that_cannot_be_followed_says_adapt_again(ask):
         ask(net, x)
 
 
+class Lower(Model):
+    """The same with its layers in bfloat16, and what it returns in float32."""
+
+    def forward(self, x):
+        with torch.autocast("cpu", torch.bfloat16):
+            z = self.fc(torch.tanh(self.body(x)))
+        return self.tail(z)
+
+
+TAILS = {
+    "float": (lambda z: z.float(), 1.0),
+    "temperature": (lambda z: z.float() / 4, 0.25),
+    "softmax": (lambda z: z.float().softmax(1), 1.0),
+    "in place": (lambda z: z.mul_(2).float(), 2.0),
+}
+
+
+@pytest.mark.parametrize("tail", TAILS)
+def test_heads_under_autocast(tail):
+    model, x = Lower(), torch.rand(5, 6, generator=torch.Generator().manual_seed(1))
+    model.tail, scale = TAILS[tail]
+    _, kappa = truth(model, x, scale)
+    assert adapted(model).relative_sharpness(x).double() == pytest.approx(kappa, rel=0.05)
+
+
+def test_features_that_are_not_finite_are_reported_as_such():
+    with pytest.raises(HeadNotFoundError, match="the features passed to '1' are NaN or infinite"):
+        adapted(nn.Sequential(Overflow(), nn.Linear(6, 3)))
+
+
+class Overflow(nn.Module):
+    def forward(self, x):
+        return (x + 1e6).half().float()
+
+
 class Squeezing(nn.Module):
     def __init__(self, k, inside):
         super().__init__()

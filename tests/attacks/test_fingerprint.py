@@ -185,6 +185,14 @@ def test_equal_names_are_numbered():
     assert [a.info.norms for a in twice] == [("L2",), ("Linf",)]
 
 
+def test_partial_functions_are_called_as_the_function_they_hold():
+    weak, strong = (functools.partial(towards, size=size) for size in (0.001, 0.49))
+    nested = functools.partial(functools.partial(Step(0.1).walk))
+    attacks = load_attacks([weak, strong, weak, nested, functools.partial(Step(0.1))])
+    assert [a.name for a in attacks] == ["own:towards", "own:towards-2", "own:walk", "own:Step"]
+    assert len({a.hash for a in attacks}) == 4
+
+
 def test_names_that_were_given_are_not_changed():
     with pytest.raises(InputError, match="two different attacks are called own:mine"):
         load_attacks([own(Step(0.001)), own(Step(0.49))])

@@ -95,7 +95,7 @@ def test_an_attack_passes_through():
             InputError,
             r"has no name for the records; pass one: as_attack\(..., name=",
         ),
-        (functools.partial(sign_step, delta=1), {}, InputError, "has no name for the records"),
+        (functools.partial(lambda module, x, y: x), {}, InputError, "has no name for the records"),
         (sign_step, {"name": "a b"}, InputError, "must be a word without spaces"),
         (sign_step, {"norms": "L3"}, UnknownNameError, "unknown norm 'L3'"),
     ],

@@ -47,7 +47,9 @@ def test_hidden_files_and_folders_are_left_out(tmp_path):
         put(tmp_path / name)
     for name in (".ipynb_checkpoints/1.png", "cat/.ipynb_checkpoints/1.png", "cat/.thumb.png"):
         put(tmp_path / name)
-    (tmp_path / "dog" / "._1.png").write_bytes(b"resource fork")
+    for name in ("dog/._1.png", "__MACOSX/dog/._1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"resource fork")
     data = load_dataset("imagefolder", root=tmp_path)
     assert (data.class_names, data.y.tolist()) == (("cat", "dog"), [0, 1, 1])
 

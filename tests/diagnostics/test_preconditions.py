@@ -176,6 +176,7 @@ def test_a_radius_that_holds_all_the_data(norm, data):
 LOSSES = {
     "weights": (nn.CrossEntropyLoss(weight=torch.tensor([1.0, 2.0, 3.0, 4.0])), "weight=…"),
     "smoothing": (nn.CrossEntropyLoss(label_smoothing=0.1), "label_smoothing=0.1"),
+    "a class left out": (nn.CrossEntropyLoss(ignore_index=1), "ignore_index=1"),
     "plain": (nn.CrossEntropyLoss(reduction="sum"), None),
 }
 

@@ -42,6 +42,7 @@ def forms():
                 frame = pd.Series(array) if array.ndim == 1 else pd.DataFrame(array)
                 yield f"pandas {dtype} {shape}", frame.astype(dtype)
         yield f"list {shape}", array.tolist()
+        yield f"objects {shape}", array.astype(object)
         yield f"read-only {shape}", np.broadcast_to(array, array.shape)
         yield f"reversed {shape}", array[::-1].copy()[::-1]
     yield "get_dummies", pd.get_dummies(pd.Series(Y))
@@ -113,6 +114,10 @@ REFUSED = {
     "complex array": (X + 1j, Y, r"`x` must be an array of numbers, got complex"),
     "ragged": ([[0.1], [0.1, 0.2]], Y, r"`x` must be an array of numbers.*one shape"),
     "missing": (X, pd.Series([0, 1, 2, None, 1, 1], dtype="Int64"), r"`y` has NaN"),
+    "text in x": (X.astype(str), Y, r"`x` must be .*encode text as numbers"),
+    "none": (X, None, r"`y` must be an array of numbers, got None"),
+    "masked": (np.ma.array(X, mask=X > 0.5), Y, r"`x` must be an array of numbers, got masked values; fill them"),
+    "some of no kind": (X, np.array([0, 1, 2, None, 1, 1]), r"`y` must be an array of numbers, got object"),
     "dates": (X, np.array(["2020-01-01"] * 6, dtype="datetime64[D]"), r"`y` must be .*numbers, got datetime64"),
 }  # fmt: skip
 
