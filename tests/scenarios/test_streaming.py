@@ -90,7 +90,8 @@ def test_a_lazy_source_is_read_by_rows_only(linear):
     af.evaluate(linear(np.eye(3, 4)), x, np.arange(10) % 3, **RUN)
     read = {(rows.start or 0, rows.stop) for rows in x.read}
     assert read >= SHARDS
-    assert all(stop - start == 1 or (start, stop) == (0, N_PROBES) for start, stop in read - SHARDS)
+    first = {(0, N_PROBES), (0, 2)}  # outputs on probes, and the graph of the model
+    assert all(stop - start == 1 or (start, stop) in first for start, stop in read - SHARDS)
 
 
 def test_faults_are_placed_in_the_whole(linear):
