@@ -75,6 +75,7 @@ class TestGradient:
 
 
 class TestUse:
+    @pytest.mark.slow
     def test_training_with_it_ends_flatter(self):
         data = load_dataset("digits", split="train", n=300)
         x, y = torch.from_numpy(data.x), torch.from_numpy(data.y)

@@ -255,6 +255,7 @@ def test_inputs_of_any_shape_are_taken_or_refused(digits, shape, fill):
 
 @settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
+@pytest.mark.slow
 def test_records_of_any_values_come_back_as_they_were(tmp_path, data):
     from art_flat.records.schema import TABLES, make_frame
     from art_flat.records.store import Store

@@ -324,6 +324,7 @@ def test_definitions(wide, definition):
     )
 
 
+@pytest.mark.slow
 def test_norms_and_ranges_are_in_clip_units(digits):
     net, x, y = digits
 

@@ -47,6 +47,7 @@ def folder(tmp_path_factory):
     return out, results, messages
 
 
+@pytest.mark.slow
 def test_tables_are_those_of_the_functions(folder):
     out, results, messages = folder
     names = {p.name for p in (out / "analyses").iterdir()}
@@ -73,6 +74,7 @@ def test_tables_are_those_of_the_functions(folder):
     assert any("scale sweep: small" in line for line in messages)
 
 
+@pytest.mark.slow
 def test_what_is_there_is_not_made_again(folder):
     out, results, _ = folder
     before = {p.name: p.stat().st_mtime_ns for p in (out / "analyses").iterdir()}

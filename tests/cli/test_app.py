@@ -143,6 +143,7 @@ def test_attacks_lists_every_attack(tmp_path, here):
     assert "did you mean" in here("attacks", "art_flat:AGPD", cwd=tmp_path).stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_folder_that_can_be_resumed(project, monkeypatch, here):
     from art_flat.attacks.lossmax import PGD
 

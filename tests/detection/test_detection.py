@@ -203,6 +203,7 @@ class TestClassifier:
         fitted = SharpnessClassifier(DecisionTreeClassifier(max_leaf_nodes=3)).fit(X, y)
         np.testing.assert_array_equal(pickle.loads(pickle.dumps(fitted)).predict(X), fitted.predict(X))
 
+    @pytest.mark.slow
     def test_pipeline_cross_validation_and_grid_search(self, problem, points):
         (x, y), net = points, problem[0]
         pipeline = make_pipeline(SharpnessTransformer(net, columns=["log_kappa"]), SharpnessClassifier())
@@ -291,6 +292,7 @@ class TestTable:
             assert near[detector] > 0.65
             assert abs(far[detector] - 0.5) < 0.15
 
+    @pytest.mark.slow
     def test_points_at_the_boundary_are_found_best(self, problem):
         net = problem[0]
         row = detection_table(

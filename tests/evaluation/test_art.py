@@ -129,6 +129,7 @@ def test_results_are_kept_and_saved(digits, curve, tmp_path):
         _ = other.detected_obfuscating_gradients
 
 
+@pytest.mark.slow
 def test_art_attack_instance(digits):
     net, x, y = digits
     pgd = ProjectedGradientDescent(net.estimator, eps=0.2, eps_step=0.05, max_iter=5, verbose=False)

@@ -41,6 +41,7 @@ def run(case, tmp_path_factory):
     )
 
 
+@pytest.mark.slow
 def test_a_row_per_kind_and_radius_holds_the_bounds(case, run):
     classifier, x, y = case
     table = run.certified[run.certified["kind"] == "crown"]
@@ -120,6 +121,7 @@ def resumed(case, folder, **options):
     return made.certified.sort_values(["sample", "norm", "delta", "kind"], ignore_index=True)
 
 
+@pytest.mark.slow
 def test_parts_and_resume_give_equal_records(case, run, tmp_path):
     whole = run.certified.sort_values(["sample", "norm", "delta", "kind"], ignore_index=True)
     pd.testing.assert_frame_equal(resumed(case, tmp_path / "r"), whole, check_exact=True)
@@ -188,6 +190,7 @@ def test_bounds_of_a_sample_do_not_depend_on_the_other_radii(case, auto):
             np.testing.assert_allclose(bounds[expected.index], expected, rtol=1e-12, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_parts_workers_and_resume_with_auto(case, auto, tmp_path):
     classifier, x, y = case
     options = {"deltas": {"Linf": [0.02, 0.2]}, "attacks": ATTACK, "shard_size": 5}

@@ -61,6 +61,7 @@ def test_constants_that_are_asked_for_are_derived():
     assert len(messages(lipschitz="spectral")[0].certified)
 
 
+@pytest.mark.slow
 def test_a_cheap_default_equals_the_explicit_request():
     default, explicit = (messages(lipschitz=kind)[0] for kind in ("auto", "spectral"))
     assert default.facts["run"] == explicit.facts["run"]

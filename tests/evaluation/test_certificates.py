@@ -35,6 +35,7 @@ def run(small):
     )
 
 
+@pytest.mark.slow
 def test_the_bracket(run):
     summary = run.summary(epsilons=[0.05, 0.5, np.log(2)])
     for epsilon in ("0.05", "0.5", "0.693147"):
@@ -47,6 +48,7 @@ def test_the_bracket(run):
     assert worst.loc[0.02, "certified@0.5"] >= worst.loc[0.1, "certified@0.5"]
 
 
+@pytest.mark.slow
 def test_no_record_exceeds_its_bound(run, digits):
     net, x, y = digits
     other = af.evaluate(

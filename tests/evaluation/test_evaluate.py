@@ -257,6 +257,7 @@ def test_transfer_rows(digits, linear):
 # the folder
 
 
+@pytest.mark.slow
 def test_folder_round_trip(digits, tmp_path):
     net, x, y = digits
     out = tmp_path / "run"
@@ -347,6 +348,7 @@ def test_foreign_folders_are_left_alone(digits, tmp_path):
 # properties
 
 
+@pytest.mark.slow
 def test_order_of_attacks_and_shards_do_not_change_records(digits):
     net, x, y = digits
     columns = [c for c in ADVERSARIAL if c != "seconds"]

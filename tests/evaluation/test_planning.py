@@ -26,6 +26,7 @@ def make(**changes):
     return arguments, plan(**arguments, probe_seconds=0.05)
 
 
+@pytest.mark.slow
 def test_a_plan_has_every_unit_and_counts_its_passes():
     arguments, made = make()
     grid = grid_of(**small_run(**arguments))
@@ -48,6 +49,7 @@ def test_seconds_follow_the_radius():
     assert own[0.2] > own[0.1]
 
 
+@pytest.mark.slow
 def test_bytes_are_those_of_the_files(tmp_path):
     arguments, made = make()
     af.evaluate(**small_run(**arguments), out=tmp_path / "run")
@@ -70,6 +72,7 @@ def test_lines():
     assert _line([2, 4], [1.0, 4.0]) == (0.0, 1.0)
 
 
+@pytest.mark.slow
 def test_planning_changes_nothing():
     arguments, _ = make()
     arguments = small_run(**arguments)

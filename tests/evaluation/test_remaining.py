@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sampling import slow
 
 import art_flat as af
 from art_flat.attacks import load_attack
@@ -23,7 +24,7 @@ def run(digits, attacks, **options):
     return af.evaluate(net, x, y, attacks=attacks, **options)
 
 
-@pytest.mark.parametrize("order", [[WEAK, MIDDLE, STRONG], [STRONG, WEAK, MIDDLE]])
+@pytest.mark.parametrize("order", [slow([WEAK, MIDDLE, STRONG]), [STRONG, WEAK, MIDDLE]])
 def test_each_place_gets_what_is_left(digits, order):
     rows = run(digits, order).records()
     right = set(rows["sample"][rows["pred_clean"] == rows["label"]])
@@ -81,6 +82,7 @@ def test_nothing_left_is_no_failure(digits):
     assert results.summary()["robust_accuracy"].eq(0).all()
 
 
+@pytest.mark.slow
 def test_a_minimum_norm_attack_in_a_sequence_runs_per_radius(digits):
     pytest.importorskip("torchattacks")
     results = run(digits, ["art_flat:PGD(steps=3) @mine.1", "torchattacks:FAB(steps=5) @mine.2"])

@@ -258,6 +258,7 @@ n = 4
 """
 
 
+@pytest.mark.slow
 def test_configuration_and_command_line_take_a_target(tmp_path):
     path = tmp_path / "config.toml"
     path.write_text(CONFIG, encoding="utf-8")

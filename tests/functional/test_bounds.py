@@ -9,9 +9,7 @@ from art_flat.functional import SOUND_BOUND_KINDS, feature_radius, loss_increase
 # Soundness
 
 
-@pytest.mark.parametrize(
-    ("k", "d"), mostly_slow([(2, 3), (3, 2), (4, 6), (6, 4), (10, 5)], quick=[(3, 2), (4, 6)])
-)
+@pytest.mark.parametrize(("k", "d"), mostly_slow([(2, 3), (3, 2), (4, 6), (6, 4), (10, 5)], quick=[(3, 2)]))
 def test_no_search_finds_more_than_a_sound_bound_allows(k, d):
     cases = 0
     for seed in range(12):
@@ -107,6 +105,7 @@ def test_extremes_agree_with_the_definition_and_are_never_below_it(kind, gap, t)
             assert got >= wanted
 
 
+@pytest.mark.slow
 def test_a_thousand_classes():
     case = head(3, 1000, 20, scale=3.0)
     found = worst_case(case[0], case[2], case[3], torch.ones(3, dtype=torch.float64))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from art.estimators.classification import PyTorchClassifier
+from sampling import slow
 from torch import nn
 
 import art_flat as af
@@ -68,7 +69,7 @@ def test_branching_certifies_no_less_and_a_given_constant_is_in_the_minimum(case
     assert tiny.sum() == 3
 
 
-@pytest.mark.parametrize("norm", ["Linf", "L2", "L1"])
+@pytest.mark.parametrize("norm", [slow("Linf"), "L2", slow("L1")])
 def test_radii_are_certified_and_nearly_the_largest(case, norm):
     classifier, model, x, y = case
     x, y = x[:6], y[:6]

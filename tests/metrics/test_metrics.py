@@ -231,6 +231,7 @@ def test_certificate_against_a_slow_bound(linear):
     assert inf == one == got.mean()
 
 
+@pytest.mark.slow
 def test_certificate_is_below_every_attack(digits):
     net, x, y = digits
     epsilons = [0.01, 0.1, 1.0]

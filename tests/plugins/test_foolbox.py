@@ -183,6 +183,7 @@ def test_nearest_point_attacks_leave_wrong_points_and_take_vectors():
         load_attack("foolbox:SpatialAttack")(plain, v, label)
 
 
+@pytest.mark.slow
 def test_without_a_start_a_sample_is_failed_and_the_others_are_attacked():
     net, x, y = few()
 

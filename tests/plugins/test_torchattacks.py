@@ -199,6 +199,7 @@ def test_fgsm_is_one_step_along_the_sign_of_the_gradient_for_the_true_label():
     np.testing.assert_allclose(found, expected, **close("value"))
 
 
+@pytest.mark.slow
 def test_minimum_norm_attacks_ignore_delta_and_leave_wrong_samples():
     net, x, y = few()
     wrong = (y + 1) % 10
@@ -210,6 +211,7 @@ def test_minimum_norm_attacks_ignore_delta_and_leave_wrong_samples():
         np.testing.assert_array_equal(attack(net, x[:2], wrong[:2]).x, x[:2])
 
 
+@pytest.mark.slow
 def test_deepfool_crosses_the_boundary_where_the_library_stalls():
     net, x, y = small_problem()
     right = np.asarray(net.predict(x)) == y

@@ -50,6 +50,7 @@ def test_scores_can_be_computed_again_from_the_points(digits, results):
     assert (records["linf"] > 0).all()
 
 
+@pytest.mark.slow
 def test_folders_of_runs_say_where_they_are(digits, tmp_path):
     net, x, y = digits
     options = {"attacks": "art_flat:PGD(steps=2)", "deltas": {"Linf": [0.1]}}
@@ -58,6 +59,7 @@ def test_folders_of_runs_say_where_they_are(digits, tmp_path):
     assert af.Results.load(tmp_path / "run").folder == tmp_path / "run"
 
 
+@pytest.mark.slow
 def test_points_that_were_not_kept(digits, tmp_path):
     net, x, y = digits
     options = {"attacks": "art_flat:PGD(steps=2)", "deltas": {"Linf": [0.1]}, "out": tmp_path / "run"}
@@ -91,6 +93,7 @@ def test_units_that_failed_have_no_points(digits):
         results.adversarial_points(results.adversarial)
 
 
+@pytest.mark.slow
 def test_damaged_files_and_names_that_lead_out_of_the_folder(digits, tmp_path):
     net, x, y = digits
     options = {"attacks": "art_flat:PGD(steps=2)", "deltas": {"Linf": [0.1]}, "save_adversarial": True}

@@ -72,6 +72,7 @@ def test_names_and_errors_are_text_not_markup(digits):
     assert any("24 samples failed" in o for o in others)
 
 
+@pytest.mark.slow
 def test_definition_and_bad_arguments(run):
     assert "neuronwise, nats" in parse(run.to_markdown(definition="neuronwise"))[1][-1] + run.to_markdown(
         definition="neuronwise"

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from sampling import slow
 
 from art_flat.errors import InputError
 from art_flat.scores import distance_optimality_score, loss_optimality_score
@@ -16,7 +17,7 @@ def area_above(distance, weight, limit, steps=20000):
     return sum(np.average(distance <= r, weights=weight) for r in radii) * limit / steps
 
 
-@pytest.mark.parametrize("limit", [None, 0.5, 3.0])
+@pytest.mark.parametrize("limit", [None, slow(0.5), slow(3.0)])
 def test_distances_against_areas_under_curves(limit):
     distances = RNG.exponential(size=(3, 15))
     distances[RNG.random(distances.shape) < 0.2] = INF

@@ -39,7 +39,9 @@ def until(step: int):
     return progress
 
 
-@pytest.mark.parametrize("adversary", [None, Adversary(steps=2), Adversary(steps=1, trainer="art")])
+@pytest.mark.parametrize(
+    "adversary", [None, slow(Adversary(steps=2)), slow(Adversary(steps=1, trainer="art"))]
+)
 @pytest.mark.parametrize("stops", [slow([5]), [7, 12], slow([15])])
 def test_goes_on_exactly(tmp_path: Path, stops: list[int], adversary: Adversary | None) -> None:
     settings = {**SETTINGS, "adversary": adversary}

@@ -42,6 +42,7 @@ def weights(model: nn.Module) -> torch.Tensor:
     return torch.cat([v.double().flatten() for v in model.state_dict().values()])
 
 
+@pytest.mark.slow
 def test_digits() -> None:
     data, test = load_dataset("digits", split="train"), load_dataset("digits")
     model = train(digits_cnn(), data.x, data.y, epochs=12, batch_size=64)
