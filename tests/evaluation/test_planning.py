@@ -14,7 +14,7 @@ SECONDS = 0.004
 
 def takes_its_time(module, x, y, delta, norm):
     """Costs a constant and a part per sample; more at a larger δ."""
-    time.sleep(0.01 + SECONDS * len(x) * (1 if delta < 0.15 else 3))
+    time.sleep(0.01 + SECONDS * len(x) * (1 if delta < 0.15 else 8))
     return 1 - x
 
 
@@ -44,7 +44,7 @@ def test_a_plan_has_every_unit_and_counts_its_passes():
 def test_seconds_follow_the_radius():
     _, made = make()
     own = made.units[made.units["attack"] == "own:takes_its_time"].groupby("delta")["seconds"].mean()
-    for delta, factor in ((0.1, 1), (0.2, 3)):
+    for delta, factor in ((0.1, 1), (0.2, 8)):
         assert own[delta] >= 0.99 * (0.01 + SECONDS * 8 * factor)  # and what is measured around the attack
     assert own[0.2] > own[0.1]
 
