@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ..errors import StoreError
@@ -17,12 +17,12 @@ PART_SUFFIX = ".part"
 """Suffix of files that are being written; remaining ones are from killed processes."""
 
 
-def write_atomically(path: Path, content: bytes | str) -> None:
+def write_atomically(path: Path, content: bytes | str | Iterable[bytes]) -> None:
     """Write a file so that it appears with all of its content or not at all, also after a crash.
 
     Args:
         path: The file; its folder is created if necessary.
-        content: Its content; text is encoded in UTF-8, line ends unchanged.
+        content: Its content, or pieces of it; text is encoded in UTF-8, line ends unchanged.
 
     Raises:
         StoreError: If it cannot be written; an existing file is unchanged.
@@ -32,7 +32,8 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with part.open("xb") as file:
-                file.write(content.encode() if isinstance(content, str) else content)
+                content = content.encode() if isinstance(content, str) else content
+                file.writelines([content] if isinstance(content, bytes) else content)
                 file.flush()
                 os.fsync(file.fileno())
             replace_file(part, path)

@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from .._utils.threads import threads as limited_threads
@@ -162,7 +161,7 @@ def _evaluate(
             store.write_manifest(facts)
             store.write_models(models)
         if keep and not store.finished_points(CLEAN_POINTS):
-            store.write_points(CLEAN_POINTS, (np.asarray(run.data.x), run.data.samples))
+            store.write_points(CLEAN_POINTS, (run.data.x, run.data.samples))
         with computing(run, store, context, remote) as compute:
             compute(
                 missing_units(grid.clean, store, False),

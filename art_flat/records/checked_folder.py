@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from collections.abc import Iterable
 from pathlib import Path
 
 from .._utils.files import write_atomically, write_errors
@@ -45,8 +46,8 @@ class CheckedFolder:
             raise StoreError(f"{path} leads out of {self.root}; such a folder is not read")
         return path
 
-    def write(self, path: Path, content: bytes) -> None:
-        """Write a file of the folder, its checksum first.
+    def write(self, path: Path, content: bytes | Iterable[bytes]) -> None:
+        """Write a file of the folder, its checksum first; pieces are iterated twice.
 
         Raises:
             StoreError: If that fails; an older file is unchanged.
@@ -110,5 +111,8 @@ class CheckedFolder:
         return target
 
 
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+def _sha256(content: bytes | Iterable[bytes]) -> str:
+    digest = hashlib.sha256()
+    for piece in [content] if isinstance(content, bytes) else content:
+        digest.update(piece)
+    return digest.hexdigest()

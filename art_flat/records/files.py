@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import safetensors.numpy
 
+from .._utils.streaming import InputRows
 from ..errors import StoreError
 
 _FACTS = "art_flat"
@@ -70,6 +71,33 @@ def tensors(arrays: Mapping[str, np.ndarray], facts: Mapping[str, Any]) -> bytes
     arrays = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
     content: bytes = safetensors.numpy.save(arrays, {_FACTS: json.dumps(facts, sort_keys=True)})
     return content
+
+
+class TensorPieces:
+    """A safetensors file as `tensors` writes it, in pieces of a few megabytes; iterates from the start every time.
+
+    Args:
+        x: Samples, shape (n, ...); read piece by piece.
+        samples: Their ids, shape (n,).
+        facts: Metadata, as JSON values.
+    """
+
+    def __init__(self, x: InputRows, samples: np.ndarray, facts: Mapping[str, Any]) -> None:
+        self._x, self._samples = x, np.ascontiguousarray(samples)
+        empty = {name: np.empty((0,), array.dtype) for name, array in (("x", x), ("sample", self._samples))}
+        content = tensors(empty, facts)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        begin = self._samples.nbytes  # the wider type first, so that both are aligned
+        header["sample"] |= {"shape": list(self._samples.shape), "data_offsets": [0, begin]}
+        header["x"] |= {"shape": list(x.shape), "data_offsets": [begin, begin + x.nbytes]}
+        text = json.dumps(header).encode()
+        self._header = text.ljust(-(-len(text) // 8) * 8)
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield len(self._header).to_bytes(8, "little") + self._header
+        yield self._samples.tobytes()
+        for piece in self._x.pieces(slice(0, len(self._x))):
+            yield piece.tobytes()
 
 
 def parse_tensors(content: bytes, path: Path, expected: Mapping[str, Any]) -> dict[str, np.ndarray]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 
+from .._utils.streaming import InputRows
 from .points import Points, Saved
 from .store import concat
 
@@ -27,9 +29,9 @@ class MemoryStore:
         """The rows of a unit, or None if it was not written."""
         return self._frames.get(table, {}).get(key)
 
-    def write_points(self, name: str, points: Saved) -> None:
+    def write_points(self, name: str, points: tuple[np.ndarray | InputRows, np.ndarray]) -> None:
         """Store the points of a unit, or the clean points."""
-        self._saved[name] = points
+        self._saved[name] = (np.asarray(points[0]), points[1])
 
     def finished_points(self, name: str) -> bool:
         """Whether the points of a unit were written."""

@@ -26,8 +26,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .._utils.streaming import InputRows
 from ..errors import StoreError
-from .files import parquet, parse_tensors, tensors
+from .files import TensorPieces, parquet, parse_tensors
 from .fingerprint import Fingerprint, different_functions
 from .manifest import KEY
 from .points import CLEAN_POINTS, RERUN_HINT, Saved
@@ -137,11 +138,11 @@ class Store(RunFolder):
 
     # Points
 
-    def write_points(self, name: str, points: Saved) -> None:
-        """Write the points of a unit, or the clean points, with their sample ids."""
+    def write_points(self, name: str, points: tuple[np.ndarray | InputRows, np.ndarray]) -> None:
+        """Write the points of a unit, or the clean points, with their sample ids; lazy rows piece by piece."""
         x, samples = points
         self._files.write(
-            self._points(name), tensors({"x": x, "sample": samples}, self._facts("points", name))
+            self._points(name), TensorPieces(InputRows(x), samples, self._facts("points", name))
         )
 
     def has_points(self, name: str = CLEAN_POINTS) -> bool:

@@ -7,7 +7,9 @@ from sampling import slow
 from tolerances import close
 
 import art_flat as af
+from art_flat._utils.streaming import InputRows
 from art_flat.errors import StoreError
+from art_flat.records.files import TensorPieces, parse_tensors
 
 DELTAS = {"Linf": [0.05, 0.15], "L2": [0.5]}
 
@@ -118,3 +120,17 @@ def test_what_an_attack_says_is_noted(digits):
 
     results = af.evaluate(net, x, y, attacks=[as_attack(chatty)], deltas={"Linf": [0.1]}, certify=None)
     assert set(results.adversarial["notes"]) == {"step 1 of 1"}
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(0, 3), (7, 3), (3, 1 << 20)])
+def test_points_are_written_in_pieces(dtype, shape, tmp_path):
+    x = np.broadcast_to(np.arange(shape[0], dtype=dtype)[:, None], shape)
+    samples = np.arange(shape[0])
+    pieces = TensorPieces(InputRows(x), samples, {"run": "a"})
+    assert list(pieces) == list(pieces)
+    assert all(len(piece) <= 1 << 23 for piece in pieces)
+    found = parse_tensors(b"".join(pieces), tmp_path, {"run": "a"})
+    assert found["x"].dtype == dtype
+    np.testing.assert_array_equal(found["x"], x)
+    np.testing.assert_array_equal(found["sample"], samples)
