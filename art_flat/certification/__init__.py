@@ -9,6 +9,7 @@ from ._certify import loss_increase_in_ball as loss_increase_in_ball
 from ._graph import Graph as Graph
 from ._kinds import CERTIFICATE_KINDS as CERTIFICATE_KINDS
 from ._kinds import CertificateKind as CertificateKind
+from ._operations import operations_of_bounds as operations_of_bounds
 from ._tracing import trace as trace
 from ._training import TrainableGraph as TrainableGraph
 from ._training import worst_case_loss as worst_case_loss
@@ -21,6 +22,7 @@ __all__ = [
     "TrainableGraph",
     "bounds_in_ball",
     "loss_increase_in_ball",
+    "operations_of_bounds",
     "trace",
     "worst_case_loss",
 ]

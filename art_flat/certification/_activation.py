@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from ._affine import Shape
-from ._convolution import Pair, landing
+from ._convolution import Pair, landing, window_before
 from ._relaxation import Nonlinearity, Relaxation
 from ._rounding import gamma
 from ._rows import Rows, as_shape, dot, laid_out, layout_of, with_zero_beyond
@@ -40,6 +40,10 @@ class Activation:
         """Whether every result depends on the element at its own place alone."""
         return self.kernel == self.stride == ONE and self.padding == NONE
 
+    def window_before(self, h: int, w: int) -> Pair:
+        """Size of the window on the argument that a window of h × w elements of the result depends on."""
+        return window_before((h, w), self.kernel, self.stride, self.dilation)
+
     def arguments(self, v: torch.Tensor) -> torch.Tensor:
         """The K arguments of every result, −∞ for those in the padding.
 
@@ -56,10 +60,7 @@ class Activation:
     def _padded(self, v: torch.Tensor, value: float) -> torch.Tensor:
         """Values padded for all windows, including those that reach beyond the padding (`ceil_mode`)."""
         (top, left), (h, w, _) = self.padding, layout_of(self.after)
-        ends = [
-            (size - 1) * step + far * (kernel - 1) + 1
-            for size, step, far, kernel in zip((h, w), self.stride, self.dilation, self.kernel, strict=True)
-        ]
+        ends = self.window_before(h, w)
         bottom, right = (
             max(0, end - size - before)
             for end, size, before in zip(ends, v.shape[1:3], self.padding, strict=True)
@@ -105,10 +106,7 @@ class Activation:
             return Rows(parts[0], rows.owners, rows.corner, charged=True)
         height, width, channels = layout_of(self.before)
         h, w = rows.window
-        size = [
-            (n - 1) * step + far * (kernel - 1) + 1
-            for n, step, far, kernel in zip((h, w), self.stride, self.dilation, self.kernel, strict=True)
-        ]
+        size = self.window_before(h, w)
         coefs = parts[0].new_zeros(len(rows), *size, channels)
         for tap, part in zip(self.taps, parts, strict=True):
             landing(coefs, tap, self.stride, self.dilation, (h, w)).add_(part)

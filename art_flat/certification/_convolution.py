@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 import torch
@@ -11,6 +12,7 @@ from ._affine import Affine, Shape
 from ._rows import Rows, layout_of
 
 Pair = tuple[int, int]
+_ABSOLUTE: Pair = (-1, -1)
 
 
 @dataclass
@@ -29,6 +31,7 @@ class Convolution(Affine):
     magnitude: torch.Tensor | None = None
     """Sum of the magnitudes that the bias was computed from, if it was."""
     _matrices: dict[Pair, torch.Tensor] = field(default_factory=dict, repr=False)
+    """By window; (0, 0) for the weights as one matrix, `_ABSOLUTE` for their magnitudes."""
 
     def __post_init__(self) -> None:
         out, into, height, width = self.weight.shape
@@ -38,7 +41,15 @@ class Convolution(Affine):
         return self._convolve(v, self.weight, self.bias)
 
     def spread(self, radius: torch.Tensor) -> torch.Tensor:
-        return self._convolve(radius, self.weight.abs(), None)
+        return self._convolve(radius, self._absolute(), None)
+
+    def _absolute(self) -> torch.Tensor:
+        """|W|, kept for the next bounds unless weights are trained."""
+        if self.weight.requires_grad:
+            return self.weight.abs()
+        if _ABSOLUTE not in self._matrices:
+            self._matrices[_ABSOLUTE] = self.weight.abs()
+        return self._matrices[_ABSOLUTE]
 
     def spread_square(self, up: torch.Tensor, down: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         positive, negative = (w.clamp(min=0).square() for w in (self.weight, -self.weight))
@@ -74,7 +85,7 @@ class Convolution(Affine):
     def _unit_windows(self, rows: Rows) -> torch.Tensor:
         assert rows.unit is not None
         channel, sign = rows.unit
-        h, w = self._window(1, 1)
+        h, w = self.window_before(1, 1)
         windows = self._products().view(-1, h, w, self.before[0]) if self._dense((h, w)) else None
         if windows is None:
             return self._windows(rows.coefs)
@@ -83,25 +94,33 @@ class Convolution(Affine):
     def _dense(self, window: Pair) -> bool:
         return window == (self.weight.shape[2], self.weight.shape[3])
 
-    def _window(self, h: int, w: int) -> Pair:
+    def window_before(self, h: int, w: int) -> Pair:
         """Size of the window on the argument that a window of h × w elements of the result depends on."""
-        height, width = (
-            (size - 1) * step + far * (kernel - 1) + 1
-            for size, step, far, kernel in zip(
-                (h, w), self.stride, self.dilation, self.weight.shape[2:], strict=True
-            )
-        )
-        return height, width
+        kernel = self.weight.shape[2], self.weight.shape[3]
+        return window_before((h, w), kernel, self.stride, self.dilation)
 
     def _windows(self, coefs: torch.Tensor) -> torch.Tensor:
         """Rows times the convolution's matrix: (r, h, w, out) to (r, h', w', in)."""
         h, w = coefs.shape[1:3]
-        height, width = self._window(h, w)
-        sums = h * w * self.weight.shape[2] * self.weight.shape[3]
-        if h * w * height * width <= _DENSE_COST * sums and h * w * height * width <= _DENSE_SIZE:
+        height, width = self.window_before(h, w)
+        if self._has_matrix((h, w)):
             matrix = self._matrix(h, w)
             return (coefs.flatten(1) @ matrix).view(-1, height, width, self.before[0])
         return self._folded(coefs)
+
+    def _has_matrix(self, window: Pair) -> bool:
+        """Whether a matrix between whole windows is used; it depends on shapes alone, as do all bounds."""
+        pairs = math.prod(window) * math.prod(self.window_before(*window))
+        sums = math.prod(window) * math.prod(self.weight.shape[2:])
+        entries = pairs * self.before[0] * self.weight.shape[0]
+        return pairs <= min(_DENSE_COST * sums, _DENSE_PAIRS) and entries <= _DENSE_ENTRIES
+
+    def row_operations(self, window: Pair) -> float:
+        """Operations of a row's product with the matrix, for a window of results."""
+        channels = self.before[0] * self.weight.shape[0]
+        if self._has_matrix(window):
+            return float(math.prod(window) * math.prod(self.window_before(*window)) * channels)
+        return float(math.prod(window) * math.prod(self.weight.shape[2:]) * channels)
 
     def _matrix(self, h: int, w: int) -> torch.Tensor:
         """The matrix from windows of h × w elements of the result to those of the argument."""
@@ -116,7 +135,7 @@ class Convolution(Affine):
         r, h, w, out = coefs.shape
         kernel = self.weight.shape[2:]
         parts = (coefs.reshape(-1, out) @ self._products()).view(r, h, w, *kernel, self.before[0])
-        result = coefs.new_zeros(r, *self._window(h, w), self.before[0])
+        result = coefs.new_zeros(r, *self.window_before(h, w), self.before[0])
         for y in range(kernel[0]):
             for x in range(kernel[1]):
                 landing(result, (y, x), self.stride, self.dilation, (h, w)).add_(parts[:, :, :, y, x])
@@ -136,8 +155,10 @@ class Convolution(Affine):
 
 _DENSE_COST = 8
 """Maximum cost of a dense matrix, relative to the convolution itself."""
-_DENSE_SIZE = 4096
+_DENSE_PAIRS = 4096
 """Largest number of pairs of elements in such a matrix, per pair of channels."""
+_DENSE_ENTRIES = 1 << 21
+"""Largest number of entries of such a matrix, 16 MiB: with many channels, building it costs more than it saves."""
 
 
 def landing(image: torch.Tensor, tap: Pair, stride: Pair, dilation: Pair, window: Pair) -> torch.Tensor:
@@ -149,3 +170,12 @@ def landing(image: torch.Tensor, tap: Pair, stride: Pair, dilation: Pair, window
     y, x = tap[0] * dilation[0], tap[1] * dilation[1]
     (h, w), (down, right) = window, stride
     return image[:, y : y + (h - 1) * down + 1 : down, x : x + (w - 1) * right + 1 : right]
+
+
+def window_before(window: Pair, kernel: Pair, stride: Pair, dilation: Pair) -> Pair:
+    """Size of the window on the argument that a window of results of a sliding kernel depends on."""
+    height, width = (
+        (size - 1) * step + far * (reach - 1) + 1
+        for size, reach, step, far in zip(window, kernel, stride, dilation, strict=True)
+    )
+    return height, width

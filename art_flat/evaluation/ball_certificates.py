@@ -13,22 +13,20 @@ import torch
 from .._utils.arrays import to_numpy
 from ..adapters import Adapter
 from ..attacks import Attack
-from ..certification import CertificateKind, Graph
+from ..certification import CertificateKind, Graph, operations_of_bounds
 from ..errors import ArtFlatError
 from ..records.schema import make_frame
 from .ball_plan import BallPlan
-from .certificate_budget import ALWAYS, planned_passes
+from .certificate_budget import planned_passes
 from .grid import CertificateUnit
 from .progress import Notify
 from .radii import Deltas
 
 BRANCH_SECONDS = 10.0
 """Time limit per sample and radius with `certify="branch"`, seconds."""
-_INTERVAL_PASSES, _ROW_PASSES = 5, 2.4
-"""Cost of interval bounds with one backward row, in forward passes of one sample."""
-_DENSE_SHARE, _WINDOW_SHARE = 1 / 2, 1 / 24
-"""Cost of a backward row, as a share of a pass: half of the rows are needed, and windows are a twelfth of an image."""
-_OPERATIONS_PER_NOTE = 2e10
+ALWAYS = 2e11
+"""Operations of bounds on one model that are always allowed: about a minute on one core."""
+_OPERATIONS_PER_NOTE = 1e10
 """Cost between two progress messages: some seconds on one core."""
 
 
@@ -71,55 +69,54 @@ def ball_plans(
         plans[name] = cost.plan(certify)
         if plans[name].kind == "interval":
             reasons[name] = (
-                f"backward bounds would cost about {cost.cheap:.2g} forward passes for each sample and radius, the "
+                f"backward bounds would cost about {cost.cheap:.2g} operations for each sample and radius, the "
                 f'planned attacks {cost.attacks:.2g}; intervals alone were used. Pass certify="crown" for the rest'
             )
         elif plans[name].full is not None:
             limits[name] = (
-                f"full backward bounds cost about {cost.full:.2g} forward passes for each sample and radius, the "
-                f"planned attacks {cost.attacks:.2g}, so at most {cost.share:.1%} of the samples got them at each "
-                'radius. Pass certify="crown" for all'
+                f"full backward bounds cost about {cost.full:.2g} operations for each sample and radius, the "
+                f"planned attacks {cost.attacks:.2g}, so {_most(cost.share)} got them at each radius. "
+                'Pass certify="crown" for all'
             )
     return plans, reasons, limits
 
 
+def _most(share: float) -> str:
+    return f"at most {share:.1%} of the samples" if share else "no sample"
+
+
 class _Cost:
-    """Cost of bounds and attacks, in forward passes of one sample at one radius."""
+    """Operations of bounds for one sample at one radius, and of the attacks on it."""
 
     def __init__(
         self, graph: Graph, operations: float, attacks: Sequence[Attack], deltas: Deltas, n: int
     ) -> None:
-        n_radii = sum(len(radii) for norm, radii in deltas.items() if norm != "L0")
-        self._always = ALWAYS / (operations * n * n_radii) if operations else np.inf
-        self._operations = operations
-        self.attacks = planned_passes(attacks, deltas, n) / (n * n_radii)
-        self.cheap = _INTERVAL_PASSES + _ROW_PASSES * (2 * graph.n_classes - 1)
-        self.full = self.cheap + _rows_of_layers(graph)
-        self.share = min(1.0, max(self.attacks, self._always) / self.full)
+        n_bounds = n * sum(len(radii) for norm, radii in deltas.items() if norm != "L0")
+        self.interval, self.cheap, self.full = (operations_of_bounds(graph, kind) for kind in _KINDS)
+        self.attacks = operations * planned_passes(attacks, deltas, n) / n_bounds
+        self._allowed = max(self.attacks, ALWAYS / n_bounds)
+        fits_one = self.full <= self._allowed * n_bounds
+        self.share = min(1.0, self._allowed / self.full) if fits_one else 0.0
 
     def plan(self, certify: str | None) -> BallPlan:
         """The plan for a value of `certify`."""
         if certify == "branch":
             return BallPlan("branch", seconds=BRANCH_SECONDS, batch_size=(1, 1))
         if certify == "crown":
-            return BallPlan("crown", batch_size=(self._batch(self.full), 1))
-        if self.cheap > max(self.attacks, self._always):
-            return BallPlan("interval", batch_size=(self._batch(_INTERVAL_PASSES), 1))
-        sizes = (self._batch(self.cheap), self._batch(self.full))
-        return BallPlan("crown_interval", "crown", self.share, batch_size=sizes)
-
-    def _batch(self, passes: float) -> int:
-        return int(min(1000, max(1, _OPERATIONS_PER_NOTE / max(1.0, passes * self._operations))))
+            return BallPlan("crown", batch_size=(_batch(self.full), 1))
+        if self.cheap > self._allowed:
+            return BallPlan("interval", batch_size=(_batch(self.interval), 1))
+        return BallPlan(
+            "crown_interval", "crown", self.share, batch_size=(_batch(self.cheap), _batch(self.full))
+        )
 
 
-def _rows_of_layers(graph: Graph) -> float:
-    """Cost of the rows of all layers, in forward passes of one sample, from the layers' shapes."""
-    passes = 0.0
-    for index in graph.activations[1:]:  # intervals are exact before the first
-        shape = graph.nodes[graph.nodes[index].inputs[0]].shape
-        share = _WINDOW_SHARE if len(shape) == 3 else _DENSE_SHARE
-        passes += share * float(np.prod(shape)) * index / len(graph.nodes)
-    return passes
+_KINDS: tuple[CertificateKind, ...] = ("interval", "crown_interval", "crown")
+
+
+def _batch(operations: float) -> int:
+    """Samples between two progress messages."""
+    return int(min(1000, max(1, _OPERATIONS_PER_NOTE / operations)))
 
 
 _Samples = tuple[torch.Tensor, torch.Tensor, np.ndarray]

@@ -27,4 +27,4 @@ class BallPlan:
 
     def most(self, n: int) -> int:
         """Maximum number of n samples with full bounds at one radius."""
-        return round(self.share * n)
+        return int(self.share * n + 1e-9)

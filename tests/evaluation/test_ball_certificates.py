@@ -212,23 +212,47 @@ def test_parts_workers_and_resume_with_auto(case, auto, tmp_path):
     assert len(tables(fewer)["crown_interval"]) == 2 * 12
 
 
+@pytest.mark.slow
+def test_workers_give_equal_records_with_auto():
+    torch.manual_seed(0)
+    model = PyTorchClassifier(
+        af.models.digits_cnn(), nn.CrossEntropyLoss(), (1, 8, 8), nb_classes=10, clip_values=(0, 1)
+    )
+    x = np.random.default_rng(0).random((6, 1, 8, 8), dtype=np.float32)
+    y = af.adapt(model).predict(x)
+    one, two = (
+        af.evaluate(model, x, y, deltas={"Linf": [0.003]}, attacks=ATTACK, shard_size=3, n_jobs=n)
+        for n in (1, 2)
+    )
+    assert {"crown_interval", "crown"} <= set(one.certified["kind"])
+    order = ["sample", "kind"]
+    first, second = (made.certified.sort_values(order, ignore_index=True) for made in (one, two))
+    pd.testing.assert_frame_equal(first, second, check_exact=True)
+
+
 def test_progress_and_findings_report_where_full_bounds_stop(case, monkeypatch):
     _, x, y = case
     classifier = net(nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
     monkeypatch.setattr(ball_certificates, "ALWAYS", 0.0)
-    monkeypatch.setattr(ball_certificates, "_DENSE_SHARE", 100.0)
-    monkeypatch.setattr(ball_certificates, "_ROW_PASSES", 0.1)
+    options = {"deltas": {"Linf": [0.2]}, "attacks": ATTACK}
+    costs = {"interval": 1.0, "crown_interval": 1.0, "crown": 1e4}  # the attacks cost thousands of operations
+    monkeypatch.setattr(ball_certificates, "operations_of_bounds", lambda graph, kind: costs[kind])
     states = []
-    made = af.evaluate(classifier, x, y, deltas={"Linf": [0.2]}, attacks=ATTACK, progress=states.append)
+    made = af.evaluate(classifier, x, y, **options, progress=states.append)
     notes = [s.note for s in states if s.note.startswith("certificates of model")]
     assert any("crown_interval, 0 of 12 samples" in note for note in notes)
     assert any(note.endswith("open samples, as the cost of the attacks allows") for note in notes)
     (found,) = [f for f in made.findings() if f.id == "certificates-limited"]
-    assert "crown" not in tables(made)
+    assert 0 < len(tables(made)["crown"]) < 12
     assert set(found.samples) <= set(range(12))
     assert 'certify="crown"' in found.advice
-    monkeypatch.setattr(ball_certificates, "_ROW_PASSES", 1e6)
-    cheap = af.evaluate(classifier, x, y, deltas={"Linf": [0.2]}, attacks=ATTACK)
+    costs["crown"] = 1e6  # more for one sample than the attacks on all
+    without = af.evaluate(classifier, x, y, **options)
+    assert "crown" not in tables(without)
+    (found,) = [f for f in without.findings() if f.id == "certificates-limited"]
+    assert "no sample got them" in found.advice
+    costs["crown_interval"] = 1e6
+    cheap = af.evaluate(classifier, x, y, **options)
     assert tables(cheap).keys() == {"interval"}
     assert [f.id for f in cheap.findings() if f.id.startswith("certificates")] == ["certificates-skipped"]
 
