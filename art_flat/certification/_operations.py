@@ -35,6 +35,12 @@ def operations_of_bounds(graph: Graph, kind: CertificateKind) -> float:
 
     Returns:
         Multiplications and additions, counted in pairs, each as expensive as in a forward pass of one sample.
+
+    >>> from torch import nn
+    >>> from art_flat.certification import trace
+    >>> graph = trace(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3)), (2,))
+    >>> operations_of_bounds(graph, "interval") < operations_of_bounds(graph, "crown")
+    True
     """
     values = sum(math.prod(node.shape) for node in graph.nodes)
     passes = _INTERVAL_PASSES * sum(_pass(node) for node in graph.nodes)
