@@ -38,7 +38,7 @@ def operations_of_bounds(graph: Graph, kind: CertificateKind) -> float:
 
     >>> from torch import nn
     >>> from art_flat.certification import trace
-    >>> graph = trace(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3)), (2,))
+    >>> graph = trace(nn.Sequential(nn.Linear(2, 4), nn.ReLU(), nn.Linear(4, 3)).eval(), (2,))
     >>> operations_of_bounds(graph, "interval") < operations_of_bounds(graph, "crown")
     True
     """
