@@ -26,6 +26,8 @@ BRANCH_SECONDS = 10.0
 """Time limit per sample and radius with `certify="branch"`, seconds."""
 ALWAYS = 2e11
 """Operations of bounds on one model that are always allowed: about a minute on one core."""
+LONGEST = 2e11
+"""Most operations of full bounds for one sample with `certify="auto"`: about a minute, without progress messages."""
 _OPERATIONS_PER_NOTE = 1e10
 """Cost between two progress messages: some seconds on one core."""
 
@@ -75,14 +77,16 @@ def ball_plans(
         elif plans[name].full is not None:
             limits[name] = (
                 f"full backward bounds cost about {cost.full:.2g} operations for each sample and radius, the "
-                f"planned attacks {cost.attacks:.2g}, so {_most(cost.share)} got them at each radius. "
+                f"planned attacks {cost.attacks:.2g}, {_most(cost.share)}. "
                 'Pass certify="crown" for all'
             )
     return plans, reasons, limits
 
 
 def _most(share: float) -> str:
-    return f"at most {share:.1%} of the samples" if share else "no sample"
+    if share:
+        return f"so at most {share:.1%} of the samples got them at each radius"
+    return f"and no sample got them: one may cost no more than all attacks, and at most {LONGEST:.0g}"
 
 
 class _Cost:
@@ -95,7 +99,7 @@ class _Cost:
         self.interval, self.cheap, self.full = (operations_of_bounds(graph, kind) for kind in _KINDS)
         self.attacks = operations * planned_passes(attacks, deltas, n) / n_bounds
         self._allowed = max(self.attacks, ALWAYS / n_bounds)
-        fits_one = self.full <= self._allowed * n_bounds
+        fits_one = self.full <= min(self._allowed * n_bounds, LONGEST)
         self.share = min(1.0, self._allowed / self.full) if fits_one else 0.0
 
     def plan(self, certify: str | None) -> BallPlan:

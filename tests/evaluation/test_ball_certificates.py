@@ -251,6 +251,9 @@ def test_progress_and_findings_report_where_full_bounds_stop(case, monkeypatch):
     assert "crown" not in tables(without)
     (found,) = [f for f in without.findings() if f.id == "certificates-limited"]
     assert "no sample got them" in found.advice
+    costs["crown"] = 1e4
+    monkeypatch.setattr(ball_certificates, "LONGEST", 5e3)
+    assert "crown" not in tables(af.evaluate(classifier, x, y, **options))
     costs["crown_interval"] = 1e6
     cheap = af.evaluate(classifier, x, y, **options)
     assert tables(cheap).keys() == {"interval"}
