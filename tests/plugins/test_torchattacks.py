@@ -442,7 +442,7 @@ def test_a_clip_range_per_channel_is_refused(idle):
 @pytest.mark.parametrize("name", ["APGD", "APGDT", "DeepFool", "FAB", "TPGD", "AutoAttack", "PIFGSM"])
 def test_targets_are_refused_where_the_library_has_none(name, idle):
     net, x, y = idle(few())
-    with pytest.raises(AttackNotUsableError, match="takes no target class"):
+    with pytest.raises(AttackNotUsableError, match="does not take a target class"):
         load_attack(f"torchattacks:{name}")(net, x, y, delta=0.1, target=(y + 1) % 10)
 
 
