@@ -13,11 +13,12 @@ from ._activation import Activation
 from ._affine import Affine
 from ._ball import Ball
 from ._graph import Graph, Input, Node, step_value
+from ._graph_builder import GraphBuilder
 from ._intervals import Bounds, step_bounds
 from ._kinds import Certificate
 from ._rows import layout_of
 from ._simplify import simplified
-from ._tracing import GraphBuilder, symbolic, trace
+from ._tracing import symbolic, trace
 
 
 class TrainableGraph:
