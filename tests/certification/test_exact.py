@@ -1,6 +1,7 @@
 """Where the answer is known: linear nets, tiny radii, and nets that can be written in another way."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,9 +12,15 @@ from torch.nn import functional as F
 
 from art_flat.certification import bounds_in_ball, trace
 from art_flat.certification._ball import Ball
+from art_flat.certification._kinds import Certificate
 from art_flat.certification._preactivations import sharpened_bounds
+from art_flat.datasets import load_dataset
+from art_flat.models import fcn, load_weights
 
 NORMS = ("Linf", "L2", "L1")
+ROOT = Path(__file__).resolve().parents[2]
+MNIST = ROOT.parent / "shared" / "data" / "mnist"
+FCN = ROOT / "benchmarks" / "paper" / "nets" / "mnist_fcn" / "weights.safetensors"
 
 
 def largest_linear(a, x, delta, norm):
@@ -203,3 +210,19 @@ def test_huge_logits_keep_a_finite_bound():
     clean = F.cross_entropy(net(x), y, reduction="none")
     assert (found.loss_increase + clean > 700).any()
     assert torch.isfinite(found.loss_increase).all()
+
+
+@pytest.mark.skipif(not (MNIST / "MNIST").is_dir(), reason=f"there is no {MNIST}")
+def test_quantiles_of_an_independent_implementation():
+    """Loss increase by margins alone, of an MLP trained on MNIST over L∞ balls of radius 8/255, on 50 images."""
+    net = load_weights(fcn(), FCN)
+    data = load_dataset("mnist", root=MNIST, n=50)
+    x, y = torch.as_tensor(data.x).double(), torch.as_tensor(data.y)
+    graph = trace(net.eval(), x.shape[1:])
+    ball = Ball(x, 8 / 255, "Linf", (torch.tensor(0.0), torch.tensor(1.0)))
+    margins = Certificate(graph, ball, y).margins(sharpened_bounds(graph, ball))
+    increase = torch.cat([torch.zeros(50, 1), margins], dim=1).logsumexp(1) - losses(net.double(), x, y)
+    expected = [0.004, 0.030, 0.142, 0.418, 0.837]
+    np.testing.assert_allclose(
+        np.quantile(increase.detach(), [0.1, 0.25, 0.5, 0.75, 0.9]), expected, atol=6e-4
+    )
