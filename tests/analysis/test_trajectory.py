@@ -93,7 +93,7 @@ def test_equals_a_loop_over_stored_iterates(wide, name):
 
 
 @pytest.mark.parametrize("library", ["torchattacks", "art"])
-@pytest.mark.parametrize("attack", ["PGD", slow("APGD"), "CW", slow("DeepFool"), slow("Square")])
+@pytest.mark.parametrize("attack", ["PGD", slow("APGD"), slow("CW"), slow("DeepFool"), slow("Square")])
 def test_attacks_of_both_libraries(digits, library, attack):
     if library == "torchattacks":
         pytest.importorskip("torchattacks", reason="torchattacks is not installed")

@@ -3,6 +3,7 @@
 import pytest
 import torch
 from certification_cases import build, losses, samples, worst_found
+from sampling import slow
 
 from art_flat.certification import bounds_in_ball, trace
 from art_flat.certification._ball import Ball
@@ -24,7 +25,8 @@ RADII = {"Linf": 0.1, "L2": 0.5, "L1": 2.0}
 
 
 @pytest.mark.parametrize(
-    ("name", "norm"), [("relu", "Linf"), ("relu", "L2"), ("relu", "L1"), ("residual", "Linf")]
+    ("name", "norm"),
+    [slow(("relu", "Linf")), ("relu", "L2"), slow(("relu", "L1")), slow(("residual", "Linf"))],
 )
 def test_branching_lowers_bounds_that_no_attack_leaves(name, norm):
     net = build(name)
@@ -70,7 +72,7 @@ def test_a_bound_that_is_low_enough_ends_the_search():
         bounds_in_ball(graph, x, y, delta=0.1, enough=0.1)
 
 
-@pytest.mark.parametrize("name", ["strided_groups", "pool", "functional"])
+@pytest.mark.parametrize("name", [slow("strided_groups"), "pool", slow("functional")])
 def test_branching_beside_steps_that_are_not_split(name):
     """Pooling and other activations keep the bounds of the whole ball; ReLUs in front of and behind them are split."""
     net, (x, y) = build(name), samples(2, seed=3)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from certification_cases import build, losses, samples, worst_found
+from sampling import slow
 from torch import nn
 from torch.nn import functional as F
 
@@ -71,7 +72,7 @@ def test_two_class_linear_nets_are_exact(norm, delta, preprocessed):
 
 
 @pytest.mark.parametrize(("norm", "dual"), [("Linf", 1), ("L2", 2), ("L1", math.inf)])
-@pytest.mark.parametrize("name", ["relu", "tanh", "pool", "residual"])
+@pytest.mark.parametrize("name", [slow("relu"), "tanh", "pool", slow("residual")])
 def test_bound_of_a_tiny_ball_is_the_dual_norm_of_the_gradient(name, norm, dual):
     net = build(name)
     x, y = samples(2, seed=3)

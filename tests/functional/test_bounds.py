@@ -79,7 +79,7 @@ def test_exact_to_first_order(kind):
 
 @every_kind
 @pytest.mark.parametrize("gap", [0.0, 5.0, 40.0, 690.0, 5000.0, -700.0])
-@pytest.mark.parametrize("t", mostly_slow([1e-200, 1e-9, 0.3, 7.0, 300.0, 1e5], quick=[1e-200, 0.3, 1e5]))
+@pytest.mark.parametrize("t", mostly_slow([1e-200, 1e-9, 0.3, 7.0, 300.0, 1e5], quick=[1e-200, 1e5]))
 def test_extremes_agree_with_the_definition_and_are_never_below_it(kind, gap, t):
     weight = torch.tensor([[1.0, 0.5], [-0.5, 2.0], [3.0, -1.0]], dtype=torch.float64)
     features = torch.tensor([[0.3, -2.0]], dtype=torch.float64)
@@ -155,6 +155,7 @@ def test_classes_that_cannot_occur(kind):
 
 
 @sound_kind
+@pytest.mark.slow
 def test_gradients(kind):
     logits, features, weight, labels = head(4, 3, 5, seed=3)
     t = torch.tensor([0.2, 0.5, 1.0, 2.0], dtype=torch.float64)

@@ -265,6 +265,7 @@ def test_large_batches_are_split(monkeypatch):
         ("art:SimBA(max_iter=30)", "L2", 1e-3),
     ],
 )
+@pytest.mark.slow
 def test_range_and_preprocessing_do_not_matter(spec, norm, tolerance):
     attack, delta = load_attack(spec), DELTA[norm]
     one = attack(*few(), delta=delta, norm=norm)
@@ -288,6 +289,7 @@ def test_range_and_preprocessing_do_not_matter(spec, norm, tolerance):
         ("art:HopSkipJump(max_iter=1, max_eval=10, init_eval=10)", "L2"),
     ],
 )
+@pytest.mark.slow
 def test_few_classes(spec, norm, nb_classes):
     net, x, y = trained(nb_classes)
     result = load_attack(spec)(net, x, y, delta=3 * DELTA[norm], norm=norm)
@@ -326,6 +328,7 @@ def test_scikit_learn_models_have_gradients_too():
     "spec",
     ["art:HopSkipJump(max_iter=1, max_eval=10, init_eval=10)", "art:ProjectedGradientDescent(max_iter=3)"],
 )
+@pytest.mark.slow
 def test_double_precision_models(spec):
     data = load_dataset("digits", split="test", n=6)
     model = digits_cnn()
@@ -407,8 +410,8 @@ def test_saliency_map_flees_the_true_class_and_does_not_seek_it():
         ("art:CarliniL2Method(binary_search_steps=3, max_iter=5, initial_const=1.0)", "L2", 5.0, 0.5),
         ("art:ElasticNet(binary_search_steps=2, max_iter=10, initial_const=1.0)", "L1", 30.0, 0.5),
         ("art:SaliencyMapMethod(theta=1.0)", "L0", 40, 0.5),
-        ("art:HopSkipJump(max_iter=1, max_eval=10, init_eval=10)", "L2", 8.0, 0.9),
-        ("art:BoundaryAttack(max_iter=3, num_trial=5, sample_size=5)", "L2", 8.0, 0.9),
+        slow(("art:HopSkipJump(max_iter=1, max_eval=10, init_eval=10)", "L2", 8.0, 0.9)),
+        slow(("art:BoundaryAttack(max_iter=3, num_trial=5, sample_size=5)", "L2", 8.0, 0.9)),
         slow(("art:ShadowAttack(nb_steps=40, batch_size=5)", "L2", 8.0, 0.3)),
     ],
 )

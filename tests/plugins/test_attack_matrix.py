@@ -22,7 +22,7 @@ SOME = {
     "two": [Cell(GREY, 10, 255.0), Cell(COLOUR, 3, 1.0)],
     "easy": [Cell(GREY, 10, 255.0), Cell(COLOUR, 2, 1.0)],
 }
-EVERY_TIME = {"torchattacks:PGD", "art:ProjectedGradientDescent", "art:DeepFool", "torchattacks:FAB"}
+EVERY_TIME = {"torchattacks:PGD", "art:DeepFool"}
 """In the default run on four of the cells; everything else is marked slow."""
 
 

@@ -325,6 +325,7 @@ def vectors():
 
 @pytest.mark.parametrize("name", ["FGSM", "PGD", "PGDL2", "APGD", "Square", "FAB", "PIFGSM", "EADL1"])
 @pytest.mark.parametrize(("low", "high"), [slow((0.0, 255.0)), (-1.0, 2.0)])
+@pytest.mark.slow
 def test_another_clip_range_gives_the_same_points_rescaled(name, low, high):
     net, x, y = few()
     other, other_x, _ = in_range(low, high)
@@ -348,12 +349,13 @@ def fooled_by(name, net, x, y):
 @pytest.mark.parametrize(
     "name", mostly_slow([n for n in SURE if n not in {"APGDT", "AutoAttack"}], quick=OFTEN)
 )
-@pytest.mark.parametrize("nb_classes", [2, 3])
+@pytest.mark.parametrize("nb_classes", [2, slow(3)])
 def test_few_classes(name, nb_classes):
     assert fooled_by(name, *modulo(nb_classes)) > 0
 
 
 @pytest.mark.parametrize("name", mostly_slow(SURE, quick=OFTEN))
+@pytest.mark.slow
 def test_three_channels(name):
     assert fooled_by(name, *colour()) > 0
 

@@ -14,7 +14,7 @@ from art_flat.records.files import TensorPieces, parse_tensors
 DELTAS = {"Linf": [0.05, 0.15], "L2": [0.5]}
 
 
-@pytest.fixture(params=["memory", slow("folder"), "loaded", slow("saved")])
+@pytest.fixture(params=["memory", slow("folder"), slow("loaded"), slow("saved")])
 def results(request, digits, tmp_path):
     net, x, y = digits
     options = {
