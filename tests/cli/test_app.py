@@ -170,5 +170,6 @@ def test_demo_needs_no_network_and_writes_its_folder(tmp_path):
     assert "trained a small CNN" in said[0]
     summary = results.summary()
     assert (summary["accuracy"] > 0.9).all()
-    assert (summary["robust_accuracy"] < summary["accuracy"]).all()
+    assert (summary["robust_accuracy"] <= summary["accuracy"]).all()
+    assert (summary["robust_accuracy"] < summary["accuracy"]).any()
     assert (tmp_path / "demo" / "summary.csv").exists()
