@@ -15,6 +15,7 @@ import math
 import multiprocessing
 import re
 import resource
+import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
@@ -146,7 +147,7 @@ def measure(row, data):
         "attacked %": shares(attacked),
         "largest attacked − certified": max(float((attacked - bound).max()) for bound in bounds.values()),
         "accuracy": float((net.predict(test.x) == test.y).mean()),  # on all test images
-        "median": float(sorted(bounds["crown"])[row.n // 2]),
+        "median": statistics.median(map(float, bounds["crown"])),
         "CPU s an image": seconds,
         "forward passes": seconds["crown"] / forward,
         "MB above the loaded net": peak / 1e6,
@@ -318,6 +319,8 @@ def draw(stored):
     mpl.use("svg")
     import matplotlib.pyplot as plt
 
+    from art_flat.reporting._steps import known_points, open_area
+
     curves = {}
     for row in filter(is_of_curve, ROWS):
         if "attacked %" in (found := stored.get(key(row), {})):
@@ -336,14 +339,20 @@ def draw(stored):
     )
     for panel, (net, points) in zip(panels[0], curves.items(), strict=True):
         delta, features, interval, certified, attacked = zip(*sorted(points), strict=True)
-        panel.fill_between(delta, certified, attacked, color="0.9", label="not known")
-        panel.plot(delta, attacked, "o-", color="tab:red", label="left by attacks")
-        panel.plot(delta, certified, "o-", color="tab:blue", label="certified: crown")
-        panel.plot(delta, interval, "s--", color="tab:cyan", label="certified: interval", markersize=4)
-        panel.plot(delta, features, "x:", color="0.4", label="certified: in feature space")
+        area, low, high = open_area(delta, attacked, certified, 100.0)
+        panel.fill_between(area, low, high, color="0.9", label="not known")
+        known = {
+            "left by attacks": (attacked, "o-", "tab:red", "steps-post"),
+            "certified: crown": (certified, "o-", "tab:blue", "steps-pre"),
+            "certified: interval": (interval, "s--", "tab:cyan", "steps-pre"),
+            "certified: in feature space": (features, "x:", "0.4", "steps-pre"),
+        }
+        for label, (values, style, color, steps) in known.items():
+            corners = known_points(delta, values, 100.0)
+            panel.plot(*corners, style, color=color, drawstyle=steps, label=label, markersize=4)
         panel.set(title=net, xlabel="δ (L∞, units of inputs)", ylim=(-3, 103))
     panels[0][0].set_ylabel("samples with Δℓ ≤ log 2 (%)")
-    panels[0][0].legend(fontsize=7)
+    panels[0][-1].legend(fontsize=7, loc="lower left")
     figure.tight_layout()
     figure.savefig(FIGURE, metadata={"Date": None})
 
