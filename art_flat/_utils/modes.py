@@ -7,6 +7,11 @@ from collections.abc import Iterator, Sequence
 
 from torch import nn
 
+from ..errors import InputError
+
+_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
+"""Modules without a mode of their own; slicing an nn.Sequential leaves it in training mode."""
+
 
 @contextlib.contextmanager
 def eval_mode(model: nn.Module) -> Iterator[None]:
@@ -42,3 +47,16 @@ def restore_modes(modules: Sequence[nn.Module], modes: Sequence[bool]) -> bool:
     for module, mode in changed:
         module.training = mode
     return bool(changed)
+
+
+def require_eval_mode(model: nn.Module) -> None:
+    """Require that no submodule is in training mode.
+
+    Raises:
+        InputError: If one is.
+    """
+    if any(m.training for m in model.modules() if type(m) not in _CONTAINERS):
+        raise InputError(
+            f"{type(model).__name__} is in training mode, in which dropout and batch normalisation are random or "
+            "depend on the batch; call eval() on it first"
+        )

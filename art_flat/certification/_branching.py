@@ -220,7 +220,7 @@ class _Search:
 
 
 def _margin_from_loss(loss: torch.Tensor) -> torch.Tensor:
-    """m_j ≤ log(exp(ℓ) − 1), rounded up; infinite where there is no bound of the loss."""
+    """m_j ≤ log(exp(ℓ) − 1), rounded up; infinite without a bound on the loss."""
     margin = loss.clamp(min=1e-300).expm1().log()
     margin = torch.where(loss > 30, loss, margin)
     return (margin + gamma(0, loss.dtype) * (2 + margin.abs() + loss.abs())).nan_to_num(torch.inf)

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import fx
 
+from .._utils.traced import describe
 from ..errors import InputError, UnsupportedLayerError
 from ._activation import Activation
 from ._affine import Affine, Shape
@@ -77,14 +78,14 @@ class GraphBuilder(fx.Interpreter):
             result = super().run_node(n)
         except Exception as error:  # a layer may raise anything
             raise InputError(
-                f"{self._describe(n)} fails on two samples of shape {tuple(self.samples.shape[1:])} in float64; "
+                f"{describe(self, n)} fails on two samples of shape {tuple(self.samples.shape[1:])} in float64; "
                 f"check the input shape: {error}"
             ) from error
         try:
             index = self._steps_of(n, before, result)
         except Unsupported as reason:
             raise UnsupportedLayerError(
-                f"no bounds over a ball for {self._describe(n)}: {reason}. {REMEDY}"
+                f"no bounds over a ball for {describe(self, n)}: {reason}. {REMEDY}"
             ) from None
         if index is not None:
             self._index[n] = index
@@ -184,13 +185,6 @@ class GraphBuilder(fx.Interpreter):
 
     def _name(self, n: fx.Node) -> str:
         return str(n.target) if n.op == "call_module" else n.name
-
-    def _describe(self, n: fx.Node) -> str:
-        if n.op == "call_module":
-            return f"{str(n.target)!r} ({type(self.fetch_attr(str(n.target))).__name__})"
-        if n.op in {"call_function", "call_method"}:
-            return f"{n.name!r} ({getattr(n.target, '__name__', n.target)})"
-        return f"the net's {'input' if n.op == 'placeholder' else n.op} {n.name!r}"
 
 
 def _shape_after(step: Affine | Activation, value: torch.Tensor) -> Shape:

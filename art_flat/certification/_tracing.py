@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from .._utils.modes import require_eval_mode
+from .._utils.traced import record
 from ..errors import InputError, UnsupportedLayerError
 from ._affine import Affine, Scale, Shape
 from ._graph import Graph
 from ._graph_builder import REMEDY, GraphBuilder, agree
 from ._layers import Chain
 from ._simplify import simplified
-
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-"""Modules without a mode of their own; slicing an nn.Sequential leaves it in training mode."""
 
 
 def trace(module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, std: Any = None) -> Graph:
@@ -57,11 +56,7 @@ def trace(module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, st
 
 def _check(module: nn.Module) -> None:
     name = type(module).__name__
-    if any(m.training for m in module.modules() if type(m) not in _CONTAINERS):
-        raise InputError(
-            f"{name} is in training mode, in which dropout and batch normalisation are random or depend on the "
-            "batch; call eval() on it first"
-        )
+    require_eval_mode(module)
     for key, tensor in (*module.named_parameters(), *module.named_buffers()):
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise InputError(f"{name} has NaN or infinite values in {key!r}; load weights that are finite")
@@ -89,15 +84,8 @@ def symbolic(module: nn.Module) -> fx.GraphModule:
     Raises:
         UnsupportedLayerError: If `torch.fx` cannot trace the net.
     """
-    tracer = fx.Tracer()
-    root = nn.Sequential(module) if tracer.is_leaf_module(module, "") else module
-    try:
-        return fx.GraphModule(root, tracer.trace(root))
-    except Exception as error:  # a forward method may raise anything on symbolic values
-        raise UnsupportedLayerError(
-            f"torch.fx cannot follow {type(module).__name__}: {error}. Write its forward without branches on the "
-            "values of tensors, or certify with a known Lipschitz constant"
-        ) from error
+    advice = "Write its forward without branches on the values of tensors, or certify with a known Lipschitz constant"
+    return fx.GraphModule(*record(module, advice))
 
 
 def _preprocessing(mean: Any, std: Any, shape: Shape) -> Chain:

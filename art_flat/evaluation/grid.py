@@ -22,8 +22,25 @@ from .settings import Settings
 from .targets import Targets
 
 
+class _OnShard:
+    """What every unit has: the samples of one shard, and a key."""
+
+    rows: slice
+    key: str
+
+    @property
+    def unit_seed(self) -> int:
+        """The seed of all random number generators in it, from the key alone: order and workers do not matter."""
+        return derive_seed(self.key)
+
+    @property
+    def _sample_range(self) -> str:
+        """Its samples, for messages."""
+        return f"samples {self.rows.start}–{self.rows.stop - 1}"
+
+
 @dataclass(frozen=True)
-class CleanUnit:
+class CleanUnit(_OnShard):
     """The clean points of one model and shard: predictions, flatness and certificates in feature space.
 
     Attributes:
@@ -36,17 +53,12 @@ class CleanUnit:
     rows: slice
     key: str
 
-    @property
-    def unit_seed(self) -> int:
-        """The seed of all random number generators in it."""
-        return derive_seed(self.key)
-
     def __str__(self) -> str:
-        return f"{self.model}: clean samples {self.rows.start}–{self.rows.stop - 1}"
+        return f"{self.model}: clean {self._sample_range}"
 
 
 @dataclass(frozen=True)
-class CertificateUnit:
+class CertificateUnit(_OnShard):
     """Bounds over one ball around each sample of a shard, for one model.
 
     Attributes:
@@ -65,18 +77,12 @@ class CertificateUnit:
     key: str
     depends_on: tuple[Unit, ...] = ()
 
-    @property
-    def unit_seed(self) -> int:
-        """The seed of all random number generators in it."""
-        return derive_seed(self.key)
-
     def __str__(self) -> str:
-        samples = f"{self.rows.start}–{self.rows.stop - 1}"
-        return f"certificates of {self.model}, {self.norm} {self.delta:.4g}, samples {samples}"
+        return f"certificates of {self.model}, {self.norm} {self.delta:.4g}, {self._sample_range}"
 
 
 @dataclass(frozen=True)
-class Unit:
+class Unit(_OnShard):
     """One call of one attack on one shard.
 
     Attributes:
@@ -99,15 +105,9 @@ class Unit:
     key: str
     depends_on: tuple[Unit, ...] = ()
 
-    @property
-    def unit_seed(self) -> int:
-        """The seed of its attack: from the key alone, so that order and workers do not matter."""
-        return derive_seed(self.key)
-
     def __str__(self) -> str:
         radius = "" if self.delta is None else f" {self.delta:.4g}"
-        samples = f"{self.rows.start}–{self.rows.stop - 1}"
-        return f"{self.attack.name} on {self.model}, {self.norm}{radius}, samples {samples}"
+        return f"{self.attack.name} on {self.model}, {self.norm}{radius}, {self._sample_range}"
 
     def columns(self) -> dict[str, Any]:
         """The key columns of its rows in the `adversarial` table."""

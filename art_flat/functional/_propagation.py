@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import fx, nn
 
+from .._utils.traced import describe
 from ..errors import InputError, UnsupportedLayerError
 from ..typing import Norm
 from . import _functions
@@ -82,7 +83,7 @@ class Propagation(fx.Interpreter):
             result = super().run_node(n)
         except Exception as error:  # a layer may raise anything
             raise InputError(
-                f"{self._describe(n)} fails in a pass of one sample; check `input_shape`: {error}"
+                f"{describe(self, n)} fails in a pass of one sample; check `input_shape`: {error}"
             ) from error
         if n in self._needed:
             try:
@@ -175,16 +176,9 @@ class Propagation(fx.Interpreter):
 
     def _unsupported(self, n: fx.Node, reason: str) -> UnsupportedLayerError:
         return UnsupportedLayerError(
-            f"no Lipschitz constant for {self._describe(n)}: {reason}. Replace it, or pass a known constant: "
+            f"no Lipschitz constant for {describe(self, n)}: {reason}. Replace it, or pass a known constant: "
             'kind="given", value=...'
         )
-
-    def _describe(self, n: fx.Node) -> str:
-        if n.op == "call_module":
-            return f"{str(n.target)!r} ({type(self.fetch_attr(str(n.target))).__name__})"
-        if n.op in {"call_function", "call_method"}:
-            return f"{n.name!r} ({getattr(n.target, '__name__', n.target)})"
-        return f"the net's {'input' if n.op == 'placeholder' else n.op} {n.name!r}"
 
 
 def _ancestors(net: fx.GraphModule) -> set[fx.Node]:

@@ -20,8 +20,10 @@ from typing import Literal, get_args
 import torch
 from torch import fx, nn
 
+from .._utils.modes import require_eval_mode
+from .._utils.traced import record
 from .._utils.validation import check_inputs, check_norm, check_number
-from ..errors import InputError, UnknownNameError, UnsupportedLayerError
+from ..errors import InputError, UnknownNameError
 from ..typing import Norm
 from ._jacobian import largest_jacobian
 from ._operator_norm import constant_in_norm as constant_in_norm
@@ -31,8 +33,6 @@ LipschitzKind = Literal["spectral", "given", "empirical"]
 """Kinds of Lipschitz constants."""
 LIPSCHITZ_KINDS: tuple[LipschitzKind, ...] = get_args(LipschitzKind)
 
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
-"""Modules without a mode of their own; slicing an nn.Sequential leaves it in training mode."""
 _UNIT = "feature units per input unit"
 
 
@@ -109,11 +109,7 @@ def lipschitz_constant(
             raise InputError(f'`{name}` is for kind="{of}" and needed there; the kind is {kind!r}')
     if kind == "given":
         return LipschitzBound(check_number(value, "value", _UNIT, above=0.0), kind, norm, sound=True)
-    if any(m.training for m in module.modules() if type(m) not in _CONTAINERS):
-        raise InputError(
-            f"{type(module).__name__} is in training mode, in which dropout and batch normalisation are random "
-            "or depend on the batch; call eval() on it first"
-        )
+    require_eval_mode(module)
     if points is not None:
         points = check_inputs(points, input_shape=input_shape, name="points")
         return LipschitzBound(largest_jacobian(module, points, head, norm), kind, norm, sound=False)
@@ -156,15 +152,7 @@ def radius_in_input(feature_radius: torch.Tensor, lipschitz: LipschitzBound) -> 
 
 
 def _trace(module: nn.Module, head: str | None) -> fx.GraphModule:
-    tracer = _Tracer(head)
-    root = nn.Sequential(module) if tracer.is_leaf_module(module, "") else module
-    try:
-        graph = tracer.trace(root)
-    except Exception as error:  # a forward method may raise anything on symbolic values
-        raise UnsupportedLayerError(
-            f"torch.fx cannot follow {type(module).__name__}: {error}. Pass a known constant: "
-            'kind="given", value=...'
-        ) from error
+    root, graph = record(module, 'Pass a known constant: kind="given", value=...', _Tracer(head))
     if head is not None:
         _end_before(graph, head)
     return fx.GraphModule(root, graph)
