@@ -37,6 +37,20 @@ def number(value: Any) -> str:
     return MISSING if is_missing(value) else f"{value:.3g}"
 
 
+def radius_text(delta: float) -> str:
+    """A radius in four digits, or in 255ths where it is a multiple of 1/255 that four digits would round.
+
+    Returns:
+        The text.
+
+    >>> radius_text(0.1), radius_text(8 / 255), radius_text(128 / 255)
+    ('0.1', '8/255', '128/255')
+    """
+    text, steps = f"{delta:.4g}", round(255 * delta)
+    odd = float(text) != delta and 1 <= steps <= 255 and abs(255 * delta - steps) < 1e-5
+    return f"{steps}/255" if odd else text
+
+
 def clock_time(seconds: float) -> str:
     """Hours, minutes and seconds, for durations that are counted.
 

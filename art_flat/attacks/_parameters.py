@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import math
 import numbers
 import re
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
+from .._utils.formatting import radius_text
 from ..errors import ParameterError
 
 _FRACTION = re.compile(r"\s*[-+]?[\d.]+\s*/\s*[\d.]+\s*")
@@ -69,6 +73,37 @@ def read_literal(node: ast.expr) -> Any:
         raise ValueError(
             f"{text} is not a number, a fraction, a quoted text, None, True, False or a list"
         ) from None
+
+
+def call_text(name: str, values: Mapping[str, Any], defaults: Mapping[str, Any]) -> str:
+    """A call as short text: the parameters that differ from their defaults, numbers in four digits or 255ths.
+
+    Args:
+        name: The name that is called.
+        values: Parameters and their values; text among them is written without quotes.
+        defaults: Default values of all parameters; a parameter that is missing here is always written.
+
+    Returns:
+        The text; the name alone if nothing differs.
+
+    >>> call_text("art:PGD", {"eps": 8 / 255, "steps": 10, "norm": "L2"}, {"steps": 10, "norm": "Linf"})
+    'art:PGD(eps=8/255, norm=L2)'
+    """
+    missing = object()
+    differ = {k: v for k, v in sorted(values.items()) if not _equal(v, defaults.get(k, missing))}
+    inner = ", ".join(f"{k}={radius_text(v) if isinstance(v, float) else v}" for k, v in differ.items())
+    return f"{name}({inner})" if inner else name
+
+
+def signature_defaults(kind: type) -> dict[str, Any]:
+    """The parameters of a class's constructor with their default values; None where there is none."""
+    parameters = inspect.signature(kind).parameters.values()
+    return {p.name: None if p.default is p.empty else p.default for p in parameters}
+
+
+def _equal(value: Any, default: Any) -> bool:
+    numeric = all(isinstance(v, numbers.Real) for v in (value, default))
+    return math.isclose(value, default, rel_tol=1e-6) if numeric else bool(np.all(value == default))
 
 
 class _Fractions(ast.NodeTransformer):

@@ -25,7 +25,7 @@ from ..errors import AttackNotUsableError, InputError, ModelChangedError, Parame
 from ..typing import Norm
 from ._guarded_run import run_guarded
 from ._measured_result import measured_result
-from ._parameters import read_parameter
+from ._parameters import call_text, read_parameter
 from .info import Access as Access
 from .info import AttackInfo as AttackInfo
 from .info import Budget as Budget
@@ -117,6 +117,11 @@ class Attack(ABC):
         """The attack with its parameters, as accepted by `load_attack`."""
         inner = ", ".join(f"{k}={v!r}" for k, v in sorted(self.params.items()))
         return f"{self.info.name}({inner})" if inner else self.info.name
+
+    @property
+    def short_name(self) -> str:
+        """The name for tables: without the parameters that have their default values; see `call_text`."""
+        return call_text(self.info.name, self.params, self.info.defaults)
 
     @property
     def hash(self) -> str:

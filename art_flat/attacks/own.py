@@ -16,6 +16,7 @@ from ..errors import AttackNotUsableError, InputError
 from ..typing import NORMS, Norm
 from ._fingerprint import identity
 from ._objects import LibraryObject
+from ._parameters import call_text, signature_defaults
 from ._read_object import read_object
 from .base import Access, Attack, AttackInfo, Budget, Problem
 
@@ -172,6 +173,15 @@ class OwnAttack(Attack):
         if isinstance(points, np.ndarray):
             points = torch.from_numpy(points)
         return points  # type: ignore[no-any-return]
+
+    @property
+    def short_name(self) -> str:
+        """The name of the function or class, with the settings that differ from the constructor's defaults."""
+        name = self.info.name.removeprefix("own:")
+        if not self.params:
+            return name
+        defaults = signature_defaults(type(self.source.obj))
+        return call_text(name, {k: v for k, v in self.params.items() if k in defaults}, defaults)
 
     def renamed(self, name: str) -> OwnAttack:
         """The same attack under another name, with the library's prefix."""

@@ -41,6 +41,11 @@ class SequenceStep(Attack):
         """The attack with its parameters and position, as accepted by `load_attack`."""
         return f"{self.attack.name} @{self.sequence}.{self.position}"
 
+    @property
+    def short_name(self) -> str:
+        """The short name of the attack, with its position."""
+        return f"{self.attack.short_name} @{self.sequence}.{self.position}"
+
     def check(self, net: Adapter, norm: Norm) -> None:
         """The check of the attack; see `Attack.check`."""
         self.attack.check(net, norm)

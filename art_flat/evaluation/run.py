@@ -115,6 +115,7 @@ class Run:
             "attacks": [
                 {
                     "name": a.name,
+                    "short_name": a.short_name,
                     "hash": a.hash,
                     "library_version": a.info.version,
                     "norms": list(a.info.norms),

@@ -33,6 +33,8 @@ class AttackFacts(_Part):
     """Facts about one attack of the run; see `AttackInfo`."""
 
     name: str
+    short_name: str = ""
+    """The name for tables, see `Attack.short_name`; empty in folders of earlier versions."""
     hash: str
     library_version: str
     norms: list[Norm]

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.formatting import radius_text as radius_text
 from ..summaries.selection import OUTCOMES
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY, GREY = (
@@ -35,20 +36,6 @@ def delta_label(norm: str) -> str:
     """The axis label of a radius."""
     unit = "pixels" if norm == "L0" else "clip units"
     return f"radius δ ({NORM_SIGNS.get(norm, norm)}, {unit})"
-
-
-def radius_text(delta: float) -> str:
-    """A radius in four digits, or in 255ths where it is a multiple of 1/255 that four digits would round.
-
-    Returns:
-        The text.
-
-    >>> radius_text(0.1), radius_text(8 / 255), radius_text(128 / 255)
-    ('0.1', '8/255', '128/255')
-    """
-    text, steps = f"{delta:.4g}", round(255 * delta)
-    odd = float(text) != delta and 1 <= steps <= 255 and abs(255 * delta - steps) < 1e-5
-    return f"{steps}/255" if odd else text
 
 
 def cell_title(norm: str, delta: float) -> str:
