@@ -11,6 +11,7 @@ from ._head import FoundHead, check_output, require_called, update_head
 from ._layer_calls import Call, recorded_calls
 from ._preprocessing import Preprocessing
 from ._state import module_attributes_kept
+from .outputs import Outputs
 
 
 class Network(nn.Module):
@@ -63,6 +64,17 @@ class Network(nn.Module):
             Logits, shape (n, k).
         """
         return self.run(x)[0]
+
+    def outputs(self, x: Tensor) -> Outputs:
+        """Logits and features of a batch, with a graph if gradients are enabled.
+
+        Args:
+            x: Samples, shape (n, ...).
+
+        Returns:
+            Logits (n, k) and features (n, d).
+        """
+        return Outputs(*self.run(x)[:2])
 
     def run(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """One forward pass.

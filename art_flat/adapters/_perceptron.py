@@ -84,9 +84,20 @@ class Perceptron(nn.Module):
         Returns:
             Logits, shape (n, k).
         """
+        return self.outputs(x).logits
+
+    def outputs(self, x: Tensor) -> Outputs:
+        """Logits and features of a batch, with a graph if gradients are enabled.
+
+        Args:
+            x: Samples, shape (n, d).
+
+        Returns:
+            Logits (n, k) and features (n, width).
+        """
         hidden = list(zip(self.weights, self.biases, strict=True))
         layers = Layers(hidden, self.activation, Head(self.weight, self.bias, self.name))
-        return layers(flat(stretch(x, self.span), self.preprocessing)).logits
+        return layers(flat(stretch(x, self.span), self.preprocessing))
 
 
 def flat(x: Tensor, preprocessing: Preprocessing) -> Tensor:

@@ -12,7 +12,8 @@ from torch import nn
 
 from .. import functional as F
 from .._utils.arrays import to_numpy
-from ..adapters._network import Network, stretch
+from ..adapters._graph_outputs import outputs_with_graph
+from ..adapters._network import stretch
 from ..adapters.base import Adapter, Outputs
 from ..functional._logits import squared_row_distances
 from ..typing import Definition, Norm
@@ -212,15 +213,18 @@ class _RecordingModule(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Logits (n, k) of a batch; see `Adapter.as_module`."""
+        return self.outputs(x).logits
+
+    def outputs(self, x: torch.Tensor) -> Outputs:
+        """Logits (n, k) and features (n, d) of a batch."""
         net, recorder, span = self._outside
         points = stretch(x.detach(), span).to(net.device, recorder.matcher.x.dtype)
-        logits: torch.Tensor
-        if isinstance(self.module, Network):
-            logits, features, _ = self.module.run(x)
+        if hasattr(self.module, "outputs"):
+            outputs = outputs_with_graph(self.module, x)
         else:  # an adapter whose module does not show its features
-            logits, features = self.module(x), net.forward(points).features
-        recorder.record_batch(points, Outputs(logits.detach(), features.detach()))
-        return logits
+            outputs = Outputs(self.module(x), net.forward(points).features)
+        recorder.record_batch(points, Outputs(*(o.detach() for o in outputs)))
+        return outputs
 
     def train(self, mode: bool = True) -> _RecordingModule:
         """Nothing: the module computes in eval mode."""

@@ -15,6 +15,7 @@ from .. import functional as F
 from .._utils.arrays import to_numpy
 from .._utils.validation import check_definition, check_labels, check_number, reject_eps_argument
 from ..adapters import Adapter, adapt
+from ..adapters._graph_outputs import outputs_with_graph
 from ..adapters.base import Head, Outputs
 from ..attacks import Attack, AttackResult, load_attack
 from ..diagnostics.zero_gradients import zero_gradients
@@ -80,6 +81,10 @@ class _Scaled(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         logits: Tensor = self.module(x) * self.scale
         return logits
+
+    def outputs(self, x: Tensor) -> Outputs:
+        logits, features = outputs_with_graph(self.module, x)
+        return Outputs(logits * self.scale, features)
 
     def train(self, mode: bool = True) -> _Scaled:
         return self

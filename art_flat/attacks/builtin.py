@@ -8,12 +8,15 @@ from .base import AttackInfo
 from .lossmax import APGD, PGD
 from .noise import GaussianNoise, UniformNoise
 
+ADAPTIVE = {"objective": "loss", "within": None, "score": None, "definition": "paper"}
+"""Parameters of `StagedObjective`."""
+
 
 def attacks() -> list[AttackInfo]:
     """The loss maximisers and the noise controls."""
     return [
         _maximiser("art_flat:PGD", PGD, steps=40, restarts=1, step_size=None, random_start=True),
-        _maximiser("art_flat:APGD", APGD, steps=100, restarts=1),
+        _maximiser("art_flat:APGD", APGD, steps=100, restarts=1, **ADAPTIVE),
         _control("art_flat:GaussianNoise", GaussianNoise, "on the sphere of radius delta", steps=1),
         _control("art_flat:UniformNoise", UniformNoise, "uniform in the ball of radius delta", steps=1),
     ]

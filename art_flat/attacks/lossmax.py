@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from ..adapters.base import Adapter
-from ..functional.ascent import expand, log_odds_against, shrink_to_ball, unit_step
+from ..functional.ascent import expand, shrink_to_ball, unit_step
 from ..typing import Norm
-from .base import Attack, Problem, Steps
+from .base import Attack, AttackInfo, Problem, Steps
+from .objectives import Evaluate, loss_objective, staged_objective
 
 
 class _LossMaximiser(Attack):
@@ -68,34 +70,51 @@ class PGD(_LossMaximiser):
 
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
         """See `_LossMaximiser.search`."""
+        evaluate = loss_objective(problem)
         size, steps = self.fixed_steps(float(problem.delta or 0))
         x = problem.x
         if self._param("random_start") or restart:
-            best.offer(x, ascent_value(problem, x))
+            best.offer(x, ascent_value(evaluate, x))
             x = random_start(problem, generator)
         for _ in range(steps):
-            value, grad = ascent_direction(problem, x)
+            value, grad = ascent_direction(evaluate, x)
             best.offer(x, value)
             x = to_ball(problem, x + size * unit_step(grad, problem.norm))
-        best.offer(x, ascent_value(problem, x))
+        best.offer(x, ascent_value(evaluate, x))
 
 
 class APGD(_LossMaximiser):
     """Auto-PGD on the cross-entropy: momentum, and a step halved when progress stalls; restarts are random.
 
-    Parameters: `steps`, `restarts`.
+    Parameters: `steps`, `restarts`; and, for an attacker who knows that flatness is watched, `objective`, `within`,
+    `score` and `definition`, see `StagedObjective`: `within={"log_kappa": (low, high)}` maximises the loss among
+    wrong predictions with log κ in this range, `objective="sharp"` looks for the sharpest of them, `"flat"` for the
+    flattest, and `objective="detector", score={"log_kappa": -1.0}` for the one with the smallest score.
 
     Source:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020, Algorithm 1 (momentum 0.75, ρ = 0.75).
     """
 
+    def __init__(self, info: AttackInfo, params: Mapping[str, Any] | None = None) -> None:
+        super().__init__(info, params)
+        with self._named():
+            objective = self._objective = staged_objective({**info.defaults, **self.params})
+        plain = {
+            key: dict(getattr(objective, key)) or None for key in ("within", "score") if key in self.params
+        }
+        self.params = {**self.params, **plain}  # numbers of NumPy would not be read again from the name
+        if not objective.is_loss:
+            note = "adaptive: its objective is not the largest loss in the ball"
+            self.info = replace(info, maximises_loss=False, notes=(note,))
+
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
         """See `_LossMaximiser.search`."""
+        evaluate = self._objective.on(problem)
         steps, delta = self._param("steps"), float(problem.delta or 0)
-        best.offer(problem.x, ascent_value(problem, problem.x))
+        best.offer(problem.x, ascent_value(evaluate, problem.x))
         x = random_start(problem, generator)
-        value, grad = ascent_direction(problem, x)
+        value, grad = ascent_direction(evaluate, x)
         best.offer(x, value)
         run_best = _Best(x, value, grad)
         size = torch.full_like(value, 2 * delta)
@@ -109,7 +128,7 @@ class APGD(_LossMaximiser):
             if k:
                 z = to_ball(problem, x + 0.75 * (z - x) + 0.25 * (x - previous))
             previous, x = x, z
-            new, grad = ascent_direction(problem, x)
+            new, grad = ascent_direction(evaluate, x)
             best.offer(x, new)
             rises += new > value
             value = new
@@ -146,25 +165,18 @@ class _Best:
             self.grad = _pick(better, grad, self.grad)
 
 
-def ascent_direction(problem: Problem, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The objective at `x`, float64 (n,), and its gradient, shape of `x`."""
+def ascent_direction(evaluate: Evaluate, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The rank of `x`, float64 (n,), and the gradient of what is ascended there, shape of `x`."""
     x = x.detach().requires_grad_(True)
-    logits = problem.module(x)
-    value = _objective(problem, logits)
+    rank, value = evaluate(x)
     (grad,) = torch.autograd.grad(value.sum(), x)
-    return value.detach(), grad
+    return rank, torch.nan_to_num(grad, nan=0.0, posinf=0.0, neginf=0.0)
 
 
-def ascent_value(problem: Problem, x: torch.Tensor) -> torch.Tensor:
-    """The objective at `x`, float64 (n,)."""
+def ascent_value(evaluate: Evaluate, x: torch.Tensor) -> torch.Tensor:
+    """The rank of `x`, float64 (n,)."""
     with torch.no_grad():
-        return _objective(problem, problem.module(x))
-
-
-def _objective(problem: Problem, logits: torch.Tensor) -> torch.Tensor:
-    if problem.target is not None:
-        return -log_odds_against(logits, problem.target)
-    return log_odds_against(logits, problem.y)
+        return evaluate(x).rank
 
 
 def to_ball(problem: Problem, points: torch.Tensor) -> torch.Tensor:

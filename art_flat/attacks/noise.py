@@ -15,6 +15,7 @@ from ..functional.ascent import expand, unit_step
 from ..typing import Norm
 from .base import Attack, Problem
 from .lossmax import ascent_value, to_ball
+from .objectives import loss_objective
 
 
 class _Noise(Attack):
@@ -36,10 +37,10 @@ class _Noise(Attack):
         shift = float(problem.delta or 0) * self.draw(problem, generator)
         if self.steps == 1:
             return to_ball(problem, problem.x + shift)
-        best, highest = problem.x, ascent_value(problem, problem.x)
+        best, highest = problem.x, ascent_value(loss_objective(problem), problem.x)
         for step in range(1, self.steps + 1):
             x = to_ball(problem, problem.x + step / self.steps * shift)
-            value = ascent_value(problem, x)
+            value = ascent_value(loss_objective(problem), x)
             best = torch.where(expand(value > highest, x), x, best)
             highest = torch.fmax(highest, value)
         return best

@@ -7,19 +7,17 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import torch
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from .. import functional as F
 from .._utils.arrays import to_numpy, to_tensor
 from .._utils.validation import check_definition, check_inputs
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
 from ..errors import InputError, UnknownNameError
+from ..functional.factors import COLUMNS as COLUMNS
+from ..functional.factors import sharpness_factors
 from ..typing import Definition
 
-COLUMNS = ("log_feature_norm", "log_gini", "log_weight_norm", "log_kappa")
-"""Columns of `SharpnessTransformer`: log‖φ‖, log G, log‖W‖_F and log κ."""
 FLOOR = -1e5
 """Replacement of −inf, the logarithm of an exact 0; other logarithms of finite logits are far above it."""
 
@@ -150,18 +148,7 @@ def factors(net: Adapter, outputs: Outputs, definition: Definition) -> np.ndarra
     Returns:
         Natural logarithms, float64, shape (n, 4), ≥ `FLOOR`.
     """
-    logits, features = (tensor.double() for tensor in outputs)
-    weight = net.head.weight.double()
-    weight_norm = torch.linalg.vector_norm(weight)
-    table = torch.stack(
-        [
-            torch.linalg.vector_norm(features, dim=1).log(),
-            F.log_gini_impurity(logits),
-            weight_norm.log().expand(len(logits)),
-            F.log_relative_sharpness(logits, features, weight, definition=definition),
-        ],
-        dim=1,
-    )
+    table = sharpness_factors(*outputs, net.head.weight, definition=definition)
     return to_numpy(table.clamp(min=FLOOR))
 
 
