@@ -8,6 +8,10 @@ MISSING = "–"
 """Text for NaN and None."""
 
 
+NORM_SIGNS = {"Linf": "L∞", "L2": "L2", "L1": "L1", "L0": "L0"}
+"""Norms as people read them; arguments, columns and files keep the keys."""
+
+
 def is_missing(value: Any) -> bool:
     """Whether a number is None or NaN."""
     return value is None or bool(value != value)  # NaN differs from itself
@@ -25,16 +29,28 @@ def percent(share: Any) -> str:
     return MISSING if is_missing(share) else f"{100 * float(share):.1f} %"
 
 
-def number(value: Any) -> str:
-    """A number with three significant digits.
+def percent_of(share: Any, n: int) -> str:
+    """A share as text with its denominator.
 
     Returns:
         The text.
 
-    >>> number(0.123456), number(float("nan"))
-    ('0.123', '–')
+    >>> percent_of(0.125, 80), percent_of(float("nan"), 0)
+    ('12.5 % of 80', '–')
     """
-    return MISSING if is_missing(value) else f"{value:.3g}"
+    return MISSING if is_missing(share) else f"{percent(share)} of {n:,}"
+
+
+def norm_sign(norm: str) -> str:
+    """A norm as people read it.
+
+    Returns:
+        The text.
+
+    >>> norm_sign("Linf"), norm_sign("L2")
+    ('L∞', 'L2')
+    """
+    return NORM_SIGNS.get(norm, norm)
 
 
 def radius_text(delta: float) -> str:
@@ -49,6 +65,30 @@ def radius_text(delta: float) -> str:
     text, steps = f"{delta:.4g}", round(255 * delta)
     odd = float(text) != delta and 1 <= steps <= 255 and abs(255 * delta - steps) < 1e-5
     return f"{steps}/255" if odd else text
+
+
+def ball_text(norm: str, delta: float) -> str:
+    """A norm and a radius as people read them.
+
+    Returns:
+        The text.
+
+    >>> ball_text("Linf", 8 / 255)
+    'L∞, δ = 8/255'
+    """
+    return f"{norm_sign(norm)}, δ = {radius_text(delta)}"
+
+
+def number(value: Any) -> str:
+    """A number with three significant digits.
+
+    Returns:
+        The text.
+
+    >>> number(0.123456), number(float("nan"))
+    ('0.123', '–')
+    """
+    return MISSING if is_missing(value) else f"{value:.3g}"
 
 
 def clock_time(seconds: float) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .. import functional as F
+from .._utils.formatting import norm_sign
 from ..errors import ArtFlatError
 from ..typing import Norm
 from .base import Adapter
@@ -44,6 +45,6 @@ def lipschitz_constants(
 
 
 def _layer_notes(norm: Norm, notify: Callable[[str], None]) -> Callable[[int, int], None]:
-    text = f"Lipschitz constant in {norm}"
+    text = f"Lipschitz constant in {norm_sign(norm)}"
     notify(text)
     return lambda done, total: notify(f"{text}, layer {done} of {total}")

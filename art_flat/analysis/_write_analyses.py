@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from .._utils.files import write_atomically
+from .._utils.formatting import ball_text
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
 from ..diagnostics import diagnose
@@ -152,7 +153,7 @@ class _RunAnalyses:
                 for norm in (n for n in self.deltas if n in attack.info.norms):
                     deltas = self.deltas[norm]
                     for delta in deltas if attack.info.budget == "fixed" else [max(deltas)]:
-                        self.notify(f"{what}: {model}, {attack.name}, {norm}, δ = {delta:.4g}")
+                        self.notify(f"{what}: {model}, {attack.name}, {ball_text(norm, delta)}")
                         yield model, attack, norm, delta
 
     def trajectories(self, attacks: Sequence[Attack]) -> dict[str, pd.DataFrame]:

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from .._utils.arrays import to_numpy
+from .._utils.formatting import ball_text, norm_sign
 from .._utils.validation import (
     check_definition,
     check_delta,
@@ -164,11 +165,11 @@ class Trajectories:
             InputError: If there is no such column.
         """
         from ..reporting import plot_trajectories
-        from ..reporting._look import cell_title, wrapped
+        from ..reporting._look import wrapped
 
         figure = plot_trajectories(self.steps, self.samples, quantities=[quantity], quantiles=quantiles)
         norm, delta = self.result.norm, self.result.delta
-        cell = norm if delta is None else cell_title(norm, delta)
+        cell = norm_sign(norm) if delta is None else ball_text(norm, delta)
         title = f"{self.result.attack}, {cell}, success {self.success:.0%}"
         figure.suptitle(wrapped(figure, title))
         return figure

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from .._utils.formatting import percent
+from .._utils.formatting import ball_text, norm_sign, percent_of, radius_text
 from .finding import MANY, SHARE, Finding, Run, ids
 
 _LOG_TINY = math.log(float(np.finfo(np.float32).tiny))
@@ -24,8 +24,8 @@ def vanishing_gradients(run: Run) -> Iterator[Finding]:
             yield Finding(
                 "vanishing-gradients",
                 "warning",
-                f"{model}: {percent(underflows.mean())} of the clean samples are predicted so confidently that the "
-                "gradient of their loss underflows float32",
+                f"{model}: {percent_of(underflows.mean(), len(part))} clean samples are predicted so "
+                "confidently that the gradient of their loss underflows float32",
                 ids(part["sample"][underflows]),
                 "Attacks that follow this gradient do not move. Use art_flat:PGD or art_flat:APGD, whose direction "
                 "does not underflow, and scale_sweep to test a smaller head.",
@@ -48,9 +48,7 @@ def stronger_without_gradients(run: Run) -> Iterator[Finding]:
             missed = fooled - set(rows["sample"][rows["hit"] & white])
             share = len(missed) / max(1, len(right))
             if share >= SHARE and share > worst.get(model, (0.0,))[0]:
-                what = (
-                    f"{model}, {norm}, δ = {delta:.4g}: {name} fooled {percent(share)} of the samples that "
-                )
+                what = f"{model}, {ball_text(norm, delta)}: {name} fooled {percent_of(share, len(right))} samples that "
                 worst[model] = (
                     share,
                     Finding(
@@ -79,7 +77,7 @@ def one_step_beats_many(run: Run) -> Iterator[Finding]:
         if rows.empty:
             continue
         by_attack = rows.groupby("attack", sort=False)
-        success, passes = by_attack["hit"].mean(), by_attack["backwards"].mean()
+        success, passes, n = by_attack["hit"].mean(), by_attack["backwards"].mean(), by_attack.size()
         one, many = success[(passes > 0) & (passes <= 1.5)], success[passes >= 5]
         if one.empty or many.empty or one.max() < many.max() + SHARE:
             continue
@@ -87,8 +85,9 @@ def one_step_beats_many(run: Run) -> Iterator[Finding]:
         yield Finding(
             "one-step-beats-many",
             "error",
-            f"{model}, {norm}, δ = {delta:.4g}: one step ({one.idxmax()}) fools {percent(one.max())}, many steps "
-            f"({many.idxmax()}) {percent(many.max())}",
+            f"{model}, {ball_text(norm, delta)}: one step ({one.idxmax()}) fools "
+            f"{percent_of(one.max(), n[one.idxmax()])}, many steps ({many.idxmax()}) "
+            f"{percent_of(many.max(), n[many.idxmax()])} clean-correct samples",
             ids(hit[one.idxmax()] - hit[many.idxmax()]),
             "Iterated steps contain the single one, so the gradient misleads or the step size is wrong: check the "
             "step size, and suspect masked gradients.",
@@ -100,7 +99,7 @@ def larger_radius_weaker(run: Run) -> Iterator[Finding]:
     rows = run.rows[run.rows["own"] & run.rows["measured"] & run.rows["right"] & run.rows["delta"].notna()]
     rows = rows.assign(hit=rows["fooled"] & rows["within_budget"].astype(bool))
     for (model, attack, norm), part in rows.groupby(["model", "attack", "norm"], sort=False):
-        success = part.groupby("delta")["hit"].mean()
+        success, n = part.groupby("delta")["hit"].mean(), part.groupby("delta").size()
         drops = [
             (success[small] - success[large], small, large)
             for small in success.index
@@ -113,8 +112,9 @@ def larger_radius_weaker(run: Run) -> Iterator[Finding]:
         yield Finding(
             "larger-radius-weaker",
             "warning",
-            f"{model}, {attack}, {norm}: success falls from {percent(success[small])} at δ = {small:.4g} to "
-            f"{percent(success[large])} at δ = {large:.4g}",
+            f"{model}, {attack}, {norm_sign(norm)}: success falls from {percent_of(success[small], n[small])} at "
+            f"δ = {radius_text(small)} to {percent_of(success[large], n[large])} clean-correct samples at "
+            f"δ = {radius_text(large)}",
             ids(hit[small] - hit[large]),
             "A larger ball holds the smaller one. The attack overshoots or the gradients mislead it: reduce its "
             "step size, give it more steps, or read the worst case over all attacks and radii.",

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from .._utils.formatting import percent
+from .._utils.formatting import norm_sign, percent, percent_of, radius_text
 from ..records.schema import UNDEFINED_OUTPUTS
 from .finding import SHARE, Finding, Run, ids
 
@@ -150,8 +150,9 @@ def radius_beyond_data(run: Run) -> Iterator[Finding]:
             yield Finding(
                 "radius-beyond-data",
                 "warning",
-                f"{norm}: the ball of radius δ = {', '.join(f'{d:.4g}' for d in large)} around any input contains all "
-                f"others: the largest distance between two of {run.facts['data_asked']['n']} samples is {largest:.4g}",
+                f"{norm_sign(norm)}: the ball of radius δ = {', '.join(map(radius_text, large))} around any input "
+                f"contains all others: the largest distance between two of {run.facts['data_asked']['n']} samples "
+                f"is {largest:.4g}",
                 (),
                 "No classifier is robust in such a ball. δ is in units of the inputs as they are given: 8/255 for "
                 "inputs in [0, 1], 8 for inputs in [0, 255].",
@@ -172,7 +173,7 @@ def wrong_labels(run: Run) -> Iterator[Finding]:
         yield Finding(
             "wrong-labels",
             "error",
-            f"{model}: accuracy is {percent(right / n)} where guessing has {percent(1 / k)}"
+            f"{model}: accuracy is {percent_of(right / n, n)} where guessing has {percent(1 / k)}"
             + (f"; {cause}" if cause else ""),
             (),
             "The labels or their order are not those that the model was trained on, or inputs are not prepared as they "

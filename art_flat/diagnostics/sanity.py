@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .._utils.formatting import percent
+from .._utils.formatting import ball_text, norm_sign, percent, percent_of, radius_text
 from ..functional.loss_change import flip_cost
 from ..records import CONFIDENT
 from ..records.model_records import loss_rounding
@@ -62,7 +62,7 @@ def suspicious_radii(run: Run) -> Iterator[Finding]:
                 yield Finding(
                     "suspicious-radius",
                     "warning",
-                    f"{model}, {norm}: δ = {delta:.4g} in a range of {span:.4g}: {what}",
+                    f"{model}, {ball_text(norm, delta)} in a range of {span:.4g}: {what}",
                     (),
                     "δ is in units of the classifier's clip_values: 8/255 for inputs in [0, 1], 8 for inputs in "
                     "[0, 255].",
@@ -82,7 +82,7 @@ def step_sizes(run: Run) -> Iterator[Finding]:
         for id_, steps, what in cases:
             if steps:
                 listed = ", ".join(
-                    f"{s['number']} × {s['size']:.4g} at {s['norm']} δ = {s['delta']:.4g}" for s in steps
+                    f"{s['number']} × {s['size']:.4g} at {ball_text(s['norm'], s['delta'])}" for s in steps
                 )
                 yield Finding(
                     id_,
@@ -133,8 +133,8 @@ def outside(run: Run) -> Iterator[Finding]:
         yield Finding(
             "outside-budget",
             "error" if nearly_all and not free.all() else "warning",
-            f"{model}, {attack}, {norm}: {far.sum()} of {len(part)} points lie outside the ball, up to "
-            f"{worst[norm.lower()]:.4g} at δ = {radius:.4g}",
+            f"{model}, {attack}, {norm_sign(norm)}: {far.sum()} of {len(part)} points lie outside the ball, up to "
+            f"{worst[norm.lower()]:.4g} at δ = {radius_text(radius)}",
             ids(part["sample"][far]),
             "They do not count as adversarial, so robust accuracy is no lower than without the attack. It exceeds δ: "
             "check the units of its own radius, and do not rely on the success that it reports itself.",
@@ -179,7 +179,7 @@ def not_run(run: Run) -> Iterator[Finding]:
     ]
     keys = ["model", "attack", "norm", "status", "error"]
     for (model, attack, norm, status, error), part in bad.groupby(keys, sort=False, dropna=False):
-        where = f"{model}, {attack}, {norm}: {error}"
+        where = f"{model}, {attack}, {norm_sign(norm)}: {error}"
         if status == "failed":
             yield Finding(
                 "failed-units", "error", f"{len(part)} points failed; {where}", ids(part["sample"]),
@@ -230,7 +230,7 @@ def certificates_limited(run: Run) -> Iterator[Finding]:
             if left:
                 yield Finding(
                     "certificates-limited", "info",
-                    f"{model}, {norm}, δ = {delta:.4g}: {len(left)} samples that bounds from intervals leave open got "
+                    f"{model}, {ball_text(norm, delta)}: {len(left)} samples that bounds from intervals leave open got "
                     "no full bounds", ids(left), said["limited"][0].upper() + said["limited"][1:] + ".",
                 )  # fmt: skip
 
@@ -250,7 +250,7 @@ def flat_but_wrong(run: Run) -> Iterator[Finding]:
                 Finding(
                     "flat-but-wrong",
                     "warning",
-                    f"{model}, {norm}, δ = {delta:.4g}: {percent(share)} of the clean-correct samples have an "
+                    f"{model}, {ball_text(norm, delta)}: {percent_of(share, len(right))} clean-correct samples have an "
                     f"adversarial point that is wrong with confidence ≥ {CONFIDENT:g} and flatter than the clean one",
                     ids(flat_wrong),
                     "Flatness does not imply robustness here, and low κ at a point does not imply a correct label; "

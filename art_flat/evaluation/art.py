@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 from art.evaluations.evaluation import Evaluation
 
+from .._utils.formatting import norm_sign
 from .._utils.validation import check_delta, check_epsilon, check_norm, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..errors import InputError
@@ -175,7 +176,9 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         curve.plot(self.delta_list, self.accuracy_adv_list, "k-o", label="robust accuracy")
         for e in self.epsilons:
             curve.plot(self.delta_list, shares[e], marker=".", label=f"Δℓ ≤ {e:g} nats")
-        curve.set(xlabel=f"δ ({self.norm}, clip units)", ylabel="share of samples", ylim=(-0.02, 1.05))
+        curve.set(
+            xlabel=f"δ ({norm_sign(self.norm)}, clip units)", ylabel="share of samples", ylim=(-0.02, 1.05)
+        )
         curve.set_title(self._verdict())
         curve.legend(fontsize="small")
 
@@ -186,7 +189,9 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         mesh = surface.pcolormesh(columns, edges, fine.to_numpy().T, vmin=0, vmax=1, cmap="viridis")
         surface.set_yscale("log")
         surface.set_xticks(range(len(fine)), [f"{d:.3g}" for d in fine.index])
-        surface.set(xlabel=f"δ ({self.norm}, clip units)", ylabel="ε (nats)", title="(δ, ε) robustness")
+        surface.set(
+            xlabel=f"δ ({norm_sign(self.norm)}, clip units)", ylabel="ε (nats)", title="(δ, ε) robustness"
+        )
         figure.colorbar(mesh, ax=surface, label="share with Δℓ ≤ ε (upper estimate)")
         if plt.get_backend().lower() != "agg":
             plt.show()

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.formatting import ball_text, norm_sign
 from .._utils.hashing import content_hash
 from .._utils.random import derive_seed
 from ..attacks import Attack
@@ -78,7 +79,7 @@ class CertificateUnit(_OnShard):
     depends_on: tuple[Unit, ...] = ()
 
     def __str__(self) -> str:
-        return f"certificates of {self.model}, {self.norm} {self.delta:.4g}, {self._sample_range}"
+        return f"certificates of {self.model}, {ball_text(self.norm, self.delta)}, {self._sample_range}"
 
 
 @dataclass(frozen=True)
@@ -106,8 +107,8 @@ class Unit(_OnShard):
     depends_on: tuple[Unit, ...] = ()
 
     def __str__(self) -> str:
-        radius = "" if self.delta is None else f" {self.delta:.4g}"
-        return f"{self.attack.name} on {self.model}, {self.norm}{radius}, {self._sample_range}"
+        ball = norm_sign(self.norm) if self.delta is None else ball_text(self.norm, self.delta)
+        return f"{self.attack.name} on {self.model}, {ball}, {self._sample_range}"
 
     def columns(self) -> dict[str, Any]:
         """The key columns of its rows in the `adversarial` table."""

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .._utils.formatting import clock_time
+from .._utils.formatting import clock_time, norm_sign, radius_text
 from ..errors import InputError
 from .grid import Unit
 
@@ -111,8 +111,10 @@ def _remark(state: Progress) -> str:
     parts = [f"{state.failed} failed"] if state.failed else []
     unit = state.current or state.unit
     if unit is not None:
-        radius = "" if unit.delta is None else f" {unit.delta:.4g}"
-        parts.append(f"{unit.attack.info.name} {unit.norm}{radius}{'' if state.current else ' done'}")
+        radius = "" if unit.delta is None else f" {radius_text(unit.delta)}"
+        parts.append(
+            f"{unit.attack.info.name} {norm_sign(unit.norm)}{radius}{'' if state.current else ' done'}"
+        )
     return ", ".join(parts)
 
 

@@ -6,12 +6,13 @@ from typing import Any
 
 import pandas as pd
 
+from .._utils.formatting import NORM_SIGNS
 from ..records import ALL_ATTACKS, Records
 from ..summaries import surface
 from ._analyses import read_analyses
 from ._clouds import ScatterData
 from ._embed import embed
-from ._look import BLUE, CYCLE, GREY, KAPPA_ZERO, NORM_SIGNS, OUTCOME_COLOURS
+from ._look import BLUE, CYCLE, GREY, KAPPA_ZERO, OUTCOME_COLOURS
 from ._numbers import short, shorts
 
 COLUMNS = {

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._utils.formatting import radius_text as radius_text
+from .._utils.formatting import norm_sign
 from ..summaries.selection import OUTCOMES
 
 BLUE, ORANGE, GREEN, RED, PINK, SKY, GREY = (
@@ -20,7 +20,6 @@ OUTCOME_COLOURS = dict(zip(OUTCOMES, (BLUE, ORANGE, RED, GREY), strict=True))
 OUTCOME_MARKERS = dict(zip(OUTCOMES, ("o", "^", "D", "x"), strict=True))
 """Shapes beside the colours, so that a print in grey can be read."""
 
-NORM_SIGNS = {"Linf": "L∞", "L2": "L2", "L1": "L1", "L0": "L0"}
 LOG10 = float(np.log(10.0))
 
 _CHARACTERS_PER_INCH = 9  # of matplotlib's title font
@@ -35,12 +34,7 @@ SHARE = "share of samples"
 def delta_label(norm: str) -> str:
     """The axis label of a radius."""
     unit = "pixels" if norm == "L0" else "clip units"
-    return f"radius δ ({NORM_SIGNS.get(norm, norm)}, {unit})"
-
-
-def cell_title(norm: str, delta: float) -> str:
-    """A norm and a radius in a title."""
-    return f"{NORM_SIGNS.get(norm, norm)}, δ = {radius_text(delta)}"
+    return f"radius δ ({norm_sign(norm)}, {unit})"
 
 
 def wrapped(figure: Any, title: str) -> str:

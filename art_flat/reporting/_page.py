@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._utils.files import write_atomically
+from .._utils.formatting import radius_text
 from .._utils.validation import check_definition
 from ..diagnostics import diagnose
 from ..diagnostics.finding import SEVERITIES
@@ -19,7 +20,6 @@ from ..summaries import failures, summarise
 from ..typing import Definition
 from ._analyses import read_findings
 from ._data import page_data
-from ._look import radius_text
 from ._verdict import verdicts
 from .text import failure_counts, not_run_lines, target_lines
 

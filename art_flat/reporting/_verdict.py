@@ -7,9 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.formatting import percent
+from .._utils.formatting import norm_sign, percent, radius_text
 from ..records import ALL_ATTACKS
-from ._look import NORM_SIGNS, radius_text
 from .text import certificate_notes, marked_share, origin, unfinished_notes
 
 
@@ -36,7 +35,7 @@ def verdicts(summary: pd.DataFrame) -> list[dict[str, Any]]:
     verdict_rows = []
     for (model, norm), part in overall(summary).groupby(["model", "norm"], sort=False):
         rows = [_row(row, summary, levels) for row in part.sort_values("delta").to_dict("records")]
-        sign = NORM_SIGNS.get(str(norm), str(norm))
+        sign = norm_sign(str(norm))
         certificates = [note[0].upper() + note[1:] for note in certificate_notes(part)]
         sentences = [*_sentences(rows, sign), *certificates, *unfinished_notes(part)]
         verdict_rows.append(

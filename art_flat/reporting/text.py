@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.formatting import number, percent
+from .._utils.formatting import ball_text, norm_sign, number, percent
 from ..certification import CERTIFICATE_KINDS
 from ..diagnostics import diagnose
 from ..records import ALL_ATTACKS, Records
@@ -146,9 +146,8 @@ def not_run_lines(results: Records) -> list[str]:
     """Requested attacks and radii that did not run, one line per reason; empty if everything ran."""
     lines = []
     for row in not_run(results).to_dict("records"):
-        radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
         attack = "" if row["attack"] is None else f", {row['attack']}"
-        lines.append(f"not run: {row['model']}{attack}, {row['norm']}{radius}: {row['reason']}")
+        lines.append(f"not run: {row['model']}{attack}, {_where(row)}: {row['reason']}")
     return lines
 
 
@@ -159,9 +158,13 @@ def failure_lines(results: Records) -> list[str]:
         return []
     lines = [failure_counts(failed)]
     for row in failed.to_dict("records"):
-        radius = "" if math.isnan(row["delta"]) else f", δ = {row['delta']:.4g}"
-        lines.append(f"  {row['status']}: {row['attack']}, {row['norm']}{radius}: {row['error']}")
+        lines.append(f"  {row['status']}: {row['attack']}, {_where(row)}: {row['error']}")
     return lines
+
+
+def _where(row: Mapping[Any, Any]) -> str:
+    """The norm of a row, and its radius if it has one."""
+    return norm_sign(row["norm"]) if math.isnan(row["delta"]) else ball_text(row["norm"], row["delta"])
 
 
 def failure_counts(failures: pd.DataFrame) -> str:

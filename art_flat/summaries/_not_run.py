@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from .._utils.formatting import norm_sign
 from ..records import Records
 from ..typing import Norm
 
@@ -49,7 +50,7 @@ def _runs_in(norm: Norm, attacks: Sequence[Mapping[str, Any]]) -> bool:
 
 
 def _unsupported(norm: Norm) -> str:
-    return f"none of the attacks supports {norm}"
+    return f"none of the attacks supports {norm_sign(norm)}"
 
 
 def _reasons(cell: pd.DataFrame | None, attack: str, radii: Sequence[float]) -> Iterator[tuple[float, str]]:

@@ -161,7 +161,7 @@ def test_transfer_beats_white_box(digits, sound):
     other = af.adapt(net.estimator)
     run = evaluate({"a": net, "b": other}, x, y, attacks=[weak], deltas={"Linf": [0.1]}, transfer=True)
     (finding,) = [f for f in run.findings() if f.id == "transfer-beats-white-box"]
-    assert finding.what.startswith("b, Linf")
+    assert finding.what.startswith("b, L∞")
     assert finding.samples
     fair = evaluate(  # a radius at which chance decides nothing
         {"a": net, "b": other}, x, y, attacks=[scripted(strong)], deltas={"Linf": [0.4]}, transfer=True

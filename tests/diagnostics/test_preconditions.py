@@ -147,7 +147,7 @@ def test_accuracy_below_chance(data):
     x, y = data
     others = (y + 1 + np.arange(len(y)) % 3) % 4  # never right, and by no rule
     finding = ids(evaluate(adapted(), x, others, attacks=PGD))["wrong-labels"]
-    assert "accuracy is 0.0 % where guessing has 25.0 %" in finding.what
+    assert f"accuracy is 0.0 % of {len(y)} where guessing has 25.0 %" in finding.what
     guesses = np.random.default_rng(0).integers(0, 4, len(y))
     for labels in (y, guesses):
         assert "wrong-labels" not in ids(evaluate(adapted(), x, labels, attacks=PGD))

@@ -69,7 +69,7 @@ def test_a_step_longer_than_the_radius_is_found(digits):
     )
     assert step_findings(results) == {("step-above-radius", "warning")}
     (finding,) = [f for f in results.findings() if f.id == "step-above-radius"]
-    assert "5 × 0.1 at Linf δ = 0.03137" in finding.what
+    assert "5 × 0.1 at L∞, δ = 8/255" in finding.what
     assert "δ = 0.2" not in finding.what
 
 

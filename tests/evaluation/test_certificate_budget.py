@@ -79,7 +79,7 @@ def test_progress_speaks_before_the_first_attack():
     notes = [state.note for state in states[:first]]
     assert notes[0] == "preparing"
     assert all(state.done == 0 and state.total == states[-1].total for state in states[:first])
-    assert [n for n in notes if n.startswith("tiny: Lipschitz constant in Linf, layer ")]
+    assert [n for n in notes if n.startswith("tiny: Lipschitz constant in L∞, layer ")]
     assert "tiny: clean samples 0–5" in notes
     assert not any(state.note for state in states[first:])
 

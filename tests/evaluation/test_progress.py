@@ -55,9 +55,9 @@ def test_lines_are_few_and_say_everything(clock):
     lines = console.file.getvalue().splitlines()
     assert len(lines) == 3 + (200 - 1) // 30
     assert lines[0] == "attacking: 0/200 units, 0:00 gone"
-    assert lines[1] == "attacking: 0/200 units, art_flat:A1 Linf 0.1, 0:00 gone"
-    assert lines[2] == "attacking: 30/200 units, art_flat:A30 Linf 0.1 done, 0:30 gone, about 2:50 left"
-    assert lines[-1] == "attacking: 200/200 units, 2 failed, art_flat:A200 Linf 0.1 done, 3:20 gone"
+    assert lines[1] == "attacking: 0/200 units, art_flat:A1 L∞ 0.1, 0:00 gone"
+    assert lines[2] == "attacking: 30/200 units, art_flat:A30 L∞ 0.1 done, 0:30 gone, about 2:50 left"
+    assert lines[-1] == "attacking: 200/200 units, 2 failed, art_flat:A200 L∞ 0.1 done, 3:20 gone"
 
 
 def test_the_attack_under_way_is_named_not_the_one_before(digits):
@@ -86,9 +86,9 @@ def test_the_attack_under_way_is_named_not_the_one_before(digits):
         (1, second, None),
         (2, None, second),
     ]
-    lines = [line for line in console.file.getvalue().splitlines() if "Linf" in line]
-    assert f"0/2 units, {first} Linf 0.1," in lines[0]
-    assert f"1/2 units, {second} Linf 0.1," in lines[2]
+    lines = [line for line in console.file.getvalue().splitlines() if "L∞" in line]
+    assert f"0/2 units, {first} L∞ 0.1," in lines[0]
+    assert f"1/2 units, {second} L∞ 0.1," in lines[2]
 
 
 def test_units_read_from_the_folder_do_not_make_the_rest_look_fast(clock):
@@ -142,7 +142,7 @@ def test_plain_output_has_no_control_characters(clock):
     text = console.file.getvalue()
     assert "\x1b" not in text
     assert "\r" not in text
-    assert text.splitlines()[1] == "attacking: 1/1 units, mine:[red]odd[/red] Linf 0.1 done, 1:06:40 gone"
+    assert text.splitlines()[1] == "attacking: 1/1 units, mine:[red]odd[/red] L∞ 0.1 done, 1:06:40 gone"
     assert text.splitlines()[2] == "said"
 
 
@@ -196,7 +196,7 @@ def test_preparation_is_shown_and_does_not_set_the_pace(clock):
     with run_progress(console) as (update, _):
         update(state(0, 4, note="preparing"))
         clock.now += 500.0
-        update(state(0, 4, note="net: Lipschitz constant in Linf, layer 7 of 9"))
+        update(state(0, 4, note="net: Lipschitz constant in L∞, layer 7 of 9"))
         for done in (0, 1, 2):
             update(state(done, 4, now=unit()))
             clock.now += 40.0

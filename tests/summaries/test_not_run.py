@@ -49,7 +49,7 @@ def test_an_attack_without_a_norm_in_common_is_in_the_summary_and_the_list(resul
 
 
 def test_text_and_report_begin_with_it(results):
-    line = "not run: model, art:DeepFool, Linf: art:DeepFool does not support the norm Linf"
+    line = "not run: model, art:DeepFool, L∞: art:DeepFool does not support the norm Linf"
     text = results.to_markdown().replace("\\", "")
     assert text.index(line) < text.index("| attack")
     page = render(results)

@@ -8,9 +8,10 @@ from typing import Any
 
 import pandas as pd
 
+from ..._utils.formatting import ball_text
 from ...errors import InputError
 from ...summaries.step_quantiles import step_quantiles
-from .._look import BLUE, CYCLE, LOG10, RED, SHARE, cell_title, legend_below, new_figure, wrapped
+from .._look import BLUE, CYCLE, LOG10, RED, SHARE, legend_below, new_figure, wrapped
 from ._choose import select_one_group
 
 QUANTITIES = {
@@ -228,5 +229,5 @@ def _title(part: pd.DataFrame) -> str:
     row = part.iloc[0]
     parts = [str(row[c]) for c in ("model", "attack") if c in part]
     if "norm" in part and "delta" in part and pd.notna(row["delta"]):
-        parts.append(cell_title(str(row["norm"]), float(row["delta"])))
+        parts.append(ball_text(str(row["norm"]), float(row["delta"])))
     return ", ".join(parts)

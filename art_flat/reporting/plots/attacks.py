@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from ..._utils.formatting import ball_text
 from ..._utils.validation import check_epsilon, reject_eps_argument
 from ...records import ALL_ATTACKS, Records
 from ...summaries import summarise
-from .._look import BLUE, GREEN, RED, SHARE, cell_title, new_figure, rows_height, short_lines
+from .._look import BLUE, GREEN, RED, SHARE, new_figure, rows_height, short_lines
 from ..text import origin
 from ._choose import choose_cell
 
@@ -65,6 +66,6 @@ def plot_attacks(
         axes.plot(table[column], where, ls="", marker=marker, color=colour, label=label)
     axes.set_yticks(where, names)
     axes.invert_yaxis()
-    axes.set(title=f"{model}, {cell_title(norm, delta)}", xlabel=SHARE, xlim=(-0.02, 1.02))
+    axes.set(title=f"{model}, {ball_text(norm, delta)}", xlabel=SHARE, xlim=(-0.02, 1.02))
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
     return figure

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..._utils.formatting import norm_sign, radius_text
 from ..._utils.validation import check_epsilon, reject_eps_argument
 from ...records import ALL_ATTACKS, Records
 from ...summaries import summarise, surface
@@ -17,13 +18,11 @@ from .._look import (
     CYCLE,
     EPSILON,
     GREY,
-    NORM_SIGNS,
     RED,
     SHARE,
     delta_label,
     legend_below,
     new_figure,
-    radius_text,
 )
 from .._steps import ATTACKED_STEPS, CERTIFIED_STEPS, known_points, open_area
 from ..text import origin
@@ -185,7 +184,7 @@ def plot_security_curve(
         columns, labels = ("robust_accuracy", "certified_accuracy"), ("worst of all attacks", "certified")
         _draw_bracket(axes, worst, columns, float(worst["accuracy"].iloc[0]), labels, lw=2)
     axes.set(
-        title=f"{model}, {NORM_SIGNS[norm]}", xlabel=delta_label(norm), ylabel="accuracy (share of samples)",
+        title=f"{model}, {norm_sign(norm)}", xlabel=delta_label(norm), ylabel="accuracy (share of samples)",
         ylim=(-0.02, 1.02),
     )  # fmt: skip
     legend_below(figure, [axes], 2 if not named else 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..._utils.formatting import ball_text
 from ..._utils.validation import reject_eps_argument
 from ...errors import InputError, StoreError, UnknownNameError
 from ...records import Records
@@ -11,7 +12,7 @@ from ...summaries import select
 from ...typing import Definition
 from .._gallery import KINDS, gallery
 from .._images import showable, triples
-from .._look import cell_title, new_figure
+from .._look import new_figure
 from ._choose import choose_cell
 
 
@@ -58,7 +59,7 @@ def plot_samples(
     model, norm, delta = choose_cell(results, model, norm, delta)
     rows = gallery(select(results, model, definition), norm, delta, n)[kind]
     if rows.empty:
-        raise InputError(f"no sample has such a point at {cell_title(norm, delta)}")
+        raise InputError(f"no sample has such a point at {ball_text(norm, delta)}")
     figure, axes = new_figure(1.3 * len(rows), 4.4, nrows=3, ncols=len(rows), squeeze=False)
     shown = zip(rows.to_dict("records"), triples(results, model, rows), axes.T, strict=True)
     for row, images, (top, middle, bottom) in shown:
@@ -72,5 +73,5 @@ def plot_samples(
         bottom.set_title(f"× {images.factor}", fontsize="small")
     for one, label in zip(axes[:, 0], ("clean", "adversarial", "difference"), strict=True):
         one.set_ylabel(label)
-    figure.suptitle(f"{KINDS[kind]}\n{model}, {cell_title(norm, delta)}, Δℓ in nats", fontsize="medium")
+    figure.suptitle(f"{KINDS[kind]}\n{model}, {ball_text(norm, delta)}, Δℓ in nats", fontsize="medium")
     return figure

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from ..._utils.formatting import ball_text
 from ..._utils.validation import reject_eps_argument
 from ...records import Records
 from ...summaries import select
@@ -20,7 +21,6 @@ from .._look import (
     LOSS_CHANGE,
     OUTCOME_COLOURS,
     OUTCOME_MARKERS,
-    cell_title,
     new_figure,
     rows_height,
     short_lines,
@@ -173,7 +173,7 @@ def plot_distributions(
         one.axvline(0, color=GREY, lw=1)
     axes[0].invert_yaxis()
     label_powers(axes[1].xaxis)
-    figure.suptitle(f"{model}, {cell_title(norm, delta)}")
+    figure.suptitle(f"{model}, {ball_text(norm, delta)}")
     return figure
 
 
@@ -187,7 +187,7 @@ def _worst(
 ) -> tuple[pd.DataFrame, str]:
     model, norm, delta = choose_cell(results, model, norm, delta)
     table = select(results, model, definition).worst(norm, delta, attack)
-    return table, f"{model}, {attack or 'worst of all attacks'}, {cell_title(norm, delta)}"
+    return table, f"{model}, {attack or 'worst of all attacks'}, {ball_text(norm, delta)}"
 
 
 def _scatter(axes: Any, x: Any, y: Any, outcome: Any) -> None:
