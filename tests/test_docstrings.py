@@ -13,10 +13,10 @@ ROOT = Path(art_flat.__file__).parent
 PACKAGES = ["art_flat", *(f"art_flat.{p.parent.name}" for p in sorted(ROOT.glob("[a-z]*/__init__.py")))]
 
 MADE_BY_FUNCTIONS = {
-    "Adapter", "Attack", "AttackInfo", "AttackResult", "BallBounds", "Dataset", "Finding", "FlatnessDecomposition",
-    "Graph", "Head", "LipschitzBound", "LipschitzCost", "MatchedFlatness", "Merged", "ModelRecords", "Outputs",
-    "Passes", "Plan", "Problem", "Progress", "RadialProfile", "Records", "Results", "RobustnessBracket", "ScaleSweep",
-    "ScaledHead", "Selection", "Trajectories",
+    "Adapter", "Attack", "AttackInfo", "AttackResult", "BallBounds", "Dataset", "DetectionRates", "Finding",
+    "FlatnessDecomposition", "Graph", "Head", "LipschitzBound", "LipschitzCost", "MatchedFlatness", "Merged",
+    "ModelRecords", "Outputs", "Passes", "Plan", "Problem", "Progress", "RadialProfile", "Records", "Results",
+    "RobustnessBracket", "ScaleSweep", "ScaledHead", "Selection", "Trajectories",
 }  # fmt: skip
 """Classes without an example of their own: users get their objects from functions that have one."""
 PYTEST_CLASSES = {"AttackContract"}

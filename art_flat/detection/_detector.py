@@ -12,8 +12,11 @@ from sklearn.exceptions import NotFittedError
 
 from .._utils.arrays import to_numpy
 from .._utils.validation import check_definition, check_labels
+from ..adapters import adapt
+from ..attacks.suite import load_attacks
 from ..typing import Definition
 from ._classifier import SharpnessClassifier
+from ._rates import ADAPTIVE_STEPS, DetectionRates, adaptive_attack, check_rate, detector_scores, threshold_at
 from ._transformer import SharpnessTransformer, check_columns
 
 
@@ -89,10 +92,7 @@ class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
         Raises:
             NotFittedError: If `fit` was not called before.
         """
-        if not hasattr(self, "detector_"):
-            raise NotFittedError(
-                "this SharpnessDetector is not fitted; call fit(x, y) with clean and adversarial points"
-            )
+        self._require_fitted()
         features = self._features(x, batch_size, [*self.columns, "log_kappa"])
         log_kappa, features = features[:, -1], features[:, :-1]
         is_adversarial = self.detector_.predict(features) == 1
@@ -101,6 +101,65 @@ class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
         else:
             predictions = np.eye(2)[is_adversarial.astype(int)]
         return {"predictions": predictions, "log_relative_sharpness": log_kappa}, is_adversarial
+
+    def true_positive_rates(
+        self,
+        x: Any,
+        y: Any,
+        attack: Any,
+        *,
+        delta: float,
+        norm: Any = None,
+        false_positive_rate: float = 0.05,
+        adaptive: bool = True,
+        seed: int = 0,
+    ) -> DetectionRates:
+        """The share of adversarial points that are flagged, whether or not the attack knows the detector.
+
+        Args:
+            x: Clean points on which it was not fitted, shape (n, *input_shape).
+            y: True labels, indices (n,) or one-hot (n, k).
+            attack: The plain attack: a name, an `Attack`, or anything that `as_attack` accepts.
+            delta: Radius of the ball, in units of `clip_values`.
+            norm: Norm of the ball; the attack's first if None.
+            false_positive_rate: Share of `x` that may be flagged, in [0, 1].
+            adaptive: Also run `art_flat:APGD` with 50 steps on the classifier and the detector.
+            seed: Seed of the attacks.
+
+        Returns:
+            The rates, over the clean-correct samples that the plain attack fooled.
+
+        Raises:
+            NotFittedError: If `fit` was not called before.
+        """
+        self._require_fitted()
+        share = check_rate(false_positive_rate)
+        net, ball = adapt(self.classifier), {"delta": delta, "norm": norm, "seed": seed}
+        [plain] = load_attacks(attack)
+        result = plain(net, x, y, **ball)
+        is_pair = to_numpy(result.success) & (
+            to_numpy(net.predict(x)) == to_numpy(check_labels(y, len(x), net.nb_classes))
+        )
+        clean, points = (self._features(p, 128, self.columns) for p in (x, to_numpy(result.x)))
+        threshold = threshold_at(detector_scores(self.detector_, clean), share)
+        flagged = detector_scores(self.detector_, points) > threshold
+        known, name = float("nan"), None
+        if adaptive:
+            attack = adaptive_attack(
+                self.detector_, self.columns, clean, points,
+                false_positive_rate=share, definition=self.definition, steps=ADAPTIVE_STEPS,
+            )  # fmt: skip
+            result, name = attack(net, x, y, **ball), attack.name
+            points = self._features(to_numpy(result.x), 128, self.columns)
+            missed = to_numpy(result.success) & (detector_scores(self.detector_, points) <= threshold)
+            known = _mean(~missed[is_pair])
+        return DetectionRates(int(is_pair.sum()), share, _mean(flagged[is_pair]), known, plain.name, name)
+
+    def _require_fitted(self) -> None:
+        if not hasattr(self, "detector_"):
+            raise NotFittedError(
+                "this SharpnessDetector is not fitted; call fit(x, y) with clean and adversarial points"
+            )
 
     def _features(self, x: Any, batch_size: int, columns: Sequence[str]) -> np.ndarray:
         transformer = SharpnessTransformer(
@@ -111,3 +170,7 @@ class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
     def _check_params(self) -> None:
         check_columns(self.columns)
         check_definition(self.definition)
+
+
+def _mean(values: np.ndarray) -> float:
+    return float(values.mean()) if len(values) else float("nan")

@@ -1,4 +1,4 @@
-"""Cross-validated accuracy of the detector for each radius."""
+"""Cross-validated accuracy and true positive rates of detectors for each radius."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
@@ -25,11 +24,13 @@ from .._utils.validation import (
     reject_eps_argument,
 )
 from ..adapters import Adapter, Outputs, adapt
-from ..attacks import AttackResult
+from ..attacks import Attack, AttackResult
 from ..attacks.suite import load_attacks
 from ..errors import InputError
 from ..typing import Definition
 from ._classifier import SharpnessClassifier
+from ._cross_validated import CrossValidatedDetector
+from ._rates import check_rate, not_attacked
 from ._transformer import COLUMNS, factors
 
 Detectors = Mapping[str, tuple[Any, Sequence[str]]]
@@ -68,11 +69,17 @@ def detection_table(
     successful: bool = True,
     folds: int = 5,
     seed: int = 0,
+    adaptive: bool = False,
+    false_positive_rate: float = 0.05,
 ) -> pd.DataFrame:
     """Cross-validated accuracy of distinguishing clean from adversarial points, against δ.
 
     Each adversarial point is paired with its clean point: a fold contains both or neither, and
     there are as many clean as adversarial points, so that guessing scores 0.5.
+
+    A detector also has a true positive rate at a fixed false positive rate: of the given attack, which does not know
+    it, and with `adaptive=True` of `art_flat:APGD` with 50 steps on both the classifier and the detector, where a
+    sample counts as detected unless the attack finds a wrong prediction that is not flagged.
 
     Args:
         classifier: The classifier under attack, of ART or adapted.
@@ -85,12 +92,15 @@ def detection_table(
         detectors: Name → (classifier, columns); `default_detectors()` if None.
         successful: Only clean-correct points that are misclassified when attacked; otherwise all of them.
         folds: Number of folds, at least 2.
-        seed: Seed of the attack and of the folds.
+        seed: Seed of the attacks and of the folds.
+        adaptive: Also attack every detector; takes 50 steps per radius and detector, once for equal attacks.
+        false_positive_rate: Share of the clean points of the training folds that may be flagged, in [0, 1].
 
     Returns:
         One row per δ: `attack`, `norm`, `delta`, `n` pairs, `log_kappa_change` (median of log κ(x′) − log κ(x)
-        over the pairs, nats), and per detector its balanced accuracy in [0, 1], the mean over the folds; NaN
-        where there are fewer pairs than folds.
+        over the pairs, nats), per detector its balanced accuracy in [0, 1], the mean over the folds, and, with
+        `_tpr` and `_adaptive_tpr` after its name, its true positive rates; NaN where there are fewer pairs than
+        folds, or the attack was not run. `attrs["findings"]` has the finding `detector-not-attacked` if it was not.
 
     Raises:
         InputError: If inputs cannot be used, there are several attacks, or fewer than two folds.
@@ -112,20 +122,33 @@ def detection_table(
         x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
     )
     labels = check_labels(y, len(inputs), net.nb_classes)
-    pairs = _Pairs(net, labels, net.outputs(inputs), definition, successful)
+    share = check_rate(false_positive_rate)
+    pairs = _Pairs(net, inputs, labels, net.outputs(inputs), definition, successful)
     chosen = default_detectors() if detectors is None else detectors
     rows = []
     for delta in map(check_delta, np.atleast_1d(deltas).tolist()):
-        result = attacks[0](net, inputs, labels, delta=delta, norm=norm, seed=seed, clean=pairs.clean)
-        pair = pairs.factors(result)
+        ball = {"delta": delta, "norm": norm, "seed": seed}
+        result = pairs.attacked(attacks[0], ball)
+        usable = pairs.usable(result)
+        pair = np.stack([pairs.factors(outputs)[usable] for outputs in (pairs.clean, result.outputs)])
+        tests = {
+            name: CrossValidatedDetector(*detector, pair, folds, seed, share)
+            for name, detector in chosen.items()
+        }
+        plain = {f"{name}_tpr": test.true_positive_rate(pair[1]) for name, test in tests.items()}
+        known = _adaptive_rates(tests, pairs, usable, ball) if adaptive else {}
         rows.append(
             {
                 **{"attack": result.attack, "norm": result.norm, "delta": delta, "n": pair.shape[1]},
                 "log_kappa_change": _median(pair[1, :, -1] - pair[0, :, -1]),
-                **{name: _accuracy(*detector, pair, folds, seed) for name, detector in chosen.items()},
+                **{name: test.balanced_accuracy() for name, test in tests.items()},
+                **plain,
+                **{f"{name}_adaptive_tpr": known.get(name, float("nan")) for name in tests},
             }
         )
-    return pd.DataFrame(rows)
+    table = pd.DataFrame(rows)
+    table.attrs["findings"] = [] if adaptive else [not_attacked(attacks[0].name)]
+    return table
 
 
 @dataclass(frozen=True)
@@ -133,32 +156,46 @@ class _Pairs:
     """Clean points, to be paired with their adversarial points."""
 
     net: Adapter
+    inputs: torch.Tensor
     labels: torch.Tensor
     clean: Outputs
     definition: Definition
     successful: bool
 
-    def factors(self, result: AttackResult) -> np.ndarray:
-        """Factors of κ at the clean and adversarial points of the pairs, shape (2, n, 4)."""
-        usable = to_numpy(result.within_budget) & (result.status != "failed")
+    def attacked(self, attack: Attack, ball: Mapping[str, Any]) -> AttackResult:
+        """The result of an attack in a ball around every clean point."""
+        return attack(self.net, self.inputs, self.labels, clean=self.clean, **ball)
+
+    def factors(self, outputs: Outputs) -> np.ndarray:
+        """Factors of κ, shape (n, 4)."""
+        return factors(self.net, outputs, self.definition)
+
+    def usable(self, result: AttackResult) -> np.ndarray:
+        """Mask of the samples whose clean and adversarial points are a pair, bool (n,)."""
+        usable: np.ndarray = to_numpy(result.within_budget) & (result.status != "failed")
         if self.successful:
             predicted = self.clean.logits.argmax(dim=1).cpu()
             usable &= to_numpy(result.success) & to_numpy(predicted == self.labels.cpu())
-        points = (self.clean, result.outputs)
-        return np.stack([factors(self.net, outputs, self.definition)[usable] for outputs in points])
+        return usable
+
+
+def _adaptive_rates(
+    tests: Mapping[str, CrossValidatedDetector], pairs: _Pairs, usable: np.ndarray, ball: Mapping[str, Any]
+) -> dict[str, float]:
+    """Name of the detector → true positive rate of the attack that knows it."""
+    rates: dict[str, float] = {}
+    results: dict[str, AttackResult] = {}
+    for name, test in tests.items():
+        if not test.fitted:
+            continue
+        attack = test.attack(pairs.definition)
+        if attack.name not in results:
+            results[attack.name] = pairs.attacked(attack, ball)
+        result = results[attack.name]
+        found = to_numpy(result.success)[usable]
+        rates[name] = test.true_positive_rate(pairs.factors(result.outputs)[usable], found)
+    return rates
 
 
 def _median(values: np.ndarray) -> float:
     return float(np.median(values)) if len(values) else float("nan")
-
-
-def _accuracy(detector: Any, columns: Sequence[str], pair: np.ndarray, folds: int, seed: int) -> float:
-    # `pair`: clean and adversarial factors, shape (2, n, 4); both points of a pair go into the same fold
-    n = pair.shape[1]
-    if n < folds:
-        return float("nan")
-    X = pair.reshape(2 * n, -1)[:, [COLUMNS.index(c) for c in columns]]
-    y = np.repeat([0, 1], n)
-    split = KFold(folds, shuffle=True, random_state=seed).split(np.arange(n))
-    both = [(np.r_[train, train + n], np.r_[test, test + n]) for train, test in split]
-    return float(cross_val_score(detector, X, y, cv=both, scoring="balanced_accuracy").mean())

@@ -34,7 +34,7 @@ def plot_detection(table: pd.DataFrame) -> Any:
     """
     part = select_one_group(table, "detection", attack=None, norm=None)
     described = {"attack", "norm", "delta", "n", "log_kappa_change", "seed"}
-    detectors = [column for column in part.columns if column not in described]
+    detectors = [column for column in part.columns if column not in described and not column.endswith("_tpr")]
     if not detectors:
         raise InputError("detection: no column of a detector; pass the result of `detection_table`")
     groups = part.groupby("delta")[detectors]
