@@ -38,8 +38,8 @@ class Analyses:
         profile: Also `radial_profile.parquet`, `radial_profile.csv` (conditions per sample).
     """
 
-    trajectories: Sequence[str] = ()
-    sweeps: Sequence[str] = ()
+    trajectories: Sequence[str | Attack] = ()
+    sweeps: Sequence[str | Attack] = ()
     profile: bool = False
 
 

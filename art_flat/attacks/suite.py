@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from ..errors import ArtFlatError, ConfigError, InputError, UnknownNameError
+from ..errors import ArtFlatError, ConfigError, InputError, UnknownNameError, closest
 from .base import Attack
 from .own import OwnAttack, as_attack
 from .registry import list_attacks, load_attack, same_attack
@@ -124,12 +124,21 @@ def load_attacks(specs: Any) -> list[Attack]:
         elif spec in SUITES or spec.endswith(".toml"):
             loaded = load_suite(spec)
         else:
-            loaded = [load_attack(spec)]
+            loaded = [_attack_not_suite(spec)]
         for attack in loaded:
             _include(attacks, attack)
     if not attacks:
         raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
     return list(attacks.values())
+
+
+def _attack_not_suite(spec: str) -> Attack:
+    try:
+        return load_attack(spec)
+    except UnknownNameError as error:
+        if closest(spec, SUITES):
+            raise UnknownNameError("suite or attack", spec, [*SUITES, *error.close]) from None
+        raise
 
 
 def _include(attacks: dict[str, Attack], attack: Attack) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `art-flat demo`, `run`, `plan`, `merge`, `summary`, `report`, `attacks`.
+"""The command line: `art-flat demo`, `init`, `check`, `run`, `plan`, `merge`, `summary`, `report`, `attacks`, `train`.
 
 Heavy packages are imported only by the commands that need them, so that `--help` is fast.
 """
@@ -8,18 +8,16 @@ from __future__ import annotations
 import sys
 import time
 import warnings
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
 from ..errors import ArtFlatError
+from .plans import PROBE_SECONDS, analysis_lines, load_setup, plan_setup
+from .show import interrupted, open_console, print_line, run_and_show, show_results
 from .terminal import use_safe_streams
-
-if TYPE_CHECKING:
-    from ..evaluation import Results
-    from .config import RunConfig
 
 app = typer.Typer(
     name="art-flat",
@@ -45,6 +43,14 @@ Target = Annotated[
     str | None,
     typer.Option("--target", help="Target every attack; overrides the configuration: least-likely or next."),
 ]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Replace one key of the configuration, such as data.n=50; may be repeated.",
+    ),
+]
 Epsilons = Annotated[
     list[float] | None, typer.Option("--epsilon", help="Tolerated loss change in nats; may be repeated.")
 ]
@@ -52,21 +58,74 @@ Epsilons = Annotated[
 
 @app.command()
 def demo(out: Out = Path("art-flat-demo")) -> None:
-    """Train a small CNN on scikit-learn's digits and evaluate it: offline, in about a minute."""
+    """See it work: a small CNN, offline, a minute."""
     import torch
 
     from .demo import demo_config
 
     torch.set_num_threads(1)  # the net is too small to gain from threads
-    console = _console()
-    config, folder = demo_config(out, console.print)
-    _run_and_show(config, folder, out, console)
+    console = open_console()
+    config, folder = demo_config(out, partial(print_line, console))
+    run_and_show(config, folder, out, console)
+
+
+@app.command()
+def init(
+    path: Annotated[Path, typer.Argument(help="The new file.")] = Path("config.toml"),
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="PACKAGE.MODULE:MAKE", help="Your model; without it a small CNN for digits."
+        ),
+    ] = None,
+) -> None:
+    """Write a commented configuration to start from."""
+    from .starter import write_starter
+
+    write_starter(path, model)
+    print_line(open_console(), f"{path} written; next: art-flat check {path}")
+
+
+@app.command()
+def check(
+    config: Config,
+    overrides: Overrides = None,
+    target: Target = None,
+    certify: Certify = None,
+    trust: Trust = False,
+) -> None:
+    """Check models, data and cost before a run; nothing is written."""
+    started = time.perf_counter()
+    console = open_console()
+    with interrupted("interrupted; nothing was written"):
+        print_line(console, "loading the packages")
+        from .check import report_check
+        from .tables import plan_lines
+
+        setup = load_setup(
+            config,
+            overrides,
+            partial(print_line, console),
+            started=started,
+            trust=trust,
+            target=target,
+            certify=certify,
+        )
+        is_sound = report_check(setup.models, setup.data, setup.options, partial(print_line, console))
+        print_line(console, "measuring each attack on a few samples")
+        made = plan_setup(setup, PROBE_SECONDS)
+        for line in [*plan_lines(made, [1]), *analysis_lines(setup)]:
+            print_line(console, line)
+    print_line(console, f"next: art-flat run {config} --out results")
+    if not is_sound:
+        raise typer.Exit(1)
 
 
 @app.command()
 def run(
     config: Config,
     out: Out,
+    overrides: Overrides = None,
     n_jobs: Annotated[
         int | None, typer.Option("--n-jobs", help="Worker processes; -1 for one per core.")
     ] = None,
@@ -77,11 +136,13 @@ def run(
     certify: Certify = None,
     trust: Trust = False,
 ) -> None:
-    """Evaluate your own models and data from a configuration file; an interrupted run is resumed."""
+    """Evaluate models from a configuration file; an interrupted run is resumed."""
+    console = open_console()
+    print_line(console, "loading the packages")
     from .config import read_config
 
-    parsed, folder = read_config(config, target=target, certify=certify)
-    _run_and_show(parsed, folder, out, _console(), n_jobs=n_jobs, part=part, trust=trust)
+    parsed, folder = read_config(config, overrides or (), target=target, certify=certify)
+    run_and_show(parsed, folder, out, console, n_jobs=n_jobs, part=part, trust=trust)
 
 
 @app.command()
@@ -93,27 +154,32 @@ def plan(
     probe_seconds: Annotated[
         float, typer.Option("--probe-seconds", help="Duration of each measurement.")
     ] = 0.3,
+    overrides: Overrides = None,
     target: Target = None,
     certify: Certify = None,
     trust: Trust = False,
 ) -> None:
-    """Estimate the cost of a run before it starts: measures each attack on a few samples."""
+    """Estimate the cost of a run by attack; measures each on a few samples."""
     started = time.perf_counter()
-    from ..evaluation import plan as make_plan
-    from .config import read_config
-    from .run import prepare
-    from .tables import plan_lines, plan_table
+    console = open_console()
+    with interrupted("interrupted; nothing was written"):
+        print_line(console, "loading the packages")
+        from .tables import plan_lines, plan_table
 
-    console = _console()
-    parsed, folder = read_config(config, target=target, certify=certify)
-    data, models, options = prepare(parsed, folder, console.print, trust=trust)
-    made = make_plan(
-        models, data.x, data.y, **options, probe_seconds=probe_seconds,
-        start_seconds=time.perf_counter() - started,
-    )  # fmt: skip
-    console.print(plan_table(made))
-    for line in plan_lines(made, workers or [1, 2, 4, 16]):
-        console.print(line, soft_wrap=True, highlight=False)
+        setup = load_setup(
+            config,
+            overrides,
+            partial(print_line, console),
+            started=started,
+            trust=trust,
+            target=target,
+            certify=certify,
+        )
+        print_line(console, "measuring each attack on a few samples")
+        made = plan_setup(setup, probe_seconds)
+        console.print(plan_table(made))
+        for line in [*plan_lines(made, workers or [1, 2, 4, 16]), *analysis_lines(setup)]:
+            print_line(console, line)
 
 
 @app.command()
@@ -126,12 +192,12 @@ def merge(
     """Merge parts of a run; repeating it changes nothing."""
     from ..evaluation import merge as put_together
 
-    console = _console()
+    console = open_console()
     done = put_together(folders, out)
     for line in done.damaged:
         console.print(f"left out: {line}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"{done.results.folder}: {done.added} units added", soft_wrap=True, highlight=False)
-    _show(done.results, console, None, "paper")
+    show_results(done.results, console, None, "paper")
 
 
 @app.command()
@@ -147,14 +213,14 @@ def train(
     from .train_progress import stopping_between_steps, training_progress
 
     parsed, folder = read_train_config(config)
-    console = _console()
-    try:
-        with training_progress(console) as (progress, notify), stopping_between_steps(progress) as update:
-            command = f"art-flat train {config} --out {out}"
-            facts = train_from_config(parsed, folder, out, progress=update, notify=notify, command=command)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; the same command continues from the last checkpoint\n")
-        raise typer.Exit(130) from None
+    console = open_console()
+    with (
+        interrupted("interrupted; the same command continues from the last checkpoint"),
+        training_progress(console) as (progress, notify),
+        stopping_between_steps(progress) as update,
+    ):
+        command = f"art-flat train {config} --out {out}"
+        facts = train_from_config(parsed, folder, out, progress=update, notify=notify, command=command)
     if "test accuracy" in facts:
         console.print(
             f"test accuracy {facts['test accuracy']}, test loss {facts['test loss']}", highlight=False
@@ -171,7 +237,7 @@ def summary(
     ] = "paper",
     csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV instead of a table.")] = False,
 ) -> None:
-    """Show the summary of a run again, for any ε; no model is run."""
+    """Show the tables of a run again, for any ε; no model is run."""
     from ..evaluation import Results
 
     results = Results.load(folder)
@@ -179,7 +245,7 @@ def summary(
         frame = results.summary(epsilon or None, definition)  # type: ignore[arg-type]
         sys.stdout.write(frame.to_csv(index=False))
         return
-    _show(results, _console(), epsilon or None, definition)
+    show_results(results, open_console(), epsilon or None, definition)
 
 
 @app.command()
@@ -190,12 +256,12 @@ def report(
         str, typer.Option(help="Relative sharpness: paper, neuronwise or unsquared.")
     ] = "paper",
 ) -> None:
-    """Write the report of a run again: one HTML file that opens from disk; no model is run."""
+    """Write the report again, one HTML file; no model is run."""
     from ..evaluation import Results
 
     results = Results.load(folder)
     path = results.report(out or folder / "report.html", definition)  # type: ignore[arg-type]
-    _console().print(f"report: {path}", soft_wrap=True, highlight=False, markup=False)
+    open_console().print(f"report: {path}", soft_wrap=True, highlight=False, markup=False)
 
 
 @app.command()
@@ -206,63 +272,11 @@ def attacks(
     from ..attacks import list_attacks, load_attack
     from .tables import attack_details, attack_table
 
-    console = _console()
+    console = open_console()
     if name is None:
         console.print(attack_table(list_attacks().values()))
     else:
         console.print(attack_details(load_attack(name).info), soft_wrap=True, highlight=False)
-
-
-def _run_and_show(config: RunConfig, folder: Path, out: Path, console: Console, **options: Any) -> None:
-    from ..evaluation.progress import run_progress
-    from .run import run_config
-
-    try:
-        with run_progress(console) as (progress, notify):
-            results = run_config(config, folder, out, progress, notify, **options)
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; finished units are kept, and the same command continues from there\n")
-        raise typer.Exit(130) from None
-    _show(results, console, None, "paper")
-    console.print(f"records, summary, configuration and environment: {out}/", soft_wrap=True, highlight=False)
-    if not results.missing_units:
-        console.print(f"report: {results.report(out / 'report.html')}", soft_wrap=True, highlight=False)
-
-
-def _show(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
-    from ..reporting.text import (
-        error_lines,
-        failure_lines,
-        finding_lines,
-        not_run_lines,
-        summary_notes,
-        target_lines,
-    )
-    from .tables import summary_table
-
-    if results.missing_units:
-        console.print(
-            f"{results.missing_units} of {results.total_units} units are missing; the command of the run continues "
-            "with them, and `art-flat merge` merges parts",
-            soft_wrap=True, highlight=False,
-        )  # fmt: skip
-        return
-    for line in not_run_lines(results):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
-    for line in error_lines(results):
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-    for table in summary_table(frame, definition):
-        console.print(table)
-    notes = [*target_lines(results), *summary_notes(frame), *failure_lines(results), *finding_lines(results)]
-    for line in notes:
-        console.print(line, soft_wrap=True, highlight=False, markup=False)
-
-
-def _console() -> Console:
-    # bind the stream now, because attacks run with sys.stdout redirected
-    stream = sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 160)
 
 
 def _plain_warning(message: Any, category: type[Warning], *_: Any, **__: Any) -> None:

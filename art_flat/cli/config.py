@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -12,6 +12,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from .._utils.validation import check_delta, check_epsilon
 from ..errors import ConfigError, closest
 from ..evaluation.settings import Settings
+from .overrides import with_overrides
 
 C = TypeVar("C", bound=BaseModel)
 Delta = Annotated[float, BeforeValidator(check_delta)]
@@ -97,11 +98,12 @@ class RunConfig(Section):
     analyses: AnalysesConfig | None = None
 
 
-def read_config(path: str | Path, **changes: Any) -> tuple[RunConfig, Path]:
+def read_config(path: str | Path, overrides: Sequence[str] = (), **changes: Any) -> tuple[RunConfig, Path]:
     """Read and validate a configuration file.
 
     Args:
         path: A TOML file.
+        overrides: Single keys, such as `"data.n=50"`; see `with_overrides`.
         **changes: Keys that override the file's, unless they are None.
 
     Returns:
@@ -110,8 +112,10 @@ def read_config(path: str | Path, **changes: Any) -> tuple[RunConfig, Path]:
     Raises:
         ConfigError: If the file cannot be read or is invalid; the message lists all errors.
     """
-    raw = {**read_toml(path), **{key: value for key, value in changes.items() if value is not None}}
-    return parse_config(raw, str(path)), Path(path).resolve().parent
+    raw = with_overrides(read_toml(path), overrides)
+    raw |= {key: value for key, value in changes.items() if value is not None}
+    where = " with --set ".join([str(path), *overrides])
+    return parse_config(raw, where), Path(path).resolve().parent
 
 
 def parse_config(raw: Mapping[str, Any], where: str = "the configuration") -> RunConfig:

@@ -13,6 +13,7 @@ from .config import AnalysesConfig, DataConfig, ModelConfig, RunConfig
 
 if TYPE_CHECKING:
     from ..adapters import Adapter
+    from ..analysis._write_analyses import Analyses
     from ..datasets import Dataset
     from ..evaluation import Progress, Results
 
@@ -57,7 +58,7 @@ def run_config(
         models, data.x, data.y, **options, out=out, part=part, progress=progress, config=as_given
     )
     if config.analyses is not None and out is not None and not results.missing_units:
-        _analyse(config.analyses, results, models, data, Path(out), notify)
+        _analyse(config.analyses, folder, results, models, data, Path(out), notify)
     return results
 
 
@@ -80,7 +81,10 @@ def prepare(
     """
     from ..adapters import adapt
     from ..adapters.recipe import FactoryRecipe
+    from ..attacks.imported import with_imported
 
+    notify("loading data and models")
+    attacks = with_imported(config.attacks, folder)
     data = load_data(config.data, folder)
     notify(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
     models = {}
@@ -93,26 +97,47 @@ def prepare(
     return (
         data,
         models,
-        {"samples": data.sample_ids, "deltas": config.deltas, "attacks": config.attacks, **as_given},
+        {"samples": data.sample_ids, "deltas": config.deltas, "attacks": attacks, **as_given},
     )
+
+
+def analyses_of(config: AnalysesConfig, folder: Path) -> Analyses:
+    """The analyses of a configuration, with user-defined attacks loaded.
+
+    Args:
+        config: The section of the configuration.
+        folder: First folder of the import path of attacks.
+
+    Returns:
+        The analyses.
+
+    Raises:
+        ConfigError: If an attack of an import string cannot be loaded.
+    """
+    from ..analysis._write_analyses import DEFAULT_SWEEP, Analyses
+    from ..attacks.imported import with_imported
+
+    sweeps = config.scale_sweep
+    if isinstance(sweeps, bool):
+        sweeps = (config.trajectories or [DEFAULT_SWEEP]) if sweeps else []
+    traced, swept = (with_imported(specs, folder) for specs in (config.trajectories, sweeps))
+    return Analyses(traced, swept, config.radial_profile)
 
 
 def _analyse(
     config: AnalysesConfig,
+    folder: Path,
     results: Results,
     models: Mapping[str, Any],
     data: Dataset,
     out: Path,
     notify: Callable[[str], None],
 ) -> None:
-    from ..analysis._write_analyses import DEFAULT_SWEEP, Analyses, write_analyses
+    from ..analysis._write_analyses import write_analyses
 
-    sweeps = config.scale_sweep
-    if isinstance(sweeps, bool):
-        sweeps = (config.trajectories or [DEFAULT_SWEEP]) if sweeps else []
     written = write_analyses(
         results, models, data.x[: config.n], data.y[: config.n], out / "analyses",
-        Analyses(config.trajectories, sweeps, config.radial_profile),
+        analyses_of(config, folder),
         samples=data.sample_ids[: config.n], notify=notify,
     )  # fmt: skip
     notify(f"analyses: {', '.join(sorted(written))} in {out / 'analyses'}")

@@ -13,6 +13,7 @@ from .._utils.formatting import count, duration, size
 from ..attacks import AttackInfo
 from ..attacks.registry import OPTIONAL, absent_libraries
 from ..evaluation import ALL_ATTACKS, Plan
+from ..evaluation.planning import CLEAN_PASS
 from ..reporting.text import attack_title, column_titles, is_targeted, row_cells
 
 
@@ -64,10 +65,13 @@ def plan_table(plan: Plan) -> Table:
 
 
 def plan_lines(plan: Plan, workers: Iterable[int]) -> list[str]:
-    """The totals of a plan, on one worker and on several."""
+    """The totals of a plan, on one worker and on several; the units are those that a run counts."""
     units = plan.units
+    n_units = int((units["attack"] != CLEAN_PASS).sum())
     forwards, backwards = count(units["forwards"].sum()), count(units["backwards"].sum())
-    total = f"{len(units)} units, {forwards} forward and {backwards} backward passes, {size(units['bytes'].sum())}"
+    total = (
+        f"{n_units} units, {forwards} forward and {backwards} backward passes, {size(units['bytes'].sum())}"
+    )
     times = ", ".join(f"{duration(plan.seconds(n))} on {n}" for n in dict.fromkeys(workers))
     return [
         f"total: {total} on disk",

@@ -236,7 +236,7 @@ class _Probe:
         passes = [0.0 if rows is None else float(rows[c].sum()) / size for c in ("forwards", "backwards")]
         if isinstance(unit, CleanUnit):
             passes[0] = 1.0
-        return Cost(_line(sizes, seconds), _line(sizes, sizes_in_bytes), *passes)
+        return Cost(fitted_line(sizes, seconds), fitted_line(sizes, sizes_in_bytes), *passes)
 
     def _run(self, unit: AnyUnit, n: int) -> tuple[float, Computed]:
         rows = slice(0, (step := max(1, self._total // n)) * n, step)
@@ -251,8 +251,16 @@ class _Probe:
         return time.perf_counter() - began, computed
 
 
-def _line(sizes: list[int], values: list[float]) -> tuple[float, float]:
-    """A constant ≥ 0 and a slope ≥ 0 through the last two points."""
+def fitted_line(sizes: list[int], values: list[float]) -> tuple[float, float]:
+    """A constant ≥ 0 and a slope ≥ 0 through the last two points.
+
+    Args:
+        sizes: Numbers of samples, increasing.
+        values: Cost of each.
+
+    Returns:
+        The constant, and the cost per sample.
+    """
     if len(sizes) == 1 or sizes[-1] == sizes[-2]:
         return 0.0, values[-1] / sizes[-1]
     slope = max(0.0, (values[-1] - values[-2]) / (sizes[-1] - sizes[-2]))

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import inspect
 import math
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
+from .._utils.imports import import_object, import_path
 from .._utils.modes import eval_mode
 from .._utils.random import seeded_rng
 from ..errors import ConfigError, InputError, UnknownNameError
@@ -139,7 +136,7 @@ def build(
         "clip_values": clip_values,
         "seed": seed,
     }
-    with _import_path(search_path), seeded_rng(seed, "cuda" if torch.cuda.is_available() else "cpu"):
+    with import_path(search_path), seeded_rng(seed, "cuda" if torch.cuda.is_available() else "cpu"):
         made = _make(factory, offered, dict(options or {}))
     if weights is not None:
         load_weights(_network(made, factory, weights), weights, trust=trust)
@@ -183,25 +180,7 @@ def _network(made: Any, factory: str, weights: str | Path) -> nn.Module:
 
 
 def _import(factory: str) -> Any:
-    name, colon, attribute = factory.partition(":")
-    if not (name and colon and attribute):
-        head, _, tail = factory.strip(":").rpartition(".")
-        meant = f"; did you mean {f'{head}:{tail}'!r}?" if head and tail else ""
-        raise ConfigError(f"factory {factory!r} must read 'package.module:function'{meant}")
-    try:
-        named: Any = importlib.import_module(name)
-    except Exception as error:
-        raise ConfigError(
-            f"factory {factory!r}: importing {name!r} raised {type(error).__name__}: {error}. Install the "
-            "package that holds it, or run where Python finds it"
-        ) from error
-    for part in attribute.split("."):
-        if not hasattr(named, part):
-            public = getattr(named, "__all__", None) or [
-                n for n, v in vars(named).items() if _is_public(n, v)
-            ]
-            raise UnknownNameError(f"factory in {name!r}", part, public)
-        named = getattr(named, part)
+    named = import_object(factory, "factory")
     if not callable(named) and not hasattr(named, "predict"):
         raise ConfigError(
             f"factory {factory!r} is {_kind(named)}; it must be a function that returns a classifier"
@@ -228,17 +207,6 @@ def _call(
         raise ConfigError(
             f"factory {factory!r}, called with ({listed}), raised {type(error).__name__}: {error}"
         ) from error
-
-
-@contextmanager
-def _import_path(folder: str | Path | None) -> Iterator[None]:
-    before = list(sys.path)
-    if folder is not None:
-        sys.path.insert(0, str(Path(folder).resolve()))
-    try:
-        yield
-    finally:
-        sys.path[:] = before
 
 
 def _check_logits(model: nn.Module, input_shape: tuple[int, ...], nb_classes: int, fill: Any) -> None:
@@ -279,10 +247,6 @@ def _device(model: nn.Module, device: torch.device | str | None) -> torch.device
         here = ", ".join(["'cpu'", *(f"'cuda:{i}'" for i in range(torch.cuda.device_count()))])
         raise InputError(f"ART cannot run on device {str(device)!r} here; choose one of {here}")
     return target
-
-
-def _is_public(name: str, value: Any) -> bool:
-    return not name.startswith("_") and callable(value) and not isinstance(value, ModuleType)
 
 
 def _kind(value: Any) -> str:

@@ -30,8 +30,8 @@ from ..adapters import Adapter, adapt
 from ..attacks.base import Attack, AttackResult
 from ..attacks.registry import load_attack
 from ..datasets import load_dataset
-from ..models import as_classifier, digits_cnn
-from ..training import train
+from ..models import as_classifier
+from ..training import trained_digits_cnn
 from ..typing import Norm
 
 
@@ -52,8 +52,7 @@ def small_problem(n: int = 24) -> tuple[Adapter, np.ndarray, np.ndarray]:
 
 @functools.cache
 def _trained() -> nn.Module:
-    data = load_dataset("digits", split="train")
-    return train(digits_cnn(), data.x, data.y, epochs=20, seed=0)
+    return trained_digits_cnn()
 
 
 class AttackContract:

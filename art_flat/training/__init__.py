@@ -5,7 +5,8 @@
 
 from ._adversary import Adversary as Adversary
 from ._certified import CertifiedLoss as CertifiedLoss
+from ._digits import trained_digits_cnn as trained_digits_cnn
 from ._train import train as train
 from .settings import TrainingSettings as TrainingSettings
 
-__all__ = ["Adversary", "CertifiedLoss", "TrainingSettings", "train"]
+__all__ = ["Adversary", "CertifiedLoss", "TrainingSettings", "train", "trained_digits_cnn"]

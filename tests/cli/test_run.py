@@ -67,7 +67,7 @@ def test_parts_are_merged(project):
 def test_a_run_is_planned(project):
     made = invoke("plan", "config.toml", "--workers", "1", "--workers", "8", "--probe-seconds", "0.02")
     assert made.exit_code == 0, made.output
-    assert "20 units" in made.output
+    assert "16 units" in made.output
     assert "on 8" in made.output
 
 

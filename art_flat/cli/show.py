@@ -1,0 +1,104 @@
+"""Output of the commands: the console, a run with its progress, and its results."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from ..evaluation import Results
+    from .config import RunConfig
+
+
+def open_console() -> Console:
+    """The console for standard output; files and pipes get lines of up to 160 characters."""
+    # bind the stream now, because attacks run with sys.stdout redirected
+    stream = sys.stdout
+    return Console(file=stream, width=None if stream.isatty() else 160)
+
+
+def print_line(console: Console, text: str) -> None:
+    """Print a line of plain text."""
+    console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+
+@contextlib.contextmanager
+def interrupted(message: str) -> Iterator[None]:
+    """Ctrl-C in the block ends the command with one line and exit code 130.
+
+    Raises:
+        Exit: After Ctrl-C.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        sys.stderr.write(f"{message}\n")
+        raise typer.Exit(130) from None
+
+
+def run_and_show(config: RunConfig, folder: Path, out: Path, console: Console, **options: Any) -> None:
+    """Run a configuration with progress, and show its results.
+
+    Args:
+        config: The configuration.
+        folder: Base folder of its paths.
+        out: Results folder.
+        console: Output.
+        **options: Further arguments of `run_config`.
+    """
+    with interrupted("interrupted; finished units are kept, and the same command continues from there"):
+        from ..evaluation.progress import run_progress
+        from .run import run_config
+
+        with run_progress(console) as (progress, notify):
+            results = run_config(config, folder, out, progress, notify, **options)
+    show_results(results, console, None, "paper")
+    print_line(console, f"records, summary, configuration and environment: {out}/")
+    if not results.missing_units:
+        print_line(console, f"report: {results.report(out / 'report.html')}")
+
+
+def show_results(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
+    """Show the tables of a run with errors before and notes below them.
+
+    Args:
+        results: The run.
+        console: Output.
+        epsilons: Tolerated loss changes, nats; those of the run if None.
+        definition: Definition of the relative sharpness κ.
+    """
+    from ..reporting.text import (
+        error_lines,
+        failure_lines,
+        finding_lines,
+        not_run_lines,
+        summary_notes,
+        target_lines,
+    )
+    from .tables import summary_table
+
+    if results.missing_units:
+        print_line(
+            console,
+            f"{results.missing_units} of {results.total_units} units are missing; the command of the run continues "
+            "with them, and `art-flat merge` merges parts",
+        )
+        return
+    frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
+    for line in [*not_run_lines(results), *error_lines(results)]:
+        print_line(console, line)
+    for table in summary_table(frame, definition):
+        console.print(table)
+    for line in [
+        *target_lines(results),
+        *summary_notes(frame),
+        *failure_lines(results),
+        *finding_lines(results),
+    ]:
+        print_line(console, line)
