@@ -51,6 +51,10 @@ Overrides = Annotated[
         help="Replace one key of the configuration, such as data.n=50; may be repeated.",
     ),
 ]
+Wide = Annotated[
+    bool,
+    typer.Option("--wide", help="Tables with every quantity of every attack and radius, for 160 columns."),
+]
 Epsilons = Annotated[
     list[float] | None, typer.Option("--epsilon", help="Tolerated loss change in nats; may be repeated.")
 ]
@@ -135,14 +139,15 @@ def run(
     target: Target = None,
     certify: Certify = None,
     trust: Trust = False,
+    wide: Wide = False,
 ) -> None:
     """Evaluate models from a configuration file; an interrupted run is resumed."""
-    console = open_console()
+    console = open_console(160 if wide else 100)
     print_line(console, "loading the packages")
     from .config import read_config
 
     parsed, folder = read_config(config, overrides or (), target=target, certify=certify)
-    run_and_show(parsed, folder, out, console, n_jobs=n_jobs, part=part, trust=trust)
+    run_and_show(parsed, folder, out, console, n_jobs=n_jobs, part=part, trust=trust, wide=wide)
 
 
 @app.command()
@@ -197,7 +202,7 @@ def merge(
     for line in done.damaged:
         console.print(f"left out: {line}", soft_wrap=True, highlight=False, markup=False)
     console.print(f"{done.results.folder}: {done.added} units added", soft_wrap=True, highlight=False)
-    show_results(done.results, console, None, "paper")
+    show_results(done.results, console)
 
 
 @app.command()
@@ -235,6 +240,7 @@ def summary(
     definition: Annotated[
         str, typer.Option(help="Relative sharpness: paper, neuronwise or unsquared.")
     ] = "paper",
+    wide: Wide = False,
     csv: Annotated[bool, typer.Option("--csv", help="Print every column as CSV instead of a table.")] = False,
 ) -> None:
     """Show the tables of a run again, for any ε; no model is run."""
@@ -245,7 +251,7 @@ def summary(
         frame = results.summary(epsilon or None, definition)  # type: ignore[arg-type]
         sys.stdout.write(frame.to_csv(index=False))
         return
-    show_results(results, open_console(), epsilon or None, definition)
+    show_results(results, open_console(160 if wide else 100), epsilon or None, definition, wide=wide)  # type: ignore[arg-type]
 
 
 @app.command()
@@ -272,7 +278,7 @@ def attacks(
     from ..attacks import list_attacks, load_attack
     from .tables import attack_details, attack_table
 
-    console = open_console()
+    console = open_console(160)
     if name is None:
         console.print(attack_table(list_attacks().values()))
     else:

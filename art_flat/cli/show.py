@@ -13,14 +13,22 @@ from rich.console import Console
 
 if TYPE_CHECKING:
     from ..evaluation import Results
+    from ..typing import Definition
     from .config import RunConfig
 
 
-def open_console() -> Console:
-    """The console for standard output; files and pipes get lines of up to 160 characters."""
+def open_console(width: int = 100) -> Console:
+    """The console for standard output.
+
+    Args:
+        width: Characters of a line of a table in files and pipes.
+
+    Returns:
+        The console.
+    """
     # bind the stream now, because attacks run with sys.stdout redirected
     stream = sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 160)
+    return Console(file=stream, width=None if stream.isatty() else width)
 
 
 def print_line(console: Console, text: str) -> None:
@@ -42,7 +50,9 @@ def interrupted(message: str) -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def run_and_show(config: RunConfig, folder: Path, out: Path, console: Console, **options: Any) -> None:
+def run_and_show(
+    config: RunConfig, folder: Path, out: Path, console: Console, *, wide: bool = False, **options: Any
+) -> None:
     """Run a configuration with progress, and show its results.
 
     Args:
@@ -50,6 +60,7 @@ def run_and_show(config: RunConfig, folder: Path, out: Path, console: Console, *
         folder: Base folder of its paths.
         out: Results folder.
         console: Output.
+        wide: Whether to show the long form of the tables.
         **options: Further arguments of `run_config`.
     """
     with interrupted("interrupted; finished units are kept, and the same command continues from there"):
@@ -58,13 +69,20 @@ def run_and_show(config: RunConfig, folder: Path, out: Path, console: Console, *
 
         with run_progress(console) as (progress, notify):
             results = run_config(config, folder, out, progress, notify, **options)
-    show_results(results, console, None, "paper")
+    show_results(results, console, wide=wide)
     print_line(console, f"records, summary, configuration and environment: {out}/")
     if not results.missing_units:
         print_line(console, f"report: {results.report(out / 'report.html')}")
 
 
-def show_results(results: Results, console: Console, epsilons: list[float] | None, definition: str) -> None:
+def show_results(
+    results: Results,
+    console: Console,
+    epsilons: list[float] | None = None,
+    definition: Definition = "paper",
+    *,
+    wide: bool = False,
+) -> None:
     """Show the tables of a run with errors before and notes below them.
 
     Args:
@@ -72,7 +90,10 @@ def show_results(results: Results, console: Console, epsilons: list[float] | Non
         console: Output.
         epsilons: Tolerated loss changes, nats; those of the run if None.
         definition: Definition of the relative sharpness κ.
+        wide: Whether to show every quantity of every attack and radius.
     """
+    from ..reporting.attack_names import shortened, with_short_names
+    from ..reporting.compact import compact_notes
     from ..reporting.text import (
         error_lines,
         failure_lines,
@@ -81,7 +102,7 @@ def show_results(results: Results, console: Console, epsilons: list[float] | Non
         summary_notes,
         target_lines,
     )
-    from .tables import summary_table
+    from .tables import summary_tables, wide_summary_tables
 
     if results.missing_units:
         print_line(
@@ -90,15 +111,16 @@ def show_results(results: Results, console: Console, epsilons: list[float] | Non
             "with them, and `art-flat merge` merges parts",
         )
         return
-    frame = results.summary(epsilons, definition)  # type: ignore[arg-type]
-    for line in [*not_run_lines(results), *error_lines(results)]:
-        print_line(console, line)
-    for table in summary_table(frame, definition):
+    frame = results.summary(epsilons, definition)
+    short = with_short_names(frame, results)
+    lines = [*not_run_lines(results), *error_lines(results)]
+    notes = [*(summary_notes(frame) if wide else compact_notes(frame)), *failure_lines(results)]
+    for line in lines:
+        print_line(console, line if wide else shortened(line, results))
+    tables = (
+        wide_summary_tables(frame, definition) if wide else summary_tables(short, definition, console.width)
+    )
+    for table in tables:
         console.print(table)
-    for line in [
-        *target_lines(results),
-        *summary_notes(frame),
-        *failure_lines(results),
-        *finding_lines(results),
-    ]:
-        print_line(console, line)
+    for line in [*target_lines(results), *notes, *finding_lines(results)]:
+        print_line(console, line if wide else shortened(line, results))

@@ -6,19 +6,64 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from .._utils.formatting import count, duration, size
+from .._utils.formatting import count, duration, norm_sign, size
 from ..attacks import AttackInfo
 from ..attacks.registry import OPTIONAL, absent_libraries
 from ..evaluation import ALL_ATTACKS, Plan
 from ..evaluation.planning import CLEAN_PASS
+from ..reporting.compact import compact_tables
 from ..reporting.text import attack_title, column_titles, is_targeted, row_cells
 
+_LABEL_WIDTH, _CELL_WIDTH = 30, 15
+"""Columns of a terminal for the titles of the lines, and for a cell such as 100.0…100.0‡ with its margin."""
 
-def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
-    """One table per model and norm; rows are attacks and δ.
+
+def summary_tables(frame: pd.DataFrame, definition: str, width: int) -> Iterator[Table]:
+    """The summary in its short form, one table per model and norm.
+
+    Args:
+        frame: From `Results.summary`, with short names.
+        definition: Definition of the relative sharpness κ.
+        width: Columns of the terminal; radii that do not fit continue in a further table.
+
+    Yields:
+        The tables.
+    """
+    for content in compact_tables(frame, definition, max(1, (width - _LABEL_WIDTH) // _CELL_WIDTH)):
+        table = Table(
+            title=escape(content.title), title_justify="left", title_style="bold", box=SIMPLE_HEAD,
+            caption=escape(content.caption), caption_justify="left", pad_edge=False,
+        )  # fmt: skip
+        table.add_column("", overflow="fold")
+        for radius in content.radii:
+            table.add_column(radius, justify="right", no_wrap=True)
+        space = width - _CELL_WIDTH * len(content.radii) - 4
+        for section in content.sections:
+            table.add_row(f"[bold]{escape(section.heading)}[/bold]")
+            for title, *cells in section.lines:
+                table.add_row("  " + escape(breakable(title, space)), *cells)
+            table.add_section()
+        yield table
+
+
+def breakable(name: str, width: int) -> str:
+    """The name of an attack with a space before its parameters if it is longer than a line, so that it breaks there.
+
+    Returns:
+        The name.
+
+    >>> breakable("art:DeepFool(max_iter=20)", 20)
+    'art:DeepFool (max_iter=20)'
+    """
+    return name if len(name) <= width else name.replace("(", " (", 1)
+
+
+def wide_summary_tables(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
+    """Every quantity of every attack and radius, one table per model and norm.
 
     Args:
         frame: From `Results.summary`.
@@ -30,7 +75,9 @@ def summary_table(frame: pd.DataFrame, definition: str) -> Iterator[Table]:
     levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
     targeted = is_targeted(frame)
     for (model, norm), part in frame.groupby(["model", "norm"], sort=False):
-        table = Table(title=f"{escape(str(model))}, {norm}", title_justify="left", title_style="bold")
+        table = Table(
+            title=f"{escape(str(model))}, {norm_sign(str(norm))}", title_justify="left", title_style="bold"
+        )
         table.add_column("attack", overflow="fold")
         headers = column_titles(levels, targeted)
         for header in headers:

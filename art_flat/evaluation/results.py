@@ -159,12 +159,19 @@ class Results(Records):
         """
         return diagnose(self)
 
-    def to_markdown(self, epsilons: Sequence[float] | None = None, definition: Definition = "paper") -> str:
+    def to_markdown(
+        self,
+        epsilons: Sequence[float] | None = None,
+        definition: Definition = "paper",
+        *,
+        wide: bool = False,
+    ) -> str:
         """The summary as Markdown tables, one per model and norm, with notes, failures and findings under them.
 
         Args:
             epsilons: Tolerated loss changes in nats; those of the run if None.
             definition: Definition of the relative sharpness κ.
+            wide: Whether to show every quantity of every attack at every radius, with the attacks' full names.
 
         Returns:
             Text for a README, in GitHub's dialect; δ in clip units, κ in nats.
@@ -173,7 +180,7 @@ class Results(Records):
             InputError: If an ε is negative.
             UnknownNameError: If the definition is unknown.
         """
-        return to_markdown(self, epsilons, definition)
+        return to_markdown(self, epsilons, definition, wide=wide)
 
     def to_robustbench(
         self, folder: str | os.PathLike[str], info: Mapping[str, Mapping[str, Any]] | None = None

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+import pandas as pd
+
+from .._utils.formatting import norm_sign
 from ..records import ALL_ATTACKS, Records
 from ..summaries import summarise
 from ..typing import Definition
+from .attack_names import with_short_names
+from .compact import compact_notes, compact_tables
 from .text import (
     attack_title,
     column_titles,
@@ -24,7 +29,11 @@ from .text import (
 
 
 def to_markdown(
-    results: Records, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
+    results: Records,
+    epsilons: Sequence[float] | None = None,
+    definition: Definition = "paper",
+    *,
+    wide: bool = False,
 ) -> str:
     """The summary as Markdown tables, one per model and norm, with notes, failures and findings under them.
 
@@ -32,6 +41,7 @@ def to_markdown(
         results: The records of a run.
         epsilons: Tolerated loss changes in nats; those of the run if None.
         definition: Definition of the relative sharpness κ.
+        wide: Whether to show every quantity of every attack at every radius, with the attacks' full names.
 
     Returns:
         Text in GitHub's dialect; δ in clip units, κ in nats.
@@ -42,13 +52,22 @@ def to_markdown(
 
     >>> from art_flat.testing import example_results
     >>> to_markdown(example_results()).splitlines()[0]
-    '**model, Linf**'
+    '**model, L∞: 4 samples, accuracy 100.0 %**'
     """
     frame = summarise(results, epsilons, definition)
     parts = [f"**{_escaped(line)}**" for line in [*missing_lines(results), *not_run_lines(results)]]
     parts += _listed(error_lines(results))
     if frame.empty:
         return "\n\n".join([*parts, "No attack was recorded."]) + "\n"
+    parts += _wide_tables(frame) if wide else _compact_tables(with_short_names(frame, results), definition)
+    kappa = f"κ: median relative sharpness ({definition}, nats)."
+    notes = [*target_lines(results), *(summary_notes(frame) if wide else compact_notes(frame)), kappa]
+    parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
+    parts += [*_listed(failure_lines(results)), *_listed(finding_lines(results))]
+    return "\n\n".join(parts) + "\n"
+
+
+def _wide_tables(frame: pd.DataFrame) -> Iterator[str]:
     levels = [c for c in frame.columns if c.startswith("loss_change_robustness@")]
     targeted = is_targeted(frame)
     titles = ["attack", *(" ".join(t.split()) for t in column_titles(levels, targeted))]
@@ -57,15 +76,19 @@ def to_markdown(
         for row in part.to_dict("records"):
             cells = [_escaped(attack_title(row)), *map(_escaped, row_cells(row, levels, targeted))]
             rows.append([f"**{c}**" for c in cells] if row["attack"] == ALL_ATTACKS else cells)
-        parts += [f"**{_escaped(str(model))}, {norm}**", _table(titles, rows)]
-    notes = [
-        *target_lines(results),
-        *summary_notes(frame),
-        f"κ: median relative sharpness ({definition}, nats).",
-    ]
-    parts.append("\n".join(f"- {_escaped(note)}" for note in notes))
-    parts += [*_listed(failure_lines(results)), *_listed(finding_lines(results))]
-    return "\n\n".join(parts) + "\n"
+        yield f"**{_escaped(str(model))}, {norm_sign(str(norm))}**"
+        yield _table(titles, rows)
+
+
+def _compact_tables(frame: pd.DataFrame, definition: str) -> Iterator[str]:
+    for table in compact_tables(frame, definition):
+        rows = []
+        for section in table.sections:
+            rows.append([f"**{_escaped(section.heading)}**", *([""] * len(table.radii))])
+            rows += [[_escaped(cell) for cell in line] for line in section.lines]
+        yield f"**{_escaped(table.title)}**"
+        yield _table(["", *table.radii], rows)
+        yield _escaped(table.caption)
 
 
 def _listed(lines: Sequence[str]) -> list[str]:

@@ -81,7 +81,7 @@ def project(tmp_path):
 def test_run_summary_and_resume(own_process, project, here):
     done = (art_flat if own_process else here)("run", "config.toml", "--out", "results", cwd=project)
     assert done.returncode == 0, done.stderr
-    assert "small, Linf" in done.stdout
+    assert "small, L∞: 20 samples" in done.stdout
     assert "κ" in done.stdout
     assert "worst of all" in done.stdout
     assert "12/12" not in done.stdout

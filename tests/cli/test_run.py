@@ -53,11 +53,11 @@ def test_parts_are_merged(project):
         done = invoke("run", "config.toml", "--out", f"p{i}", "--part", f"{i}/2")
         assert done.exit_code == 0, done.output
         assert "of 16 units are missing" in done.output
-        assert "small, Linf" not in done.output
+        assert "small, L∞" not in done.output
     merged = invoke("merge", "p1", "p2", "--out", "whole")
     assert merged.exit_code == 0, merged.output
     assert "whole: 16 units added" in merged.output
-    assert "small, Linf" in merged.output
+    assert "small, L∞" in merged.output
     assert "whole: 0 units added" in invoke("merge", "p1", "p2", "--out", "whole").output
     assert invoke("run", "config.toml", "--out", "run").exit_code == 0
     one, other = (af.Results.load(f).adversarial.drop(columns="seconds") for f in ("run", "whole"))

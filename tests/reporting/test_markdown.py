@@ -28,9 +28,9 @@ def parse(text):
     return tables, others
 
 
-def test_tables_hold_the_numbers_of_the_summary(run):
+def test_wide_tables_hold_the_numbers_of_the_summary(run):
     frame = run.summary([0.3])
-    tables, others = parse(run.to_markdown([0.3]))
+    tables, others = parse(run.to_markdown([0.3], wide=True))
     groups = [part for _, part in frame.groupby(["model", "norm"], sort=False)]
     assert len(tables) == len(groups)
     for (head, *body), part in zip(tables, groups, strict=True):
@@ -50,8 +50,37 @@ def test_tables_hold_the_numbers_of_the_summary(run):
             assert bool(low) == (row["attack"] == ALL_ATTACKS and not math.isnan(row["certified@0.3"]))
             kappa = float(found["κ adv."].replace("–", "nan"))
             assert kappa == pytest.approx(row["kappa_adv"], rel=5e-3, nan_ok=True)
-    assert [o for o in others if o.startswith("cnn, ")] == ["cnn, Linf", "cnn, L2"]
+    assert [o for o in others if o.startswith("cnn, ")] == ["cnn, L∞", "cnn, L2"]
     assert any("upper estimate" in o for o in others)
+
+
+def test_short_tables_hold_the_numbers_of_the_summary(run):
+    frame = run.summary([0.3])
+    tables, _ = parse(run.to_markdown([0.3]))
+    groups = [part for _, part in frame.groupby(["model", "norm"], sort=False)]
+    assert len(tables) == len(groups)
+    for (head, *body), part in zip(tables, groups, strict=True):
+        lines = {line[0]: line[1:] for line in body}
+        assert [float(h.removeprefix("δ = ")) for h in head[1:]] == sorted(part["delta"].unique())
+        assert body[0][0] == "worst of all attacks"
+        for row in part.to_dict("records"):
+            column = head.index(f"{row['delta']:g}") if f"{row['delta']:g}" in head else 1
+            cell = {title: cells[column - 1] for title, cells in lines.items()}
+            if row["attack"] != ALL_ATTACKS:
+                assert float(cell[row["attack"]]) == pytest.approx(100 * row["robust_accuracy"], abs=0.05)
+                continue
+            ends = [(row["certified_accuracy"], row["robust_accuracy"], "robust accuracy")]
+            ends += [(row["certified@0.3"], row["loss_change_robustness@0.3"], "Δℓ ≤ 0.3 nats")]
+            for low, high, title in ends:
+                found = [float(v) for v in cell[title].split("…")]
+                assert found == pytest.approx([100 * v for v in (low, high) if v == v], abs=0.05)
+            assert int(cell["fooled samples"]) == row["n_adversarial"]
+        names = [
+            line[0]
+            for line in body[body.index(next(b for b in body if b[0].startswith("robust accuracy by"))) + 1 :]
+        ]
+        means = part[part["attack"] != ALL_ATTACKS].groupby("attack")["robust_accuracy"].mean()
+        assert means[names].is_monotonic_increasing
 
 
 def test_names_and_errors_are_text_not_markup(digits):
@@ -66,7 +95,7 @@ def test_names_and_errors_are_text_not_markup(digits):
         deltas={"Linf": [0.1]}, certify=None,
     )  # fmt: skip
     tables, others = parse(results.to_markdown())
-    assert f"{name}, Linf" in others
+    assert any(o.startswith(f"{name}, L∞: 24 samples, accuracy ") for o in others)
     assert all(len(row) == len(tables[0][0]) for row in tables[0])
     assert any("<script>alert(1)</script> | *no* `more` [a](http://b)" in o for o in others)
     assert any("24 samples failed" in o for o in others)
