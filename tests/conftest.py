@@ -29,7 +29,8 @@ def pytest_xdist_auto_num_workers(config):
 
 def pytest_collection_modifyitems(items):
     """Skip the cases of a library that is not installed."""
-    missing = [name for name in ("foolbox", "torchattacks") if importlib.util.find_spec(name) is None]
+    modules = {"foolbox": "foolbox", "torchattacks": "torchattacks", "advlib": "adv_lib"}
+    missing = [name for name, module in modules.items() if importlib.util.find_spec(module) is None]
     for item in items:
         for name in missing:
             if f"{name}:" in item.name:

@@ -16,8 +16,14 @@ from .base import Attack, AttackInfo
 from .sequence import SequenceStep, split_position
 
 GROUP = "art_flat.attacks"
-OPTIONAL = {"foolbox": 'pip install "art-flat[foolbox]"'}
-"""Optional libraries whose plugin is part of art_flat → how to install them."""
+OPTIONAL = {
+    "foolbox": ("foolbox", 'pip install "art-flat[foolbox]"'),
+    "advlib": (
+        "adv_lib",
+        "pip install --no-deps adv-lib==0.2.8",
+    ),  # its requirement visdom often fails to build
+}
+"""Optional libraries whose plugin is part of art_flat → their module, and how to install them."""
 
 
 class PluginWarning(UserWarning):
@@ -64,7 +70,7 @@ def list_attacks(library: str | None = None) -> dict[str, AttackInfo]:
 
 def absent_libraries() -> list[str]:
     """Libraries with a plugin in art_flat that are not installed; `list_attacks` omits them."""
-    return [name for name in OPTIONAL if importlib.util.find_spec(name) is None]
+    return [name for name, (module, _) in OPTIONAL.items() if importlib.util.find_spec(module) is None]
 
 
 def load_attack(spec: str, /, **params: Any) -> Attack:
@@ -93,14 +99,16 @@ def load_attack(spec: str, /, **params: Any) -> Attack:
     name, inline = parse_spec(spec)
     library = name.split(":")[0] if ":" in name else None
     if library in absent_libraries():
-        raise AttackNotUsableError(f"{name} needs the package {library}: {OPTIONAL[library]}")
+        module, install = OPTIONAL[str(library)]
+        raise AttackNotUsableError(f"{name} needs the package {module}: {install}")
     infos = list_attacks(library) or list_attacks()
     if name not in infos:
         matches = [n for n in infos if n.split(":", 1)[-1] == name]
         if len(matches) != 1:
             registered = list_attacks()
             known = matches or [*registered, *(n.split(":", 1)[-1] for n in registered)]
-            raise UnknownNameError("attack", name, known, "`art-flat attacks` lists every one.")
+            hint = f"There are {', '.join(matches)}." if matches else "`art-flat attacks` lists every one."
+            raise UnknownNameError("attack", name, known, hint)
         name = matches[0]
     attack: Attack = infos[name].build(**{**inline, **params})
     return attack

@@ -13,7 +13,7 @@ from typing import Any
 from ..errors import ArtFlatError, ConfigError, InputError, UnknownNameError, closest
 from .base import Attack
 from .own import OwnAttack, as_attack
-from .registry import list_attacks, load_attack, same_attack
+from .registry import absent_libraries, list_attacks, load_attack, same_attack
 
 _FOLDER = files(__package__) / "suites"
 SUITES: tuple[str, ...] = tuple(
@@ -32,7 +32,8 @@ def load_suite(name: str) -> list[Attack]:
     Args:
         name: A suite of the package, such as `"fast"`, or the path of a TOML file with
             `attacks = ["library:Name(parameter=value)", ...]`; a name with `*`, such as `"art:*"`, selects every
-            matching attack that can be used.
+            matching attack that can be used. Those of `where_installed = [...]` are part of it if their optional
+            library is installed.
 
     Returns:
         At least one attack.
@@ -74,12 +75,19 @@ def _suite_names(name: str) -> list[str]:
     else:
         raise UnknownNameError("suite", name, SUITES, "A file of your own ends in .toml.")
     try:
-        specs = tomllib.loads(text).get("attacks")
+        table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"suite {name} is not valid TOML: {error}") from None
-    if not isinstance(specs, list) or not all(isinstance(s, str) for s in specs):
-        raise ConfigError(f'suite {name}: expected attacks = ["library:Name", ...], got {specs!r}')
-    return specs
+    attacks = _names(name, "attacks", table.get("attacks"))
+    absent = absent_libraries()
+    optional = _names(name, "where_installed", table.get("where_installed", []))
+    return attacks + [spec for spec in optional if spec.partition(":")[0] not in absent]
+
+
+def _names(suite: str, key: str, value: Any) -> list[str]:
+    if not isinstance(value, list) or not all(isinstance(spec, str) for spec in value):
+        raise ConfigError(f'suite {suite}: expected {key} = ["library:Name", ...], got {value!r}')
+    return value
 
 
 def _expanded(specs: list[str]) -> list[str]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import nn
 
+from ..adapters.base import Adapter
 from ..errors import AttackNotUsableError
 from .problem import Problem
 
@@ -137,3 +141,60 @@ class UnitView(nn.Module):
     def narrow(self, images: torch.Tensor) -> torch.Tensor:
         """Return one channel as the mean of three: any ball that contains all three contains it."""
         return images.mean(dim=1, keepdim=True) if self.widen else images
+
+
+def require_one_range(name: str, library: str, net: Adapter) -> None:
+    """Require clip values that are one pair of numbers, not one pair per feature.
+
+    Args:
+        name: The attack, for the error.
+        library: Its library, for the error.
+        net: The classifier.
+
+    Raises:
+        AttackNotUsableError: If the ranges differ between features.
+    """
+    if net.clip_values is not None and any(np.ndim(value) for value in net.clip_values):
+        raise AttackNotUsableError(
+            f"{name} cannot be used: {library} works in one range, but the classifier's clip_values differ between "
+            "features; give it one pair of numbers"
+        )
+
+
+def attack_in_view(
+    problem: Problem,
+    solve: Callable[[UnitView, torch.Tensor, torch.Tensor], torch.Tensor],
+    which: Literal["all", "open"] = "all",
+) -> torch.Tensor:
+    """Run a library's attack on the classifier as it expects it, and return its points in clip units.
+
+    Args:
+        problem: The problem.
+        solve: Maps the view, images in [0, 1] of shape (m, channels, height, width) and int64 labels (m,), which are
+            the targets if there are any, to points of the shape of the images. All tensors are its own.
+        which: Samples to attack: `"all"`, or `"open"` for those that are correctly classified, or not yet in
+            their target class.
+
+    Returns:
+        Points of the shape of `problem.x`; values that the attack did not change are the clean ones to the bit.
+    """
+    view = UnitView(problem).eval()
+    window = view.window
+    start = view.show(window.to_unit(problem.x))
+    labels = problem.y if problem.target is None else problem.target
+    todo = torch.ones_like(labels, dtype=torch.bool) if which == "all" else _open(view, start, problem)
+    if not bool(todo.any()):
+        return problem.x
+    points = start.clone()
+    points[todo] = solve(view, start[todo], labels[todo]).detach().to(points)
+    is_changed = (points != start).reshape(problem.x.shape)
+    back = window.from_unit(points.reshape(problem.x.shape).to(problem.x.dtype))
+    return torch.where(is_changed, back, problem.x)
+
+
+@torch.no_grad()
+def _open(view: UnitView, start: torch.Tensor, problem: Problem) -> torch.Tensor:
+    """Mask of the samples that are correctly classified, or not yet in their target class."""
+    label = view(start).argmax(dim=1)
+    is_open: torch.Tensor = label == problem.y if problem.target is None else label != problem.target
+    return is_open

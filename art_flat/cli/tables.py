@@ -139,7 +139,7 @@ def attack_table(infos: Iterable[AttackInfo]) -> Table:
             escape(info.name), " ".join(info.norms), info.access, info.budget,
             "yes" if info.maximises_loss else "", "yes" if info.targeted else "", info.usability, escape(info.reason),
         )  # fmt: skip
-    absent = [f"{name} ({OPTIONAL[name]})" for name in absent_libraries()]
+    absent = [f"{name} ({OPTIONAL[name][1]})" for name in absent_libraries()]
     if absent:
         table.caption = escape(f"not installed, so not listed: {', '.join(absent)}")
     return table

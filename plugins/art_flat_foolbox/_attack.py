@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import foolbox
-import numpy as np
 import torch
 
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
 from art_flat.attacks.base import Steps
-from art_flat.attacks.view import UnitView
+from art_flat.attacks.view import UnitView, attack_in_view, require_one_range
 from art_flat.errors import AttackNotUsableError, ParameterError
 from art_flat.typing import Norm
 
@@ -67,11 +66,7 @@ class WrappedFoolboxAttack(Attack):
             AttackNotUsableError: If the classifier cannot be attacked with it.
             InputError: If a parameter is invalid for the classifier.
         """
-        if net.clip_values is not None and any(np.ndim(value) for value in net.clip_values):
-            raise AttackNotUsableError(
-                f"{self.info.name} cannot be used: foolbox works in one range, but the classifier's clip_values "
-                "differ between features; give it one pair of numbers"
-            )
+        require_one_range(self.info.name, "foolbox", net)
         if self.row.images and len(net.input_shape) != 3:
             raise AttackNotUsableError(
                 f"{self.info.name} cannot be used: it needs images (channels, height, width), the classifier takes "
@@ -82,28 +77,12 @@ class WrappedFoolboxAttack(Attack):
 
     def run(self, problem: Problem) -> torch.Tensor:
         """Return the library's points, in clip units; see `Attack.run`."""
-        view = UnitView(problem).eval()
-        window = view.window
-        start = view.show(window.to_unit(problem.x))
-        todo = self._open(view, start, problem)
-        if not bool(todo.any()):
-            return problem.x
-        model = foolbox.PyTorchModel(view, bounds=(0, 1), device=start.device)
-        labels = problem.y if problem.target is None else problem.target
-        points = start.clone()
-        points[todo] = self._points(model, start[todo], labels[todo], problem, window.size).to(points)
-        is_changed = (points != start).reshape(problem.x.shape)
-        back = window.from_unit(points.reshape(problem.x.shape).to(problem.x.dtype))
-        return torch.where(is_changed, back, problem.x)
 
-    @torch.no_grad()
-    def _open(self, view: UnitView, start: torch.Tensor, problem: Problem) -> torch.Tensor:
-        """Mask of the samples to attack; minimum-norm attacks get only correctly classified ones."""
-        if self.info.budget == "fixed":
-            return torch.ones(len(start), dtype=torch.bool, device=start.device)
-        label = view(start).argmax(dim=1)
-        todo: torch.Tensor = label == problem.y if problem.target is None else label != problem.target
-        return todo
+        def solve(view: UnitView, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+            model = foolbox.PyTorchModel(view, bounds=(0, 1), device=x.device)
+            return self._points(model, x, labels, problem, view.window.size)
+
+        return attack_in_view(problem, solve, "all" if self.info.budget == "fixed" else "open")
 
     def _points(
         self, model: Any, x: torch.Tensor, labels: torch.Tensor, problem: Problem, span: float

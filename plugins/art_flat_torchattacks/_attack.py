@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
 from art_flat.attacks.base import Steps
-from art_flat.attacks.view import UnitView
+from art_flat.attacks.view import UnitView, require_one_range
 from art_flat.errors import AttackNotUsableError, ParameterError
 from art_flat.typing import Norm
 
@@ -49,11 +48,7 @@ class TorchattacksAttack(Attack):
             InputError: If a parameter is invalid for the classifier.
         """
         case = CheckContext(self.info.name, net, norm, self.settings)
-        if net.clip_values is not None and any(np.ndim(value) for value in net.clip_values):
-            raise AttackNotUsableError(
-                f"{case.name} cannot be used: torchattacks works in one range [0, 1], but the classifier's "
-                "clip_values differ between features; give it one pair of numbers"
-            )
+        require_one_range(case.name, "torchattacks", net)
         if self.row.images and not case.image:
             raise AttackNotUsableError(
                 f"{case.name} cannot be used: it needs images (channels, height, width), the classifier "

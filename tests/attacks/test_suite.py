@@ -7,13 +7,15 @@ import pytest
 
 import art_flat as af
 from art_flat.attacks import SUITES, SuiteWarning, load_suite
+from art_flat.attacks.registry import absent_libraries
 from art_flat.errors import ConfigError
 
 
 def specs(name):
-    return tomllib.loads((files("art_flat.attacks") / "suites" / f"{name}.toml").read_text("utf-8"))[
-        "attacks"
-    ]
+    """The attacks that a suite names, with those of optional libraries that are installed."""
+    table = tomllib.loads((files("art_flat.attacks") / "suites" / f"{name}.toml").read_text("utf-8"))
+    optional = table.get("where_installed", [])
+    return table["attacks"] + [spec for spec in optional if spec.partition(":")[0] not in absent_libraries()]
 
 
 def test_the_package_has_these_suites():
@@ -88,3 +90,17 @@ def test_refused_attacks_are_left_out_with_their_reason(tmp_path):
         attacks = load_suite(own(tmp_path, "art_flat:PGD", refused[0].name))
     assert [a.name for a in attacks] == ["art_flat:PGD"]
     assert refused[0].reason in str(said[0].message)
+
+
+@pytest.mark.parametrize("is_absent", [True, False])
+def test_attacks_of_an_optional_library_are_left_out_in_silence_where_it_is_absent(
+    is_absent, tmp_path, monkeypatch
+):
+    path = tmp_path / "mine.toml"
+    path.write_text('attacks = ["art_flat:PGD"]\nwhere_installed = ["art_flat:APGD"]')
+    monkeypatch.setattr("art_flat.attacks.suite.absent_libraries", lambda: ["art_flat"] if is_absent else [])
+    names = ["art_flat:PGD"] if is_absent else ["art_flat:PGD", "art_flat:APGD"]
+    assert [a.name for a in load_suite(str(path))] == names
+    path.write_text('attacks = ["art_flat:PGD"]\nwhere_installed = 3')
+    with pytest.raises(ConfigError, match="expected where_installed = "):
+        load_suite(str(path))
