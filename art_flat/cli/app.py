@@ -61,16 +61,19 @@ Epsilons = Annotated[
 
 
 @app.command()
-def demo(out: Out = Path("art-flat-demo")) -> None:
+def demo(out: Out = Path("art-flat-demo"), wide: Wide = False) -> None:
     """See it work: a small CNN, offline, a minute."""
+    console = open_console(160 if wide else 100)
+    print_line(console, "loading the packages")
     import torch
 
-    from .demo import demo_config
+    from .demo import closing_lines, demo_config
 
     torch.set_num_threads(1)  # the net is too small to gain from threads
-    console = open_console()
     config, folder = demo_config(out, partial(print_line, console))
-    run_and_show(config, folder, out, console)
+    results = run_and_show(config, folder, out, console, wide=wide)
+    for line in closing_lines(results):
+        print_line(console, line)
 
 
 @app.command()

@@ -52,7 +52,7 @@ def interrupted(message: str) -> Iterator[None]:
 
 def run_and_show(
     config: RunConfig, folder: Path, out: Path, console: Console, *, wide: bool = False, **options: Any
-) -> None:
+) -> Results:
     """Run a configuration with progress, and show its results.
 
     Args:
@@ -62,6 +62,9 @@ def run_and_show(
         console: Output.
         wide: Whether to show the long form of the tables.
         **options: Further arguments of `run_config`.
+
+    Returns:
+        The results.
     """
     with interrupted("interrupted; finished units are kept, and the same command continues from there"):
         from ..evaluation.progress import run_progress
@@ -73,6 +76,7 @@ def run_and_show(
     print_line(console, f"records, summary, configuration and environment: {out}/")
     if not results.missing_units:
         print_line(console, f"report: {results.report(out / 'report.html')}")
+    return results
 
 
 def show_results(

@@ -158,18 +158,38 @@ def test_ctrl_c_leaves_a_folder_that_can_be_resumed(project, monkeypatch, here):
 @pytest.mark.slow
 def test_demo_needs_no_network_and_writes_its_folder(tmp_path):
     """The whole demo is timed in CI; here a tenth of it, through the same code."""
-    from art_flat.cli.demo import demo_config
+    from art_flat.cli import demo
     from art_flat.cli.run import run_config
 
     said = []
-    config, folder = demo_config(tmp_path / "demo", said.append)
+    config, folder = demo.demo_config(tmp_path / "demo", said.append)
+    attacks = ["art_flat:PGD(steps=10)", demo.PLAIN]
     small = config.model_copy(
-        update={"attacks": ["art_flat:PGD(steps=3)"], "data": config.data.model_copy(update={"n": 40})}
+        update={
+            "attacks": attacks,
+            "data": config.data.model_copy(update={"n": 30}),
+            "deltas": {"Linf": [0.02, demo.DELTAS[-1]]},
+        }
     )
     results = run_config(small, folder, tmp_path / "demo")
     assert "trained a small CNN" in said[0]
-    summary = results.summary()
-    assert (summary["accuracy"] > 0.9).all()
-    assert (summary["robust_accuracy"] <= summary["accuracy"]).all()
-    assert (summary["robust_accuracy"] < summary["accuracy"]).any()
     assert (tmp_path / "demo" / "summary.csv").exists()
+    summary = results.summary()
+    worst = summary[summary["attack"] == af.evaluation.ALL_ATTACKS].set_index(["model", "delta"])
+    ends = worst.loc[demo.MODEL]  # both ends of the bracket are informative, and they leave a gap
+    assert (ends["certified_accuracy"] > 0.1).all()
+    assert ends["robust_accuracy"].iloc[-1] < ends["accuracy"].iloc[-1] - 0.05
+    assert (ends["certified_accuracy"] <= ends["robust_accuracy"]).all()
+    assert (ends["certified@0.1"] > 0).all()
+    twin = worst.loc[demo.TWIN]  # the same predictions, so the same truth between the ends
+    assert (twin["accuracy"] == ends["accuracy"]).all()
+    assert (twin["robust_accuracy"] >= ends["certified_accuracy"]).all()
+    by_attack = summary.set_index(["model", "attack", "delta"])["robust_accuracy"]
+    assert (
+        by_attack[demo.TWIN, demo.PLAIN, demo.DELTAS[-1]] > by_attack[demo.MODEL, demo.PLAIN, demo.DELTAS[-1]]
+    )
+    found = {finding.id: finding.what for finding in results.findings()}
+    assert found["zero-gradients"].startswith(demo.TWIN)
+    first, last = demo.closing_lines(results)
+    assert demo.PLAIN in first
+    assert "art-flat init --model" in last
