@@ -140,3 +140,11 @@ def test_passes_are_counted(digits):
     net, x, y = digits
     adv = af.load_attack("art_flat:PGD(steps=20)")(net, x, y, delta=0.1)
     assert (adv.forwards, adv.backwards) == (22, 20)
+
+
+@pytest.mark.parametrize("restarts", [1, 3])
+def test_apgd_takes_one_gradient_per_step(digits, restarts):
+    """The last iterate is only evaluated; the clean point is, too, in every run."""
+    net, x, y = digits
+    adv = af.load_attack("art_flat:APGD", steps=7, restarts=restarts)(net, x, y, delta=0.1)
+    assert (adv.forwards, adv.backwards) == (9 * restarts, 7 * restarts)
