@@ -202,7 +202,7 @@ class _RunAnalyses:
         tables = {}
         if sweeps is not None:
             for keys, part in sweeps.groupby(["model", "attack", "norm", "delta"], sort=False):
-                tables[f"{keys[0]}, {keys[2]}, δ = {keys[3]:.4g}"] = part
+                tables[f"{keys[0]}, {ball_text(keys[2], keys[3])}"] = part
         result = diagnose(self.results, self.nets, self.x, self.y, sweeps=tables)
         rows = [
             {

@@ -14,29 +14,31 @@ from ._clouds import ScatterData
 from ._embed import embed
 from ._look import BLUE, CYCLE, GREY, KAPPA_ZERO, OUTCOME_COLOURS
 from ._numbers import short, shorts
+from .attack_names import short_names
 
 COLUMNS = {
-    "robust_accuracy": ("robust accuracy", "share"),
-    "target_success": ("target reached", "share"),
-    "loss_robust": ("Δℓ ≤ ε", "share"),
-    "minimum_loss_increase": ("min. loss increase", "nats"),
-    "minimum_loss_increase_bound": ("its lower bound", "nats"),
+    "robust_accuracy": ("robust accuracy", "n_evaluated"),
+    "target_success": ("target reached", "n_evaluated"),
+    "loss_robust": ("Δℓ ≤ ε", "n_evaluated"),
+    "loss_optimality": ("of the best in loss", "score"),
+    "distance_optimality": ("of the best in distance", "score"),
+    "minimum_loss_increase": ("median min. loss increase", "nats"),
     "flatness_ratio": ("median κ ratio", "number"),
-    "flat_fraction": ("share flat", "share"),
-    "confidently_wrong_fraction": ("confidently wrong", "share"),
+    "flat_fraction": ("flatter, of the broken", "n_adversarial"),
+    "confidently_wrong_fraction": ("confidently wrong", "n_evaluated"),
     "forwards": ("forwards", "number"),
     "seconds": ("seconds", "number"),
 }
-"""Columns of the table of attacks: title and kind of number."""
+"""Columns of the table of attacks: title, and the kind of number or, for a share, the column of its denominator."""
 
 
-def page_data(results: Records, definition: Any, summary: pd.DataFrame) -> dict[str, Any]:
+def page_data(results: Records, definition: Any, scores: pd.DataFrame) -> dict[str, Any]:
     """Data for the script of the page.
 
     Args:
         results: The run.
         definition: Definition of the relative sharpness κ.
-        summary: The run's summary at its values of ε.
+        scores: The summary at the run's values of ε, with short names and optimality.
 
     Returns:
         Valid JSON: NaN is null, ±∞ are ±1e300.
@@ -45,11 +47,11 @@ def page_data(results: Records, definition: Any, summary: pd.DataFrame) -> dict[
     untargeted = {"target_success"} if results.facts.get("target") is None else set()
     cells = [{**cell._asdict(), **clouds.cell(cell)} for cell in clouds.cells]
     images = embed(results, clouds, cells)
-    epsilon = _middle(results.facts["epsilons"])
+    epsilon, names = middle(results.facts["epsilons"]), short_names(results)
     return {
         "models": clouds.models,
         "zero": KAPPA_ZERO,
-        "attacks": clouds.attacks,
+        "attacks": [names.get(a, a) for a in clouds.attacks],
         "all": ALL_ATTACKS,
         "signs": NORM_SIGNS,
         "colours": {"cycle": CYCLE, "blue": BLUE, "grey": GREY, "outcomes": OUTCOME_COLOURS},
@@ -61,13 +63,14 @@ def page_data(results: Records, definition: Any, summary: pd.DataFrame) -> dict[
         "surfaces": _surfaces(surface(results)),
         "epsilon": epsilon,
         "columns": [[name, *words] for name, words in COLUMNS.items() if name not in untargeted],
-        "table": _table(summary, epsilon),
-        "curves": _curves(summary),
+        "table": _table(scores, epsilon),
+        "curves": _curves(scores),
         "analyses": read_analyses(results.folder),
     }
 
 
-def _middle(epsilons: list[float]) -> float:
+def middle(epsilons: list[float]) -> float:
+    """The middle one of the tolerated loss changes, for figures and sentences that show one."""
     return sorted(epsilons)[len(epsilons) // 2]
 
 
@@ -101,6 +104,7 @@ def _table(summary: pd.DataFrame, epsilon: float) -> list[dict[str, Any]]:
             "delta": float(row["delta"]),
             "maximises_loss": bool(row["maximises_loss"]),
             "failed": int(row["n_failed"]),
+            **{c: int(row[c]) for c in ("n_evaluated", "n_adversarial")},
             **{c: short(row[c]) for c in COLUMNS},
         }
         for row in frame.to_dict("records")

@@ -6,24 +6,30 @@ import base64
 import hashlib
 import json
 import os
+import re
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from .._utils.files import write_atomically
-from .._utils.formatting import radius_text
+from .._utils.formatting import norm_sign, radius_text
 from .._utils.validation import check_definition
 from ..diagnostics import diagnose
 from ..diagnostics.finding import SEVERITIES
 from ..records import Records
-from ..summaries import failures, summarise
+from ..summaries import failures, optimality, summarise
 from ..typing import Definition
 from ._analyses import read_findings
-from ._data import page_data
+from ._data import middle, page_data
+from ._first_page import first_page
+from ._strongest import strongest, with_optimality
 from ._verdict import verdicts
+from .attack_names import shortened, with_short_names
 from .text import failure_counts, not_run_lines, target_lines
 
 _PARTS = files(__package__) / "page"
+_BREAKS = re.compile(r"(?<=,)(?=\S)|(?<=\w\()(?=\S)")
+"""Where a long name of an attack may be broken between lines: after a comma or the opening bracket."""
 
 
 def write_report(results: Records, path: str | os.PathLike[str], definition: Definition = "paper") -> Path:
@@ -67,22 +73,30 @@ def render(results: Records, definition: Definition = "paper") -> str:
     from markupsafe import Markup
 
     summary = summarise(results, definition=definition)
+    scores = with_short_names(with_optimality(summary, optimality(results)), results)
+    epsilon = f"{middle(results.facts['epsilons']):g}"
+    best = strongest(scores)
     scripts = [_part(name) for name in ("plotly-cartesian.min.js", "look.js", "valley.js", "report.js")]
     hashes = " ".join(f"'sha256-{_sha256(s)}'" for s in scripts)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["breakable"] = lambda text: Markup("<wbr>").join(
+        _BREAKS.split(str(text).replace(" %", "\xa0%"))
+    )
     template = environment.from_string(_part("report.html.j2"))
-    data, failed = page_data(results, definition, summary), failures(results)
+    data, failed = page_data(results, definition, scores), failures(results)
     return template.render(
         policy=f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'",
         style=Markup(_part("report.css")),
         scripts=[Markup(s) for s in scripts],
         data=Markup(as_json(data)),
-        verdicts=verdicts(summary),
+        first_page=first_page(scores, best, epsilon),
+        verdicts=verdicts(scores),
+        strongest=best,
         target_notes=target_lines(results),
         units=_units(results),
-        not_run=not_run_lines(results),
-        failures=failed.to_dict("records"),
+        not_run=[shortened(line, results) for line in not_run_lines(results)],
+        failures=with_short_names(failed, results).to_dict("records"),
         failure_counts=failure_counts(failed) if len(failed) else "",
         findings=_findings(results),
         models=results.models.to_dict("records"),
@@ -92,7 +106,8 @@ def render(results: Records, definition: Definition = "paper") -> str:
         transfer=bool((results.adversarial["model"] != results.adversarial["source_model"]).any()),
         radius=radius_text,
         images=data["images"],
-        epsilon=f"{data['epsilon']:g}",
+        epsilon=epsilon,
+        sign=norm_sign,
         config=_config(results),
         seconds=float(results.adversarial["seconds"].sum()),
     )  # fmt: skip
@@ -101,7 +116,13 @@ def render(results: Records, definition: Definition = "paper") -> str:
 def _findings(results: Records) -> list[dict[str, Any]]:
     """Findings of the records, then those of the analyses alone; equal ones are merged, the most severe first."""
     findings: list[dict[str, Any]] = [
-        {**{k: getattr(f, k) for k in ("id", "severity", "what", "advice")}, "samples": f.samples[:50]}
+        {
+            "id": f.id,
+            "severity": f.severity,
+            "what": shortened(f.what, results),
+            "advice": f.advice,
+            "samples": f.samples[:50],
+        }
         | {"n": len(f.samples)}
         for f in diagnose(results)
     ]

@@ -94,9 +94,7 @@ def test_the_summary_reads_the_smallest_bound_over_kinds_and_larger_balls(run):
     for row in run.surface([0.1]).to_dict("records"):
         cell = worst.loc[(row["norm"], row["delta"])]
         assert (row["certified"], row["bound_kind"]) == (cell["certified@0.1"], cell["bound_kind"])
-    assert "Certified over balls of inputs (model), bound: crown" in " ".join(
-        verdicts(summary)[0]["sentences"]
-    )
+    assert "Certified over balls of inputs (model), bound: crown" in " ".join(verdicts(summary)[0]["notes"])
 
 
 def test_a_smaller_bound_of_a_larger_ball_holds_and_nothing_of_a_smaller_one(run):

@@ -6,6 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import art_flat as af
+from art_flat.testing import example_classifier
+
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = [
     pytest.mark.browser,
@@ -135,6 +138,71 @@ def test_prints_every_figure_whole(page):
     assert page.locator("#shown").inner_text().startswith("Figures show cnn, L∞, δ = 0.1")
 
 
+A4, LETTER = (703, 1032), (725, 965)
+"""Width and height of a page less its margins, CSS pixels."""
+
+
+@pytest.fixture(scope="module")
+def many_models(tmp_path_factory):
+    net, x, y = example_classifier()
+    results = af.evaluate(
+        {f"model {i}": net for i in range(5)}, x, y, attacks=["art_flat:PGD(steps=2)", "art_flat:GaussianNoise"],
+        deltas={"Linf": [0.01 * k for k in range(1, 10)], "L2": [0.02 * k for k in range(1, 10)]},
+    )  # fmt: skip
+    return results.report(tmp_path_factory.mktemp("many") / "report.html")
+
+
+def test_the_verdict_on_many_models_fits_one_page_too(browser, many_models):
+    page = browser.new_page(viewport={"width": LETTER[0], "height": LETTER[1]})
+    page.goto(many_models.as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    page.emulate_media(media="print")
+    assert page.locator(".panel").count() == 4
+    assert "4 more models and norms" in page.locator("#verdict").inner_text()
+    assert page.evaluate("document.getElementById('verdict').getBoundingClientRect().bottom") <= LETTER[1]
+    page.close()
+
+
+@pytest.mark.parametrize("paper", [A4, LETTER])
+def test_the_verdict_is_the_first_printed_page(page, paper):
+    page.emulate_media(media="print")
+    page.set_viewport_size({"width": paper[0], "height": paper[1]})
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.getElementById('verdict').getBoundingClientRect().bottom") <= paper[1]
+    assert page.evaluate("getComputedStyle(document.getElementById('verdict')).breakAfter") == "page"
+    assert page.evaluate("document.documentElement.scrollWidth") <= paper[0]
+
+
+def test_buttons_of_figures_cover_nothing(page):
+    covered = """[...document.querySelectorAll('.figure .modebar')].filter(m => m.offsetParent).flatMap(m => {
+        const b = m.getBoundingClientRect();
+        return [...m.closest('.figure').querySelectorAll('.plot, .bglayer rect, .legend, text, .cbfills')].filter(e => {
+            const o = e.getBoundingClientRect();
+            const across = o.left < b.right - 1 && o.right > b.left + 1;
+            return o.width && across && o.top < b.bottom - 1 && o.bottom > b.top + 1;
+        }).map(e => `${m.closest('.figure').id}: ${e.getAttribute('class')} ${e.textContent.slice(0, 30)}`);
+    })"""
+    for width in (360, 1024):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_timeout(500)
+        assert page.evaluate(covered) == []
+
+
+def test_shares_have_denominators_and_norms_their_signs(page):
+    page.locator("#all-cells").check()
+    text = page.locator("main").inner_text().replace("\xa0", " ")
+    assert "L∞" in text
+    assert "Linf" not in text
+    shares = [
+        cell.replace("\xa0", " ") for cell in page.locator("#table td").all_inner_texts() if "%" in cell
+    ]
+    scores = page.locator("#table td[data-label^='of the best']").all_inner_texts()
+    assert sum(" of " in " ".join(s.split()) for s in shares) == len(shares) - sum("%" in s for s in scores)
+    ranges = page.locator("#verdict .bars .range, table.verdict .range").all_inner_texts()
+    assert ranges
+    assert all(r.endswith(" of 24") for r in ranges)
+
+
 def test_table_sorts_and_filters_by_keyboard(page):
     column = "[...document.querySelectorAll('#table tbody tr')].map(r => parseFloat(r.cells[4].textContent))"
     page.locator("#all-cells").check()
@@ -180,9 +248,30 @@ def test_click_shows_the_sample(page):
     assert "nats" in page.locator("#point").inner_text()
 
 
-@pytest.mark.parametrize("width", [360, 1024, 1920])
+WIDER_THAN_THEIR_BOX = """[...document.querySelectorAll('body *')].filter(e => e.offsetParent
+    && !e.closest('.figure, option, select') && e.scrollWidth > e.clientWidth + 1
+    && getComputedStyle(e).display !== 'inline').map(
+    e => `${e.tagName}.${e.className} ${e.textContent.slice(0, 40)}`)"""
+"""JavaScript: what is cut off or scrolls sideways."""
+BROKEN_NAMES = """[...document.querySelectorAll('#table td:first-child, .name, .fact')].flatMap(td =>
+    [...td.childNodes].filter(n => n.nodeType === 3).flatMap(n => n.data.split(/(?<= )/).map(piece => {
+        const range = document.createRange(), at = n.data.indexOf(piece);
+        range.setStart(n, at);
+        range.setEnd(n, at + piece.trimEnd().length);
+        return new Set([...range.getClientRects()].map(r => r.top)).size > 1 ? piece : null;
+    }).filter(Boolean)))"""
+"""JavaScript: pieces of names between commas that are broken between two lines."""
+
+
+@pytest.mark.parametrize("width", [360, 620, 768, 1001, 1024, 1366, 1920])
 def test_fits_the_window(page, width):
     page.set_viewport_size({"width": width, "height": 800})
+    for box in (None, "#all-cells"):
+        if box is not None:
+            page.locator(box).check()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate(WIDER_THAN_THEIR_BOX) == []
+        assert page.evaluate(BROKEN_NAMES) == []
     drawn = "[...document.querySelectorAll('.figure .main-svg')].every(s => s.clientWidth <= innerWidth)"
     wait_until(page, drawn)  # Plotly draws anew a while after the window changed
     page.wait_for_timeout(300)

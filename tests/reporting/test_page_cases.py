@@ -91,7 +91,8 @@ def test_attack_names_and_notes_are_escaped(run):
     name = run.facts["attacks"][0]["name"]
     parts["adversarial"]["attack"] = parts["adversarial"]["attack"].replace(name, EVIL)
     attacks = [
-        {**a, "name": EVIL if a["name"] == name else a["name"], "notes": [EVIL]} for a in run.facts["attacks"]
+        {**a, **({"name": EVIL, "short_name": EVIL} if a["name"] == name else {}), "notes": [EVIL]}
+        for a in run.facts["attacks"]
     ]
     page = render(Results(**parts, facts={**run.facts, "attacks": attacks}))
     assert "<img src=x" not in page

@@ -7,13 +7,19 @@ const Look = (() => {
   const GREY = D.colours.grey;
   const SYMBOLS = ["circle", "triangle-up", "diamond", "x"];
   const HUGE = 1e299;
+  const MODEBAR = 36;  // pixels above a figure that its buttons need
 
   // ---- text; what Plotly shows is read as a small HTML, so names are escaped for it; the page itself uses textContent
   const esc = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const sign = (norm) => D.signs[norm] || norm;
   const number = (v, digits = 3) =>
     v === null || v === undefined ? "–" : Math.abs(v) > HUGE ? (v > 0 ? "∞" : "−∞") : String(Number(v.toPrecision(digits)));
-  const share = (v) => (v === null || v === undefined ? "–" : `${(100 * v).toFixed(1)} %`);
+  const median = (v, digits) => (v > HUGE ? "– (over half unbroken)" : number(v, digits));
+  const share = (v) => {  // as percent in formatting.py, which rounds ties to even
+    if (v === null || v === undefined) return "–";
+    const p = 100 * v, tie = Number.isInteger(4 * p) && !Number.isInteger(2 * p);
+    return `${(tie ? Math.round(5 * p) / 5 : p).toFixed(1)} %`;
+  };
   const positive = (v) => v !== null && v !== D.zero;  // of a base-10 logarithm; zero stands for κ = 0
   const power = (v) => (v === null ? "–" : v === D.zero ? "0" : v > -6 && v < 6 ? number(10 ** v) : `10^${v.toFixed(1)}`);
   const radius = (v) => {  // as radius_text in _look.py
@@ -28,6 +34,8 @@ const Look = (() => {
     for (const [k, v] of Object.entries(attributes)) node.setAttribute(k, v);
     return node;
   };
+  // a long name may be broken after a comma or the opening bracket, and nowhere else
+  const breakable = (text) => String(text).split(/(?<=,)(?=\S)|(?<=\w\()(?=\S)/).flatMap((piece, i) => (i ? [document.createElement("wbr"), piece] : [piece]));
   const fill = (select, options, chosen) => {
     select.replaceChildren(...options.map(([value, text]) => el("option", text, { value })));
     if (chosen !== undefined) select.value = String(chosen);
@@ -36,7 +44,7 @@ const Look = (() => {
   // ---- figures
   const root = document.documentElement;
   const printing = () => root.classList.contains("printing");
-  const narrow = () => !printing() && root.clientWidth < 620;
+  const narrow = () => !printing() && root.clientWidth <= 620;
   const colour = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const dark = () => colour("--scheme") === "dark";
   const tone = (c) => (c === D.colours.blue && dark() ? "#4da3dc" : c);  // the palette's blue is too dim on black
@@ -76,7 +84,7 @@ const Look = (() => {
     const base = {
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: "system-ui, -apple-system, Segoe UI, Roboto, sans-serif", size: 12, color: fg },
-      margin: { l: 62, r: 16, t: 24, b: 52 }, hovermode: "closest",
+      margin: { l: 62, r: 16, t: MODEBAR, b: 52 }, hovermode: "closest",
       hoverlabel: { align: "left", bgcolor: colour("--soft"), bordercolor: line, font: { color: fg } },
       ...layout,
       legend: { orientation: "h", y: printing() ? -0.45 : narrow() ? -0.3 : -0.22, yanchor: "top", x: 0, font: { size: 11 }, ...layout.legend },
@@ -87,12 +95,12 @@ const Look = (() => {
         base[key] = { gridcolor: line, zerolinecolor: line, linecolor: line, automargin: true, ...base[key] };
       }
     }
-    const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d"] };
+    const config = { responsive: true, displaylogo: false, modeBarButtonsToRemove: ["select2d", "lasso2d", "autoScale2d", "zoomIn2d", "zoomOut2d"] };
     return Plotly.react(id, traces, base, config);
   };
   const empty = (id, text) => draw(id, [], {
     xaxis: { visible: false }, yaxis: { visible: false },
     annotations: [{ text, showarrow: false, x: 0.5, y: 0.5, xref: "paper", yref: "paper" }],
   });
-  return { D, $, CYCLE, GREY, SYMBOLS, esc, sign, number, share, positive, power, radius, el, fill, root, narrow, colour, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty };
+  return { D, $, MODEBAR, breakable, CYCLE, GREY, SYMBOLS, esc, sign, number, median, share, positive, power, radius, el, fill, root, narrow, colour, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty };
 })();

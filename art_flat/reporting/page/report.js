@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { D, $, CYCLE, GREY, SYMBOLS, esc, sign, number, share, positive, power, radius, el, fill, root, narrow, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty } = Look;
+  const { D, $, MODEBAR, breakable, CYCLE, GREY, SYMBOLS, esc, sign, number, median, share, positive, power, radius, el, fill, root, narrow, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty } = Look;
   const OUTCOMES = Object.keys(D.colours.outcomes);
   const [BLUE, RED] = CYCLE;
   const state = { model: 0, norm: null, delta: null, attack: -1, eps: 0, sort: "robust_accuracy", up: true };
@@ -37,7 +37,7 @@
     return draw("fig-surface", maps, {
       grid: stacked ? { rows: 2, columns: 1, pattern: "independent", ygap: 0.3 } : { rows: 1, columns: 2, pattern: "independent", xgap: 0.16 },
       xaxis: { type: "category", title: title(deltaTitle(state.norm)) }, xaxis2: { type: "category", title: title(deltaTitle(state.norm)) },
-      yaxis: y, yaxis2: { ...y, title: title(stacked ? y.title.text : "") }, shapes: [mark(""), mark("2")], annotations: notes,
+      yaxis: y, yaxis2: { ...y, title: title(stacked ? y.title.text : "") }, shapes: [mark(""), mark("2")], annotations: notes, margin: { l: 62, r: 16, t: MODEBAR + 20, b: 52 },
     });
   }
   function drawSlice() {
@@ -90,14 +90,18 @@
     });
     $("table").tBodies[0].replaceChildren(...rows.map((row) => {
       const tr = el("tr", undefined, row.attack === D.all ? { class: "all" } : {});
-      for (const [name, , kind] of COLUMNS) {
+      for (const [name, title, kind] of COLUMNS) {
         const value = row[name];
-        const text = name === "attack" ? attackName(row) : name === "norm" ? sign(value) : kind === "text" ? value : name === "delta" ? radius(value) : kind === "share" ? share(value) : number(value, 4);
-        tr.append(el("td", text, kind === "text" ? { class: "text" } : {}));
+        const of = kind in row && value !== null ? row[kind] : null;  // the denominator of a share
+        const text = name === "norm" ? sign(value) : kind === "text" ? value : name === "delta" ? radius(value) : kind in row || kind === "score" ? share(value) : kind === "nats" ? median(value, 3) : number(value, 3);
+        const td = el("td", undefined, { ...(name === "attack" ? {} : { "data-label": title }), ...(kind === "text" ? { class: "text" } : kind === "nats" ? { class: "words" } : {}) });
+        td.append(...breakable(name === "attack" ? attackName(row) : text));
+        if (of !== null) td.append(" ", el("span", `of ${of}`, { class: "of" }));
+        tr.append(td);
       }
       return tr;
     }));
-    $("table").classList.toggle("one", !every);  // model, norm and radius are those at the top
+    $("table").classList.toggle("every", every);  // model, norm and radius are those at the top
     $("count").textContent = `${rows.length} of ${D.table.length} rows`;
     for (const th of $("table").tHead.rows[0].cells) {
       th.setAttribute("aria-sort", th.dataset.key === key ? (state.up ? "ascending" : "descending") : "none");
@@ -140,7 +144,7 @@
     const p = k.points, names = [];
     const sets = OUTCOMES.map((outcome, o) => {
       const at = [...p.row.keys()].filter((i) => p.outcome[i] === o);
-      names.push(`${outcome} (${share(k.outcomes[o] / k.n)})`);
+      names.push(`${outcome} (${share(k.outcomes[o] / k.n)} of ${k.n})`);
       return at;
     });
     const hover = (i) => {
@@ -203,11 +207,17 @@
     if (i >= 0) showPoint(k.points, i);
     else $("point").replaceChildren(el("p", `Sample ${wanted} is not among the points drawn here.`, { class: "dim" }));
   }
+  // a name in lines of at most so many characters, broken after commas; a longer piece has a line of its own
+  const lines = (name, most) => name.split(/(?<=, )|(?<=[(])/).reduce((done, piece) => {
+    if (done.length && (done.at(-1) + piece).trimEnd().length <= most) done.push(done.pop() + piece);
+    else done.push(piece);
+    return done;
+  }, []);
   function drawBoxes() {
     const c = cell();
     const boxes = c ? c.boxes.filter((b) => b.change) : [];
     if (!boxes.length) return empty("fig-boxes", "No attack gave a point here.");
-    const pieces = boxes.map((b) => D.attacks[b.attack].match(new RegExp(`.{1,${narrow() ? 22 : 46}}`, "gu")));
+    const pieces = boxes.map((b) => lines(D.attacks[b.attack], narrow() ? 22 : 46));
     const names = pieces.map((lines) => lines.map(esc).join("<br>"));
     const height = boxes.length * Math.max(30, 15 * Math.max(...pieces.map((lines) => lines.length)) + 4);
     const part = (key, axis) => {
@@ -286,12 +296,13 @@
     drawAll();
   });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawAll);
+  const fit = () => [...document.querySelectorAll(".figure")].filter((f) => f.offsetParent).forEach((f) => Plotly.Plots.resize(f));
   let was = narrow();
-  addEventListener("resize", () => { if (narrow() !== was) { was = narrow(); drawAll(); } });
+  addEventListener("resize", () => { if (narrow() !== was) { was = narrow(); drawAll(); fit(); } });
   // on paper figures have a width of their own, since the window's says nothing there (see .printing in report.css)
   let own;
   addEventListener("beforeprint", () => { own = root.dataset.theme; root.dataset.theme = "light"; root.classList.add("printing"); drawAll(); });
-  addEventListener("afterprint", () => { root.classList.remove("printing"); if (own) root.dataset.theme = own; else delete root.dataset.theme; drawAll(); document.querySelectorAll(".figure").forEach((f) => Plotly.Plots.resize(f)); });
+  addEventListener("afterprint", () => { root.classList.remove("printing"); if (own) root.dataset.theme = own; else delete root.dataset.theme; drawAll(); fit(); });
   makeTable();
   choosing();
   drawAll();

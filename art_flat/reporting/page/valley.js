@@ -17,7 +17,7 @@ const Valley = (state) => {
     const t = A.trajectories[$("trajectory").value];
     if (!t) return;
     const flip = $("from-flip").checked, way = flip ? t.flip : t.start;
-    $("trajectory-note").textContent = `${t.samples} clean-correct samples; ${share(t.success)} made wrong; ${share(t.uncanny)} end in the valley. Dashed: the flip${flip ? "" : ", in the median"}. A step is drawn while at least half of the samples have one.`;
+    $("trajectory-note").textContent = `${share(t.success)} of ${t.samples} clean-correct samples made wrong; ${share(t.uncanny)} of ${t.samples} end in the valley. Dashed: the flip${flip ? "" : ", in the median"}. A step is drawn while at least half of the samples have one.`;
     if (!way.step.length) return empty("fig-trajectory", "No sample flips.");
     const at = flip ? 0 : t.median_flip, blue = tone(BLUE);
     const axes = ["", "2", "3"];
@@ -26,7 +26,7 @@ const Valley = (state) => {
     return draw("fig-trajectory", traces, {
       xaxis: { title: title(flip ? "steps from the flip" : "step (forward passes of the sample)"), anchor: "y3" },
       yaxis: { ...powers("κ (nats)", way.kappa.flat(), 4), domain: [0.7, 1] }, yaxis2: { title: title("loss ℓ (nats)"), domain: [0.36, 0.64] }, yaxis3: { title: title("confidence max p"), domain: [0, 0.3] },
-      shapes, legend: { y: 1.01, yanchor: "bottom" },
+      shapes, legend: { y: narrow() ? -0.12 : -0.11 },
     });
   }
   function drawSweep() {
