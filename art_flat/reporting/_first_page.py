@@ -101,7 +101,7 @@ def _facts(row: pd.Series, at: str, strongest: dict[str, Any] | None) -> Any:
     if broken:
         yield (
             f"Robust or only flat? Of the {broken} samples broken there where their loss is largest, "
-            f"{percent_of(row['flat_fraction'], broken)} lie flatter than before; "
+            f"{percent_of(row['flat_fraction'], broken)} are flatter than before; "
             f"{percent_of(row['confidently_wrong_fraction'], n)} samples are wrong with probability ≥ 0.9."
         )
     if strongest is not None:
