@@ -13,6 +13,8 @@ from torch import Tensor, nn
 
 from .. import functional as F
 from .._utils.arrays import to_numpy
+from .._utils.formatting import ball_text, number, percent
+from .._utils.html import html_line, html_table
 from .._utils.validation import check_definition, check_labels, check_number, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..adapters._graph_outputs import outputs_with_graph
@@ -111,6 +113,22 @@ class ScaleSweep:
             f"<ScaleSweep of {row['attack']}: robust accuracy {row['robust_accuracy']:.3g} at scale "
             f"{row['scale']:g}, transfer success {row['transfer_success']:.3g}>"
         )
+
+    def _repr_html_(self) -> str:
+        row = self.table.iloc[0]
+        n, n_right = int(row["n"]), round(row["accuracy"] * row["n"])
+        titles = ["scale of the head", f"robust accuracy, of {n}", f"fooled by points of scale 1, of {n_right}",
+                  f"zero gradients, of {n}", "median log κ, clean"]  # fmt: skip
+        rows = [
+            [f"{r['scale']:g}", *(percent(r[c]) for c in ("robust_accuracy", "transfer_success", "zero_gradients")),
+             number(r["log_kappa_clean_q50"])]
+            for r in self.table.to_dict("records")
+        ]  # fmt: skip
+        text = "predictions do not depend on the scale; robust accuracy that rises while the points of scale 1 still "
+        ball = ball_text(str(row["norm"]), float(row["delta"]))
+        return html_line(
+            text + "fool the model is gradient masking.", f"{row['attack']}, {ball}:"
+        ) + html_table(titles, rows)
 
     def frame(self) -> pd.DataFrame:
         """One row per scale.

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 
 from .._utils.arrays import to_numpy
-from .._utils.formatting import ball_text, norm_sign
+from .._utils.formatting import ball_text, norm_sign, number, percent_of
+from .._utils.html import html_line, html_table
 from .._utils.validation import (
     check_definition,
     check_delta,
@@ -42,6 +43,17 @@ _SUMMARISED = (
 )  # fmt: skip
 
 
+_READ = {
+    "kappa_clean": "κ at the clean point (nats)",
+    "kappa_peak": "κ at its peak",
+    "kappa_end": "κ at the end",
+    "flip_step": "step of the flip",
+    "confidence_wrong": "confidence where wrong at the end",
+    "distance": "distance (clip units)",
+}
+"""Measures that a notebook shows, with their titles."""
+
+
 @dataclass(frozen=True, repr=False)
 class Trajectories:
     """The result of `trace_attack`, for n samples.
@@ -70,6 +82,26 @@ class Trajectories:
         return (
             f"<Trajectories of {self.result.attack}: {len(self.samples)} samples, {len(self.steps)} steps, "
             f"success {self.success:.3g}, matching {'exact' if self.matching_exact else 'not exact'}>"
+        )
+
+    def _repr_html_(self) -> str:
+        right = self.samples["right_clean"]
+        n_right, n_hit = int(right.sum()), int((right & self.samples["success"]).sum())
+        ball = (
+            norm_sign(self.result.norm)
+            if self.result.delta is None
+            else ball_text(self.result.norm, self.result.delta)
+        )
+        text = (
+            f"{percent_of(self.success, n_right)} clean-correct samples fooled; of these, "
+            f"{percent_of(self.uncanny_valley_fraction, n_hit)} end flatter than clean and confidently wrong."
+        )
+        shown = self.summary().set_index("measure").loc[list(_READ)]
+        rows = [
+            [title, *(number(shown.loc[m, q]) for q in ("q10", "q50", "q90"))] for m, title in _READ.items()
+        ]
+        return html_line(text, f"{self.result.attack}, {ball}:") + html_table(
+            ["", "10 %", "median", "90 %"], rows
         )
 
     @property

@@ -10,7 +10,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from .._utils.arrays import like
+from .._utils.arrays import like, to_numpy
+from .._utils.formatting import ball_text, norm_sign, percent_of
+from .._utils.html import html_table
 from ..adapters.base import Adapter, Outputs
 from ..errors import InputError
 from ..typing import Norm
@@ -111,7 +113,7 @@ class Problem:
         return cls(net, module, x, y, target, checked.delta, checked.norm, low, high, checked.seed)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class AttackResult:
     """The result of an attack, measured by art_flat and not by the library; n samples.
 
@@ -149,6 +151,32 @@ class AttackResult:
     norm: Norm
     delta: float | None
     seed: int
+
+    def __repr__(self) -> str:
+        return f"<AttackResult of {self.attack}, {self._ball}: {self._found}>"
+
+    def _repr_html_(self) -> str:
+        counts = ", ".join(
+            f"{n} {s}" for s, n in zip(*np.unique(self.status, return_counts=True), strict=True)
+        )
+        length = np.asarray(to_numpy(self.distance), np.float64)
+        middle = (
+            f"median distance {np.median(length):.4g}, largest {length.max():.4g}"
+            if length.size
+            else "no samples"
+        )
+        cost = f"{self.forwards:.4g} forward and {self.backwards:.4g} backward passes per sample, {self.seconds:.3g} s"
+        rows = [("found", self._found), ("distance", middle), ("status", counts), ("cost", cost)]
+        return html_table([f"{self.attack}, {self._ball}", "seed " + str(self.seed)], rows)
+
+    @property
+    def _ball(self) -> str:
+        return norm_sign(self.norm) if self.delta is None else ball_text(self.norm, self.delta)
+
+    @property
+    def _found(self) -> str:
+        success = to_numpy(self.success)
+        return f"{percent_of(success.mean() if success.size else None, success.size)} samples successful"
 
     def in_kind_of(self, source: Array) -> AttackResult:
         """The same result with arrays of the kind of `source`: NumPy, or tensors on its device.

@@ -17,7 +17,7 @@ from ..adapters import Adapter, adapt
 from ..errors import InputError
 from . import gradient_masking, preconditions, sanity
 from .attack_access import no_white_box_attack
-from .finding import MANY, SEVERITIES, Run, softmaxed, unstable
+from .finding import MANY, SEVERITIES, Findings, Run, softmaxed, unstable
 from .finding import Finding as Finding
 from .finding import Severity as Severity
 from .probes import batch_dependence
@@ -63,7 +63,7 @@ def diagnose(
     y: Any = None,
     *,
     sweeps: Mapping[str, pd.DataFrame] | None = None,
-) -> list[Finding]:
+) -> Findings:
     """All findings about a run, the most severe first.
 
     ============================= ======== ========================================================================
@@ -140,7 +140,7 @@ def diagnose(
         samples = _samples(results, len(x))
         for name, net in nets.items():
             findings += _ask(str(name), adapt(net), x, y, samples)
-    return sorted(findings, key=lambda f: SEVERITIES.index(f.severity))
+    return Findings(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)))
 
 
 def _samples(results: Records, n: int) -> np.ndarray:

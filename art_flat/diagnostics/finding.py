@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from .._utils.html import html_line
+
 if TYPE_CHECKING:
     from ..records import Records
 
@@ -20,7 +22,7 @@ MANY = 0.1
 """Share of samples from which a property of the model is reported."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Finding:
     """A finding that a reader should know before trusting the results.
 
@@ -41,6 +43,22 @@ class Finding:
 
     def __str__(self) -> str:
         return f"{self.severity}: {self.what} [{self.id}]. {self.advice}"
+
+    def __repr__(self) -> str:
+        samples = f", {len(self.samples)} samples" if self.samples else ""
+        return f"<Finding {self.id}, {self.severity}: {self.what}{samples}>"
+
+    def _repr_html_(self) -> str:
+        return html_line(f"{self.what}. {self.advice}", f"{self.severity}, {self.id}:")
+
+
+class Findings(list[Finding]):
+    """A list of findings that shows itself in a notebook."""
+
+    def _repr_html_(self) -> str:
+        if not self:
+            return html_line("nothing suspicious", "Findings:")
+        return "".join(finding._repr_html_() for finding in self)
 
 
 class Run:

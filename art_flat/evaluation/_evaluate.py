@@ -98,7 +98,8 @@ def evaluate(
             point of the attacked model), `"next"` (the class after the label), or classes, (n,) or one-hot (n, k).
             An attack succeeds where the target is predicted; attacks without targeted mode are skipped with the reason.
             Loss changes are still those of the loss at the true label, which no targeted attack maximises.
-        progress: Called before the first unit, and when a unit starts or finishes; True shows a bar on standard error.
+        progress: Called before the first unit, and when a unit starts or finishes; True shows a bar in
+            the notebook or on standard error, False nothing; by default there is a bar in notebooks and on terminals.
         config: The user's configuration, stored in `config.toml` with the resolved options.
 
     Returns:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+import sys
+import time
 from collections.abc import Callable, Iterator
+from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from .._utils.formatting import clock_time, norm_sign, radius_text
@@ -84,7 +87,8 @@ def progress_callback(progress: Any) -> Iterator[Callable[[Progress], None] | No
     """The `progress` argument of `evaluate` as a callback.
 
     Args:
-        progress: A callback; True for a display on standard error; False or None for nothing.
+        progress: A callback; True for a display in the notebook or on standard error; False for nothing; None for a
+            display in a notebook and on a terminal, and nothing elsewhere.
 
     Yields:
         The callback, or None.
@@ -92,17 +96,48 @@ def progress_callback(progress: Any) -> Iterator[Callable[[Progress], None] | No
     Raises:
         InputError: If `progress` is none of these.
     """
-    if progress is True:
+    if progress is None:
+        progress = in_notebook() or sys.stderr.isatty()
+    if progress is True and in_notebook():
+        with _notebook_progress() as show:
+            yield show
+    elif progress is True:
         from rich.console import Console
 
         with run_progress(Console(stderr=True)) as (notify, _):
             yield notify
-    elif progress is None or progress is False:
+    elif progress is False:
         yield None
     elif callable(progress):
         yield progress
     else:
         raise InputError(f"`progress` must be a function, True or False, got {progress!r}")
+
+
+def in_notebook() -> bool:
+    """Whether the process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+@contextlib.contextmanager
+def _notebook_progress() -> Iterator[Callable[[Progress], None]]:
+    """A bar under the cell, which a line with the time replaces at the end."""
+    from IPython.display import HTML, display
+
+    handle, began, total = display(HTML(""), display_id=True), time.monotonic(), 0
+
+    def show(state: Progress) -> None:
+        nonlocal total
+        total = state.total
+        text = f"{state.done} of {state.total} units{', ' if _remark(state) else ''}{escape(_remark(state))}"
+        handle.update(HTML(f'<progress value="{state.done}" max="{max(state.total, 1)}"></progress> {text}'))
+
+    try:
+        yield show
+    finally:
+        handle.update(HTML(f"{total} units, {clock_time(time.monotonic() - began)}"))
 
 
 def _remark(state: Progress) -> str:

@@ -10,10 +10,13 @@ from typing import Any
 import pandas as pd
 
 from .._utils.validation import reject_eps_argument
-from ..diagnostics import Finding, diagnose
+from ..diagnostics import diagnose
+from ..diagnostics.finding import Findings
 from ..records import Records
 from ..reporting import to_markdown, to_robustbench, write_report
+from ..reporting.notebook import results_html
 from ..summaries import Selection, failures, not_run, optimality, select, summarise, surface
+from ..summaries.columns import chosen_columns
 from ..typing import Definition
 
 
@@ -22,6 +25,9 @@ class Results(Records):
 
     `evaluate` returns it and `Results.load(folder)` reads it again. The attributes are those of `Records`.
     """
+
+    def _repr_html_(self) -> str:
+        return results_html(self)
 
     def records(self, definition: Definition = "paper") -> pd.DataFrame:
         """The whole table: one row per adversarial point, joined with its clean point.
@@ -41,7 +47,10 @@ class Results(Records):
 
     @reject_eps_argument
     def summary(
-        self, epsilons: Sequence[float] | None = None, definition: Definition = "paper"
+        self,
+        epsilons: Sequence[float] | None = None,
+        definition: Definition = "paper",
+        columns: str | Sequence[str] = "all",
     ) -> pd.DataFrame:
         """Scores per model, attack, norm and δ, then over all attacks together.
 
@@ -55,9 +64,14 @@ class Results(Records):
         Args:
             epsilons: Tolerated loss changes in nats; those of the run if None.
             definition: Definition of the relative sharpness κ.
+            columns: `"all"`; `"main"`, the ten columns that a reader looks at first and two per ε, with which the
+                full table begins too; or names of columns.
 
         Returns:
-            One row per cell. Beside the keys `model, attack, source_model, norm, delta` and `maximises_loss`:
+            One row per cell. The main columns are `model, attack, norm, delta, n_evaluated, accuracy,
+            certified_accuracy, robust_accuracy, flat_fraction, confidently_wrong_fraction`, and `certified@ε` and
+            `loss_change_robustness@ε` for every ε. Beside them, `source_model` and
+            `maximises_loss`:
 
             - `n_evaluated`; `n_failed` points, including those with undefined outputs; `n_skipped`; `n_unfinished`
               samples, which no attack finished: if it is not 0 the shares are of fewer samples, and tables mark
@@ -80,9 +94,9 @@ class Results(Records):
 
         Raises:
             InputError: If an ε is negative.
-            UnknownNameError: If the definition is unknown.
+            UnknownNameError: If the definition or a column is unknown.
         """
-        return summarise(self, epsilons, definition)
+        return chosen_columns(summarise(self, epsilons, definition), columns)
 
     def optimality(self) -> pd.DataFrame:
         """How close each attack is to the best of all attacks of the run, per model, norm and δ.
@@ -149,13 +163,13 @@ class Results(Records):
         """
         return not_run(self)
 
-    def findings(self) -> list[Finding]:
+    def findings(self) -> Findings:
         """Findings that a reader should know before trusting the numbers, the most severe first; from the records.
 
         `art_flat.evaluation.diagnose` lists all checks, and can also run the models.
 
         Returns:
-            The findings; empty if nothing is suspicious.
+            The findings, a list of `Finding`; empty if nothing is suspicious.
         """
         return diagnose(self)
 

@@ -11,6 +11,7 @@ from .._utils.validation import check_definition, check_epsilon
 from ..records import Records
 from ..typing import Definition
 from .cells import cells
+from .columns import main_first
 
 
 def summarise(
@@ -48,4 +49,4 @@ def summarise(
                     {**head, "delta": delta, "maximises_loss": loss, **cell}
                     for delta, cell in cells(rows, chosen, norm, radii, levels)
                 ]
-    return pd.DataFrame(summary_rows)
+    return main_first(pd.DataFrame(summary_rows))
