@@ -1,16 +1,18 @@
-"""The paper's experiments: python benchmarks/paper/run.py NAME|all [--data DIR] [--weights DIR] [--out DIR] [--n N]
+"""The paper's experiments: python benchmarks/paper/run.py NAME…|all [--nets DIR] [--data DIR] [--work DIR] [--out DIR]
 
-Settings are in settings.toml. The nets beside this file are used as they are; `art-flat train` with the files in
-nets/ makes them again. DIR of --data holds mnist/ and cifar10_genuine_subset.npz, or cifar10/ as torchvision leaves
-it. For every experiment tables, its effects over seeds and figures go into --out, and all of it into RESULTS.md.
+Settings are in settings.toml. Weights of nets that others trained are read from --nets, as NAME.safetensors;
+benchmarks/README.md says where they are published. Own nets are those beside this file; `art-flat train` with the
+files in nets/ makes them again. --data holds mnist/ and cifar10_genuine_subset.npz, or cifar10/ as
+torchvision leaves it.
+
+What is measured is kept in --work, one folder per net, seed and settings: an interrupted run goes on there, and a
+second run only draws the tables, figures and RESULTS.md. Experiments whose nets are not there are left out and named.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import platform
-import time
 import tomllib
 import warnings
 from pathlib import Path
@@ -18,96 +20,99 @@ from typing import Any
 
 import torch
 from experiments import EXPERIMENTS
-from experiments.outcome import Case, Outcome
+from experiments.cases import Nets
+from experiments.outcome import Outcome
+from experiments.units import SOURCES, Unit, collect, costs, measure, plan
 from page import write_results
-
-import art_flat as af
-from art_flat.datasets import Dataset, load_dataset
-from art_flat.models import build
+from tqdm import tqdm
 
 HERE = Path(__file__).resolve().parent
-
-
-def load_images(name: str, root: Path) -> Dataset:
-    """The test images of a data set, at most the first 1,000."""
-    if name == "mnist":
-        return load_dataset("mnist", root=root / "mnist", n=1000)
-    if (root / "cifar10_genuine_subset.npz").is_file():
-        return load_dataset("npz", path=root / "cifar10_genuine_subset.npz", n=1000)
-    return load_dataset("cifar10", root=root / "cifar10", n=1000)
-
-
-def load_case(name: str, net: dict[str, Any], data: dict[str, Dataset], weights: Path) -> Case:
-    """A trained net with its test images."""
-    images = data[net["data"]]
-    classifier = build(
-        net["factory"], weights=weights / name / "weights.safetensors", options=net.get("options"),
-        input_shape=images.input_shape, nb_classes=10, clip_values=images.clip_values,
-    )  # fmt: skip
-    if net["data"] == "cifar10":
-        _channels_last(classifier.model)
-    return Case(name, af.adapt(classifier), images.x, images.y)
-
-
-def _channels_last(model: torch.nn.Module) -> None:
-    """Faster on CPUs; the first layer keeps its layout, because torchattacks reshapes the gradient of its input."""
-    convolutions = [part for part in model.modules() if isinstance(part, torch.nn.Conv2d)]
-    for part in convolutions[1:]:
-        part.to(memory_format=torch.channels_last)
+SHARED = HERE.parents[2] / "shared" / "data"
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
-    parser.add_argument("names", nargs="+", choices=["all", *EXPERIMENTS])
-    parser.add_argument("--data", type=Path, default=HERE.parents[2] / "shared" / "data")
-    parser.add_argument("--weights", type=Path, default=HERE / "nets")
-    parser.add_argument("--out", type=Path, default=HERE / "results")
-    parser.add_argument("--n", type=int, help="images per seed, instead of the settings'")
-    options = parser.parse_args()
+    options = _arguments()
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     settings = tomllib.loads((HERE / "settings.toml").read_text(encoding="utf-8"))
+    public = Nets(settings["nets"]["public"], options.nets, options.data)
+    own = Nets(settings["nets"]["own"], options.weights, options.data)
+    nets = {**public, **own}
     names = list(EXPERIMENTS) if "all" in options.names else options.names
-    data: dict[str, Dataset] = {}
-    options.out.mkdir(parents=True, exist_ok=True)
     for name in names:
-        mine = settings[name] | ({"n": options.n} if options.n else {})
-        nets = {n: settings["nets"][n] for n in mine["nets"]}
-        cases = {}
-        for net, described in nets.items():
-            if not (options.weights / net / "weights.safetensors").is_file():
-                print(f"{name}: no weights of {net}; left out")
-                continue
-            if described["data"] not in data:
-                data[described["data"]] = load_images(described["data"], options.data)
-            cases[net] = load_case(net, described, data, options.weights)
-        began, processor = time.time(), time.process_time()
-        outcome: Outcome = EXPERIMENTS[name](cases, mine)
-        write_outcome(name, outcome, mine, options.out, time.process_time() - processor)
-        print(f"{name}: {time.time() - began:.0f} s")
-        for effect in outcome.effects:
-            row = effect.row()
-            print(f"  {row['verdict']:14} {row['effect']}: {row['mean']:.4g}"
-                  f" [{row['95 % low']:.4g}, {row['95 % high']:.4g}], expected {row['expected']}")  # fmt: skip
-    write_results(options.out, HERE / "RESULTS.md")
+        for source in options.source:
+            units = plan(EXPERIMENTS[name], settings[name], source, options.n)
+            known = [unit for unit in units if all(net in nets for net in unit.nets)]
+            missing = sorted({net for unit in units for net in unit.nets} - set(nets))
+            if missing:
+                print(f"{name}, {SOURCES[source]}: no weights of {', '.join(missing)}; left out")
+            if known:
+                run(name, source, known, nets, settings[name], options)
+    write_results(options.out, options.out.parent / "RESULTS.md")
 
 
-def write_outcome(name: str, outcome: Outcome, settings: dict[str, Any], out: Path, seconds: float) -> None:
-    """Tables as CSV, the figures, and what was set."""
+def run(
+    name: str,
+    source: str,
+    units: list[Unit],
+    nets: Any,
+    settings: dict[str, Any],
+    options: argparse.Namespace,
+) -> None:
+    """Measure what is missing, then write tables and figures and print the effects."""
+    folders = []
+    with tqdm(units, desc=f"{name}, {SOURCES[source]}", unit="unit") as bar:
+        for unit in bar:
+            bar.set_postfix_str(f"{', '.join(unit.nets)} {unit.what}, seed {unit.seed}")
+            folders.append(measure(EXPERIMENTS[name], unit, nets, options.work))
+    outcome = EXPERIMENTS[name].conclude(collect(units, folders, settings))
+    write_outcome(options.out / source / name, outcome, units, folders)
+    for effect in outcome.effects:
+        row = effect.row()
+        print(
+            f"  {row['verdict']:14} {row['effect']}: {row['mean']:.4g}"
+            f" [{row['95 % low']:.4g}, {row['95 % high']:.4g}], expected {row['expected']}"
+        )
+
+
+def write_outcome(folder: Path, outcome: Outcome, units: list[Unit], folders: list[Path]) -> None:
+    """Tables as CSV, the figures, and what was measured."""
     import pandas as pd
 
-    outcome.table.to_csv(out / f"{name}.csv", index=False)
-    pd.DataFrame([e.row() for e in outcome.effects]).to_csv(out / f"{name}-effects.csv", index=False)
-    for kind, table in outcome.more.items():
-        table.to_csv(out / f"{name}-{kind}.csv", index=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {
+        "table": outcome.table,
+        "effects": pd.DataFrame([e.row() for e in outcome.effects]),
+        **outcome.more,
+    }
+    for kind, table in tables.items():
+        table.to_csv(folder / f"{kind}.csv", index=False, float_format="%.6g")
     for kind, figure in outcome.figures.items():
-        figure.savefig(out / f"{name}-{kind}.png", dpi=80)
+        figure.savefig(folder / f"{kind}.png", dpi=80)
+    measured = list(costs(folders))
     facts = {
-        "settings": settings, "processor_seconds": round(seconds, 1), "torch": torch.__version__,
-        "art_flat": af.__version__, "processor": platform.machine(), "more": list(outcome.more),
-        "figures": list(outcome.figures),
+        "nets": list(dict.fromkeys(net for unit in units for net in unit.nets)),
+        "images": max(unit.n * (unit.seed + 1) for unit in units),
+        "processor_seconds": round(sum(m["processor_seconds"] for m in measured)),
+        **{key: measured[-1][key] for key in ("torch", "art_flat", "processor", "kernels")},
+        "more": list(outcome.more), "figures": list(outcome.figures),
     }  # fmt: skip
-    (out / f"{name}.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+    (folder / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("names", nargs="+", choices=["all", *EXPERIMENTS])
+    parser.add_argument("--source", nargs="+", choices=list(SOURCES), default=list(SOURCES))
+    parser.add_argument("--nets", type=Path, default=SHARED / "nets", help="weights of public nets")
+    parser.add_argument("--weights", type=Path, default=HERE / "nets", help="weights of own nets")
+    parser.add_argument("--data", type=Path, default=SHARED)
+    parser.add_argument("--work", type=Path, default=HERE / "work", help="where measurements are kept")
+    parser.add_argument("--out", type=Path, default=HERE / "results", help="RESULTS.md goes beside it")
+    parser.add_argument("--n", type=int, help="images per seed, instead of the settings'")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

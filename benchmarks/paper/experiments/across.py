@@ -1,88 +1,92 @@
-"""The same points across attacks, and the same attack across architectures and data sets."""
+"""The same net under many attacks, and points made on one net and tried on others."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import pandas as pd
 
-import art_flat as af
+from art_flat import Results
 from art_flat.reporting import plot_distributions
 
-from .outcome import Case, Effect, Outcome
-from .valley import trace_figure, traces, valley_effects, valley_rows
+from .detection import paired
+from .outcome import Effect, Measured, Outcome
 
-NOISE = ("GaussianNoise", "UniformNoise")
+KINDS = {
+    "maximises the loss": ("below", 0.0),
+    "maximises another function": ("below", 0.0),
+    "stops at the boundary": ("above", 0.0),
+    "noise": ("above", 0.0),
+}
+"""Kind of attack → the side and bound expected of the median change of log κ."""
+RIDGE = 0.25
+"""Half of the least G = 1 − Σp² on a decision boundary: a point above it lies on the ridge."""
 
 
-def across(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
-    """Adversarial points of attacks that optimise are flatter than the clean points, those of noise are not."""
-    (case,) = cases.values()
-    rows, figures = [], {}
-    for seed, x, y in case.blocks(settings):
-        for radius, attacks in settings["attacks"].items():
-            delta, norm = radius.split()
-            results = af.evaluate(
-                {case.name: case.net},
-                x,
-                y,
-                attacks=attacks,
-                deltas={norm: [delta]},
-                seed=seed,
-                certify=None,
+def across(measured: Measured) -> Outcome:
+    """Attacks that maximise the loss end flat, attacks that stop at the boundary end on the ridge."""
+    rows, effects, figures = [], [], {}
+    for (what, net), records in measured.tables["records"].groupby(["what", "net"], sort=False):
+        kind, radius = what.split(", ")
+        side, bound = KINDS[kind]
+        for attack, part in records.groupby("attack", sort=False):
+            seeds = [{"seed": seed, **_flatness(one)} for seed, one in part.groupby("seed")]
+            table = pd.DataFrame(seeds)
+            rows.append(
+                {"kind": kind, "attack": attack, "radius": radius, **table.drop(columns="seed").mean()}
             )
-            name = radius.replace("/", "-").replace(" ", "-")
-            figures[name] = plot_distributions(results)  # of the last seed
-            records = results.records()
-            for attack, part in records.groupby("attack", sort=False):
-                # a minimum-norm attack is read wherever its points lie
-                rows.append({"attack": attack, "radius": radius, "seed": seed, **_flatness(part)})
-    table = pd.DataFrame(rows)
-    effects = []
-    for (attack, radius), part in table.groupby(["attack", "radius"], sort=False):
-        noise = any(name in str(attack) for name in NOISE)
-        side = "above" if noise else "below"
-        what = "wrong points" if part["n_wrong"].sum() else "all points (no point is wrong)"
-        effects.append(
-            Effect(f"{attack}, {radius}: median Δ log κ of {what}", part["change"].tolist(), side)  # type: ignore[arg-type]
+            name = f"{attack}, {radius}"
+            effects.append(
+                Effect(f"{kind}: {name}: median Δ log κ", table["change"].tolist(), side, bound)  # type: ignore[arg-type]
+            )
+            if kind == "stops at the boundary":
+                effects.append(
+                    Effect(f"{kind}: {name}: share on the ridge", table["on_ridge"].tolist(), "above", 0.5)
+                )
+        folder = measured.folders[what, net, int(records["seed"].max())]
+        figures[what.replace(", ", "-").replace(" ", "-").replace("/", "-")] = plot_distributions(
+            Results.load(folder / "run")
         )
-    shown = table.groupby(["attack", "radius"], sort=False).mean(numeric_only=True).drop(columns="seed")
-    return Outcome(shown.reset_index(), effects, figures)
+    return Outcome(pd.DataFrame(rows), effects, figures)
 
 
-def _flatness(part: pd.DataFrame) -> dict[str, float]:
-    right = part[(part["pred_clean"] == part["label"]) & (part["status"] != "failed")]
-    wrong = right[right["pred_adv"] != right["label"]]
+def _flatness(records: pd.DataFrame) -> dict[str, float]:
+    """Over the wrong points of clean-correct samples; over all of them where no point is wrong."""
+    wrong = paired(records)
+    right = records[(records["pred_clean"] == records["label"]) & (records["status"] != "failed")]
     seen = wrong if len(wrong) else right
     change = seen["log_kappa_adv"] - seen["log_kappa_clean"]
     return {
         "n": len(right),
         "n_wrong": len(wrong),
         "change": float(change.median()),
-        "change_of_all": float((right["log_kappa_adv"] - right["log_kappa_clean"]).median()),
         "flatter": float((change < 0).mean()),
+        "on_ridge": float((wrong["log_gini_adv"] > np.log(RIDGE)).mean()),
         "confidence": float(seen["confidence_adv"].median()),
+        "loss": float(seen["loss_adv"].median()),
         "distance_l2": float(seen["l2"].median()),
-        "seconds": float(part["seconds"].sum()),
+        "seconds": float(records["seconds"].sum()),
     }
 
 
-def architectures(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
-    """The same pattern on every net."""
-    rows, effects, figures, longer = [], [], {}, []
-    for name, case in cases.items():
-        delta = settings["mnist_delta"] if name.startswith("mnist") else settings["delta"]
-        seen = traces(case, settings | {"delta": delta})
-        found = valley_rows(case, seen)
-        figures[name] = trace_figure(case, seen, quantities=["log_kappa"])
-        rows += found
-        effects += valley_effects(found, f"{name}: ")[:3]
-        if name in settings.get("longer", {"nets": []})["nets"]:
-            attack = settings["longer"]["attack"]
-            longer += valley_rows(case, traces(case, settings | {"delta": delta, "attack": attack}))
-    return Outcome(_means(rows), effects, figures, {"longer": _means(longer)} if longer else {})
-
-
-def _means(rows: list[dict[str, float]]) -> pd.DataFrame:
-    means = pd.DataFrame(rows).groupby("net", sort=False).mean(numeric_only=True)
-    return means.drop(columns="seed").reset_index()
+def transfer(measured: Measured) -> Outcome:
+    """Points made on one net fool the others, and how flat they lie there."""
+    records = measured.tables["records"]
+    rows = []
+    for (source, model, seed), part in records.groupby(["source_model", "model", "seed"], sort=False):
+        right = part[part["pred_clean"] == part["label"]]
+        wrong = paired(part)
+        rows.append({
+            "made on": source, "tried on": model, "seed": seed, "n": len(right),
+            "success": len(wrong) / len(right),
+            "log_kappa_change": float((wrong["log_kappa_adv"] - wrong["log_kappa_clean"]).median()),
+            "loss": float(part["loss_adv"].mean()),
+        })  # fmt: skip
+    table = pd.DataFrame(rows)
+    other = table[table["made on"] != table["tried on"]]
+    effects = [
+        Effect("success on the other nets, mean", other.groupby("seed")["success"].mean().tolist(), "above", 0.5),
+        Effect("median Δ log κ of the points that fool another net, mean",
+               other.groupby("seed")["log_kappa_change"].mean().tolist(), "below"),
+    ]  # fmt: skip
+    shown = table.groupby(["made on", "tried on"], sort=False).mean(numeric_only=True).drop(columns="seed")
+    return Outcome(shown.reset_index(), effects)

@@ -3,42 +3,64 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 import art_flat as af
+from art_flat._utils.validation import check_delta
 from art_flat.detection import default_detectors, detection_table
 from art_flat.models import as_classifier
 from art_flat.regularization import FlatnessRegularizer
 
-from .outcome import Case, Effect, Outcome
+from .measures import Tables
+from .outcome import Case, Effect, Measured, Outcome
 
 DETECTORS = tuple(default_detectors())
 
 
-def adaptive(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
-    """A detector of sharpness and a flatness penalty against attacks that know them."""
-    case = next(iter(cases.values()))
-    rate = settings["false_positive_rate"]
-    table = pd.concat(
-        detection_table(
-            case.net, x, y, settings["attack"], settings["deltas"], norm=settings["norm"], seed=seed, adaptive=True,
-            false_positive_rate=rate,
-        ).assign(seed=seed)
-        for seed, x, y in case.blocks(settings)
+def watched(
+    cases: Sequence[Case],
+    seed: int,
+    folder: Path,
+    *,
+    attack: str,
+    norm: str,
+    deltas: list[Any],
+    false_positive_rate: float,
+    delta: Any,
+    steps: int,
+    penalty: dict[str, Any],
+) -> Tables:
+    """Detectors under attacks that do and do not know them, four goals of an attacker, copies trained for flatness."""
+    (case,) = cases
+    rates = detection_table(
+        case.net, case.x, case.y, attack, [check_delta(d) for d in deltas], norm=norm, seed=seed, adaptive=True,
+        false_positive_rate=false_positive_rate,
     )  # fmt: skip
+    ball = {"norm": norm, "seed": seed}
+    goals = _goals(case, steps, ball | {"delta": delta})
+    return {
+        "rates": rates,
+        "goals": pd.DataFrame(goals),
+        "penalty": pd.DataFrame(_penalised(case, penalty, ball | {"delta": penalty["delta"]})),
+    }
+
+
+def adaptive(measured: Measured) -> Outcome:
+    """A detector of sharpness and a flatness penalty against attacks that know them."""
+    rate = measured.settings["false_positive_rate"]
+    table, goals, penalty = (measured.tables[name] for name in ("rates", "goals", "penalty"))
     rates = [f"{name}_{kind}" for name in DETECTORS for kind in ("tpr", "adaptive_tpr")]
-    shown = table.groupby("delta")[["n", "log_kappa_change", *DETECTORS, *rates]].mean().reset_index()
+    columns = ["n", "log_kappa_change", *DETECTORS, *rates]
+    shown = table.groupby(["net", "delta"], sort=False)[columns].mean().reset_index()
     far = table[table["delta"] == table["delta"].max()]
-    goals = pd.DataFrame([row for block in case.blocks(settings) for row in _goals(case, settings, *block)])
-    penalty = pd.DataFrame(
-        [row for block in case.blocks(settings) for row in _penalised(case, settings, *block)]
-    )
     effects = [
         *(
             Effect(f"{name}: plain true positive rate", far[f"{name}_tpr"].tolist(), "above", rate)
@@ -56,19 +78,18 @@ def adaptive(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
             "share of attacked points sharper than every clean point but 5 %",
             goals[goals["goal"] == "sharp"]["above_range"].tolist(), "above", 0.5,
         ),
-        *_penalty_effects(penalty, settings),
+        *_penalty_effects(penalty),
     ]  # fmt: skip
     more = {
-        "goals": goals.drop(columns="seed").groupby("goal", sort=False).mean().reset_index(),
-        "penalty": penalty.drop(columns="seed").groupby("strength").mean().reset_index(),
+        "goals": goals.groupby("goal", sort=False).mean(numeric_only=True).drop(columns="seed").reset_index(),
+        "penalty": penalty.groupby("strength").mean(numeric_only=True).drop(columns="seed").reset_index(),
     }
     return Outcome(shown, effects, {"rates": _figure(shown, rate)}, more)
 
 
-def _goals(
-    case: Case, settings: dict[str, Any], seed: int, x: np.ndarray, y: np.ndarray
-) -> list[dict[str, Any]]:
+def _goals(case: Case, steps: int, ball: dict[str, Any]) -> list[dict[str, Any]]:
     """The same steps for four goals: what they find among clean-correct points that become wrong."""
+    x, y = case.x, case.y
     clean = case.net.log_relative_sharpness(x)
     low, high = (float(q) for q in np.quantile(clean, [0.05, 0.95]))
     goals = {
@@ -79,14 +100,14 @@ def _goals(
     }
     rows = []
     for goal, params in goals.items():
-        attack = af.load_attack("art_flat:APGD", steps=settings["steps"], **params)
-        found = attack(case.net, x, y, delta=settings["delta"], norm=settings["norm"], seed=seed)
+        attack = af.load_attack("art_flat:APGD", steps=steps, **params)
+        found = attack(case.net, x, y, **ball)
         right = case.net.predict(x) == y
         hit = right & found.success
         log_kappa = case.net.log_relative_sharpness(found.x)
         increase = case.net.loss(found.x, y) - case.net.loss(x, y)
         rows.append({
-            "goal": goal, "seed": seed, "fooled": float(hit.sum() / right.sum()),
+            "goal": goal, "fooled": float(hit.sum() / right.sum()),
             "loss_increase": float(np.median(increase[hit])),
             "log_kappa_change": float(np.median((log_kappa - clean)[hit])),
             "in_range": float(((log_kappa >= low) & (log_kappa <= high))[hit].mean()),
@@ -95,19 +116,16 @@ def _goals(
     return rows
 
 
-def _penalised(
-    case: Case, settings: dict[str, Any], seed: int, x: np.ndarray, y: np.ndarray
-) -> list[dict[str, Any]]:
+def _penalised(case: Case, settings: dict[str, Any], ball: dict[str, Any]) -> list[dict[str, Any]]:
     """Copies trained on with the flatness penalty, attacked by one step, by several and by transfer."""
-    mine = settings["penalty"]
-    ball = {"delta": mine["delta"], "norm": settings["norm"], "seed": seed}
-    transferred = af.load_attack(mine["attacks"]["apgd"])(case.net, x, y, **ball)
+    x, y = case.x, case.y
+    transferred = af.load_attack(settings["attacks"]["apgd"])(case.net, x, y, **ball)
     rows = []
-    for strength in mine["strengths"]:
-        net = _trained_on(case, settings, strength, seed)
-        row = {"strength": strength, "seed": seed, "accuracy": float((net.predict(x) == y).mean())}
+    for strength in settings["strengths"]:
+        net = _trained_on(case, settings, strength, ball["seed"])
+        row = {"strength": strength, "accuracy": float((net.predict(x) == y).mean())}
         row["median_log_kappa"] = float(np.median(net.log_relative_sharpness(x)))
-        for name, attack in mine["attacks"].items():
+        for name, attack in settings["attacks"].items():
             found = af.load_attack(attack)(net, x, y, **ball)
             row[f"robust_{name}"] = float((net.predict(found.x) == y).mean())
         row["robust_transfer"] = float((net.predict(transferred.x) == y).mean())
@@ -116,20 +134,20 @@ def _penalised(
 
 
 def _trained_on(case: Case, settings: dict[str, Any], strength: float, seed: int) -> Any:
-    """A copy of the net, trained on the last images, which no seed attacks; batch norm keeps its statistics."""
-    mine, estimator = settings["penalty"], case.net.estimator
+    """A copy of the net, trained on with training images; batch norm keeps its statistics."""
+    assert case.training is not None
+    data, estimator = case.training(), case.net.estimator
     model = copy.deepcopy(estimator.model).eval()
-    free = slice(-mine["n"], None)
-    x, y = torch.as_tensor(case.x[free]), torch.as_tensor(case.y[free])
-    optimizer = torch.optim.SGD(model.parameters(), lr=mine["learning_rate"], momentum=0.9)
+    x, y = (torch.as_tensor(np.asarray(part[: settings["n"]])) for part in (data.x, data.y))
+    optimizer = torch.optim.SGD(model.parameters(), lr=settings["learning_rate"], momentum=0.9)
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(mine["epochs"]):
-        for batch in torch.randperm(len(x), generator=generator).split(mine["batch"]):
+    for _ in range(settings["epochs"]):
+        for batch in torch.randperm(len(x), generator=generator).split(settings["batch"]):
             optimizer.zero_grad()
             with FlatnessRegularizer(model, strength) as penalty:
                 logits = model(case.net.preprocessing(x[batch]))
                 (nn.functional.cross_entropy(logits, y[batch]) + penalty(logits)).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), mine["largest_gradient"])
+            nn.utils.clip_grad_norm_(model.parameters(), settings["largest_gradient"])
             optimizer.step()
     return af.adapt(
         as_classifier(
@@ -139,9 +157,9 @@ def _trained_on(case: Case, settings: dict[str, Any], strength: float, seed: int
     )  # fmt: skip
 
 
-def _penalty_effects(penalty: pd.DataFrame, settings: dict[str, Any]) -> list[Effect]:
-    strongest = penalty[penalty["strength"] == max(settings["penalty"]["strengths"])]
-    without = penalty[penalty["strength"] == min(settings["penalty"]["strengths"])]
+def _penalty_effects(penalty: pd.DataFrame) -> list[Effect]:
+    strongest = penalty[penalty["strength"] == penalty["strength"].max()]
+    without = penalty[penalty["strength"] == penalty["strength"].min()]
     flatter = strongest["median_log_kappa"].to_numpy() - without["median_log_kappa"].to_numpy()
     masked = strongest["robust_one_step"] - strongest["robust_apgd"]
     transfer = strongest["robust_transfer"].tolist()
@@ -154,7 +172,8 @@ def _penalty_effects(penalty: pd.DataFrame, settings: dict[str, Any]) -> list[Ef
 
 
 def _figure(shown: pd.DataFrame, rate: float) -> Any:
-    figure, axes = plt.subplots(figsize=(5.2, 3.6), layout="constrained")
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = figure.subplots()
     for colour, name in zip(("C0", "C1", "C2"), DETECTORS, strict=True):
         axes.plot(shown["delta"], shown[f"{name}_tpr"], "o-", color=colour, label=name.replace("_", " "))
         axes.plot(shown["delta"], shown[f"{name}_adaptive_tpr"], "s--", color=colour)

@@ -1,4 +1,4 @@
-"""Sharpness as a detector, by radius, and variations that show why one threshold is not enough."""
+"""Sharpness as a detector, by radius; whether κ tells more than confidence and the loss do."""
 
 from __future__ import annotations
 
@@ -6,118 +6,203 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy.optimize import linear_sum_assignment
+from scipy.stats import linregress, spearmanr
 from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import KFold
+from sklearn.metrics import roc_auc_score, roc_curve
+from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-import art_flat as af
-from art_flat.analysis import ScaledHead
-from art_flat.detection import COLUMNS, SharpnessClassifier, SharpnessTransformer, detection_table
+from art_flat import Results
+from art_flat.detection import SharpnessClassifier
 from art_flat.reporting import plot_detection, plot_kappa
 
-from .outcome import Case, Effect, Outcome
-from .valley import traces
+from .outcome import Effect, Measured, Outcome
 
-STUMP = SharpnessClassifier()
-FEATURES = {
-    "stump": (STUMP, ("log_kappa",)),
-    "stump_on_gini": (STUMP, ("log_gini",)),
-    "stump_on_feature_norm": (STUMP, ("log_feature_norm",)),
-    "logistic_regression": (make_pipeline(StandardScaler(), LogisticRegression()), COLUMNS),
-}
+QUANTITIES = ("log_kappa", "log_gini", "log_feature_norm")
+CALIPER = 0.25
+"""Largest difference of log G between a clean and an adversarial point that are called equally confident."""
 
 
-def detection(cases: dict[str, Case], settings: dict[str, Any]) -> Outcome:
+def detection(measured: Measured) -> Outcome:
     """A decision stump on log κ tells adversarial points from clean ones."""
-    case = next(iter(cases.values()))
-    table = _table(case, settings, settings["deltas"])
-    columns = ["n", "log_kappa_change", "stump", "two_thresholds", "logistic_regression"]
-    shown = table.groupby("delta")[columns].mean().reset_index()
-    best = shown.loc[shown["stump"].idxmax(), "delta"]
-    at = table[table["delta"] == best]["stump"].tolist()
-    papers = table[np.isclose(table["delta"], 8 / 255)]["stump"].tolist()
-    effects = [
-        Effect(f"stump at the best radius, {best:.4f}", at, "above", 0.9, "0.92–0.93"),
-        Effect("stump at 8/255", papers, "above", 0.9, "0.92–0.93"),
-    ]
-    figures = {"radii": plot_detection(table)}
-    rows = []
-    for one in settings.get("tried", []):
-        mine = settings | one
-        if mine.get("net", case.name) in cases:
-            rows.append({"what": one["what"], **_tried(cases[mine.get("net", case.name)], mine)})
-    if rows:
-        rows += [
-            {"what": f"the {name} iterate instead of the last", **_over_seeds(stump)}
-            for name, stump in _on_the_way(case, settings).items()
+    tables, effects = [], []
+    for title, records in measured.groups("records"):
+        rows = [
+            {"net": title, "attack": attack, "norm": norm, "delta": delta, "seed": seed,
+             **detectors(paired(part), seed)}
+            for (attack, norm, delta, seed), part in records.groupby(["attack", "norm", "delta", "seed"])
+        ]  # fmt: skip
+        table = pd.DataFrame(rows)
+        at = at_headline(table)
+        effects += [
+            Effect(f"{title}: stump", at["stump"].tolist(), "above", 0.9, "0.92–0.93"),
+            Effect(f"{title}: area under the curve", at["auc"].tolist(), "above", 0.9),
         ]
-        by_class = _over_seeds(_by_class(case, settings))
-        rows.append({"what": "a threshold per predicted class; interval over folds, not seeds", **by_class})
-        x, y = (np.concatenate(part) for part in zip(*(b[1:] for b in case.blocks(settings)), strict=True))
-        results = af.evaluate({case.name: case.net}, x, y, attacks=[settings["attack"]],
-                              deltas={settings["norm"]: [settings["delta"]]}, seed=0, certify=None)  # fmt: skip
-        figures["kappa"] = plot_kappa(results)
-    return Outcome(shown, effects, figures, {"tried": pd.DataFrame(rows)} if rows else {})
+        tables.append(table)
+    seeds = pd.concat(tables)
+    shown = seeds.groupby(["net", "delta"], sort=False).mean(numeric_only=True).drop(columns="seed")
+    first = measured.folders[next(iter(measured.folders))]
+    drawn = [
+        "attack",
+        "norm",
+        "delta",
+        "seed",
+        "stump",
+        "stump_on_gini",
+        "stump_on_feature_norm",
+        "logistic_regression",
+    ]
+    figures = {"radii": plot_detection(tables[0][drawn]), "kappa": plot_kappa(Results.load(first / "run"))}
+    return Outcome(shown.reset_index(), effects, figures)
 
 
-def _table(case: Case, settings: dict[str, Any], deltas: list[Any], detectors: Any = None) -> pd.DataFrame:
-    net = ScaledHead(case.net, settings["scale"]) if "scale" in settings else case.net
-    return pd.concat(
-        detection_table(
-            net, x, y, settings["attack"], deltas, norm=settings["norm"], seed=seed, detectors=detectors,
-            definition=settings.get("definition", "paper"), successful=settings.get("successful", True),
-        ).assign(seed=seed)
-        for seed, x, y in case.blocks(settings)
-    )  # fmt: skip
+def at_headline(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows at 8/255, or at the largest radius where that was not measured."""
+    paper = np.isclose(rows["delta"], 8 / 255)
+    return rows[paper if paper.any() else rows["delta"] == rows["delta"].max()]
 
 
-def _tried(case: Case, settings: dict[str, Any]) -> dict[str, float]:
-    table = _table(case, settings, [settings["delta"]], FEATURES)
-    others = table[["n", "log_kappa_change", *list(FEATURES)[1:]]].mean()
-    return {**_over_seeds(table["stump"].tolist()), **others.to_dict()}
+def paired(records: pd.DataFrame) -> pd.DataFrame:
+    """Clean-correct samples whose adversarial point is wrong, with the factors of κ at both points."""
+    usable = (records["status"] != "failed") & records["within_budget"].astype(bool)
+    right = records["pred_clean"] == records["label"]
+    pairs = records[usable & right & (records["pred_adv"] != records["label"])].copy()
+    for at in ("clean", "adv"):
+        pairs[f"log_feature_norm_{at}"] = np.log(pairs[f"feature_norm_{at}"])
+        pairs[f"log_gini_{at}"] = pairs[f"log_trace_{at}"] - 2 * pairs[f"log_feature_norm_{at}"]
+    return pairs.reset_index(drop=True)
 
 
-def _over_seeds(stump: list[float]) -> dict[str, float]:
-    low, high = Effect("", stump).interval
-    return {"stump": float(np.nanmean(stump)), "95 % low": low, "95 % high": high}
+def detectors(pairs: pd.DataFrame, seed: int) -> dict[str, float]:
+    """Balanced accuracy in five folds of pairs; area and rate for 'adversarial where flatter'."""
+    if len(pairs) < 5:
+        return {"n": len(pairs)}
+    change = pairs["log_kappa_adv"] - pairs["log_kappa_clean"]
+    stump, logistic = SharpnessClassifier(), make_pipeline(StandardScaler(), LogisticRegression())
+    flatness, label = -_stacked(pairs, ["log_kappa"])[:, 0], np.repeat([0, 1], len(pairs))
+    false, true, _ = roc_curve(label, flatness)
+    return {
+        "n": len(pairs),
+        "log_kappa_change": float(change.median()),
+        "stump": _accuracy(stump, pairs, ["log_kappa"], seed),
+        "auc": float(roc_auc_score(label, flatness)),
+        "tpr_at_5_fpr": float(true[false <= 0.05].max()),
+        "stump_neuronwise": _accuracy(stump, pairs, ["log_kappa_neuronwise"], seed),
+        "stump_on_gini": _accuracy(stump, pairs, ["log_gini"], seed),
+        "stump_on_feature_norm": _accuracy(stump, pairs, ["log_feature_norm"], seed),
+        "logistic_regression": _accuracy(logistic, pairs, ["log_kappa", "log_feature_norm", "log_gini"], seed),
+    }  # fmt: skip
 
 
-def _on_the_way(case: Case, settings: dict[str, Any]) -> dict[str, list[float]]:
-    """Accuracy per seed on the first wrong and on the sharpest point of every trajectory."""
-    found: dict[str, list[float]] = {"first wrong": [], "sharpest": []}
-    for seed, seen in enumerate(traces(case, settings)):
-        valley, log_kappa = seen.valley(), seen.frame().set_index(["sample", "step"])["log_kappa"]
-        hit = valley[valley["right_clean"] & valley["success"] & valley["flip_step"].notna()]
-        flip = log_kappa.loc[list(zip(hit["sample"], hit["flip_step"].astype(int), strict=True))]
-        for name, at in zip(found, (flip, hit["log_kappa_peak"]), strict=True):
-            pair = np.stack([hit["log_kappa_clean"], at])
-            found[name].append(float(np.mean(_by_fold(pair, np.zeros(pair.shape, int), seed))))
+def _stacked(pairs: pd.DataFrame, columns: list[str]) -> np.ndarray:
+    """The clean points, then the adversarial ones, shape (2n, columns)."""
+    return np.concatenate([pairs[[f"{c}_{at}" for c in columns]].to_numpy() for at in ("clean", "adv")])
+
+
+def _accuracy(detector: Any, pairs: pd.DataFrame, columns: list[str], seed: int) -> float:
+    n = len(pairs)
+    split = KFold(5, shuffle=True, random_state=seed).split(np.arange(n))
+    both = [(np.r_[train, train + n], np.r_[test, test + n]) for train, test in split]
+    scores = cross_val_score(
+        detector, _stacked(pairs, columns), np.repeat([0, 1], n), cv=both, scoring="balanced_accuracy"
+    )
+    return float(scores.mean())
+
+
+def confidence(measured: Measured) -> Outcome:
+    """Whether κ separates at matched confidence, and whether the loss alone says how flat the end is."""
+    rows, effects = [], []
+    for title, records in measured.groups("records"):
+        found = pd.DataFrame(
+            {"net": title, "delta": delta, "seed": seed, **matched(paired(part)), **predicted(paired(part))}
+            for (delta, seed), part in records.groupby(["delta", "seed"])
+        )
+        at = at_headline(found)
+        effects += [
+            Effect(f"{title}: area under the curve of κ, all points", at["auc"].tolist(), "above", 0.9),
+            Effect(
+                f"{title}: area under the curve of κ, matched confidence",
+                at["auc_matched"].tolist(),
+                "above",
+                0.5,
+            ),
+            Effect(
+                f"{title}: R² of log κ at the end by the loss alone", at["r2_loss"].tolist(), "above", 0.5
+            ),
+        ]
+        rows.append(found)
+    table = pd.concat(rows).groupby(["net", "delta"], sort=False).mean(numeric_only=True).drop(columns="seed")
+    records = next(iter(measured.groups("records")))[1]
+    return Outcome(table.reset_index(), effects, {"loss": _loss_figure(paired(at_headline(records)))})
+
+
+def matched(pairs: pd.DataFrame) -> dict[str, float]:
+    """Areas under the curve of 'adversarial where flatter', for all points and for equally confident ones.
+
+    Confidence is compared by log G, G = 1 − Σp², which resolves it where 1 − max p underflows. Each adversarial point
+    is paired with a clean point, of any image, each used once, so that the sum of differences is least.
+    """
+    if len(pairs) < 5:
+        return {"n": len(pairs)}
+    clean, adversarial = pairs["log_gini_clean"].to_numpy(), pairs["log_gini_adv"].to_numpy()
+    gaps = np.minimum(np.abs(adversarial[:, None] - clean), 10 * CALIPER)
+    i, j = linear_sum_assignment(gaps)
+    close = gaps[i, j] <= CALIPER
+    i, j = i[close], j[close]
+    found = {"n": len(pairs), "n_matched": len(i)}
+    for quantity in QUANTITIES:
+        ends = pairs[f"{quantity}_clean"].to_numpy(), pairs[f"{quantity}_adv"].to_numpy()
+        found["auc" + _suffix(quantity)] = _area(*ends)
+        found["auc_matched" + _suffix(quantity)] = _area(ends[0][j], ends[1][i])
     return found
 
 
-def _by_class(case: Case, settings: dict[str, Any]) -> list[float]:
-    """Accuracy per fold of one threshold on log κ for every predicted class."""
-    pairs, classes = [], []
-    transformer = SharpnessTransformer(case.net, columns=["log_kappa"])
-    attack = af.load_attack(settings["attack"])
-    for seed, x, y in case.blocks(settings):
-        result = attack(case.net, x, y, delta=settings["delta"], norm=settings["norm"], seed=seed)
-        predicted = [np.asarray(case.net.estimator.predict(p)).argmax(axis=1) for p in (x, result.x)]
-        kept = np.asarray(result.success) & (predicted[0] == y)
-        pairs.append(np.stack([transformer.fit_transform(p)[kept, 0] for p in (x, result.x)]))
-        classes.append(np.stack(predicted)[:, kept])
-    return _by_fold(np.concatenate(pairs, axis=1), np.concatenate(classes, axis=1), 0)
+def _suffix(quantity: str) -> str:
+    return "" if quantity == "log_kappa" else "_" + quantity.removeprefix("log_")
 
 
-def _by_fold(pair: np.ndarray, group: np.ndarray, seed: int) -> list[float]:
-    """Balanced accuracy in five folds of pairs (2, n), with a stump for every group of points."""
-    found, label = [], np.repeat([[0], [1]], pair.shape[1], axis=1)
-    for train, test in KFold(5, shuffle=True, random_state=seed).split(pair[0]):
-        right = []
-        for g in np.unique(group[:, test]):
-            known, asked = group[:, train] == g, group[:, test] == g
-            stump = SharpnessClassifier().fit(pair[:, train][known][:, None], label[:, train][known])
-            right.append(stump.predict(pair[:, test][asked][:, None]) == label[:, test][asked])
-        found.append(float(np.concatenate(right).mean()))
-    return found
+def _area(clean: np.ndarray, adversarial: np.ndarray) -> float:
+    if len(clean) < 5:
+        return float("nan")
+    return float(roc_auc_score(np.repeat([0, 1], len(clean)), -np.concatenate([clean, adversarial])))
+
+
+def predicted(pairs: pd.DataFrame) -> dict[str, float]:
+    """How far the loss at the adversarial points says how flat they are.
+
+    As G = Σ p(1 − p) ≥ 2 p_y (1 − p_y) and p_y = e^−ℓ, κ ≥ ‖W‖²‖φ‖²·2 e^−ℓ (1 − e^−ℓ): no point is flatter than its
+    loss allows. `excess` is the median of log κ above this floor.
+    """
+    if len(pairs) < 5:
+        return {}
+    loss, log_kappa = pairs["loss_adv"].to_numpy(), pairs["log_kappa_adv"].to_numpy()
+    line = linregress(loss, log_kappa)
+    floor = np.log(2) - loss + np.log(-np.expm1(-loss))
+    return {
+        "r2_loss": float(line.rvalue**2),
+        "slope": float(line.slope),
+        "rank_correlation_loss": float(spearmanr(loss, log_kappa)[0]),
+        "excess": float((pairs["log_gini_adv"] - floor).median()),
+        "excess_min": float((pairs["log_gini_adv"] - floor).min()),
+        "true_class_second": float((pairs["log_gini_adv"] - floor < np.log(2)).mean()),
+    }
+
+
+def _loss_figure(pairs: pd.DataFrame) -> Any:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6, 3.5), layout="constrained")
+    axes = figure.subplots()
+    axes.scatter(pairs["loss_adv"], pairs["log_gini_adv"], s=6, alpha=0.5, label="adversarial points")
+    line = np.linspace(np.log(2), pairs["loss_adv"].max(), 50)
+    axes.plot(
+        line,
+        np.log(2) - line + np.log(-np.expm1(-line)),
+        color="black",
+        label="floor: log 2p(1 − p), p = e^−ℓ",
+    )
+    axes.set(xlabel="loss ℓ at the adversarial point (nats)", ylabel="log κ/(‖W‖²‖φ‖²)")
+    axes.legend()
+    return figure

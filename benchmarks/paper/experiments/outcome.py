@@ -1,10 +1,11 @@
-"""What an experiment returns: a table, effects over seeds with an interval, and figures."""
+"""What an experiment measures and what it returns: tables, effects over seeds with an interval, and figures."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -63,17 +64,44 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Case:
-    """A net and the images it is tested on."""
+    """A net and the images it is tested on.
+
+    Attributes:
+        name: Name of the net in settings.toml.
+        net: The adapted classifier.
+        x: Test images (n, ...), in [0, 1].
+        y: Labels (n,).
+        training: Loads the training images and labels; None where there are none.
+    """
 
     name: str
     net: Any
     x: np.ndarray
     y: np.ndarray
+    training: Callable[[], Any] | None = None
 
-    def blocks(self, settings: dict[str, Any]) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """Seed, images and labels: every seed has a block of its own."""
-        n = settings["n"]
-        for seed in range(settings["seeds"]):
-            part = slice(seed * n, (seed + 1) * n)
-            if len(self.x[part]) == n:
-                yield seed, self.x[part], self.y[part]
+
+@dataclass(frozen=True)
+class Measured:
+    """What was measured of every net and seed.
+
+    Attributes:
+        tables: Name → the tables of all units, with the columns `what` (variant of the settings), `net` and `seed`.
+        folders: (what, net, seed) → the folder of the unit, where a run of `evaluate` lies.
+        settings: The settings of the experiment.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    folders: dict[tuple[str, str, int], Path]
+    settings: dict[str, Any]
+
+    def groups(self, table: str) -> Iterator[tuple[str, pd.DataFrame]]:
+        """The rows of each variant and net, under a title that tells them apart."""
+        rows = self.tables[table]
+        for (what, net), part in rows.groupby(["what", "net"], sort=False):
+            yield ", ".join(str(name) for name in (net, what) if name), part.reset_index(drop=True)
+
+
+def per_seed(table: pd.DataFrame, value: Callable[[pd.DataFrame], float]) -> list[float]:
+    """A figure of each seed's rows."""
+    return [float(value(part)) for _, part in table.groupby("seed")]
