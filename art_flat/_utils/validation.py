@@ -86,6 +86,18 @@ def check_definition(definition: Any) -> Definition:
     return cast("Definition", definition)
 
 
+def check_levels(levels: Any) -> int | None:
+    """A number of values of an input, at least 2, or None.
+
+    Returns:
+        The number.
+
+    Raises:
+        InputError: If it is not such a number.
+    """
+    return None if levels is None else check_count(levels, "levels", at_least=2)
+
+
 def check_number(
     value: Any, name: str, unit: str, *, above: float | None = None, at_least: float | None = None
 ) -> float:

@@ -12,14 +12,19 @@ from torch import Tensor
 from .._utils.arrays import to_numpy
 from ..adapters.base import Outputs
 from ..errors import BudgetError
-from ..functional import cross_entropy, snap_into_balls
+from ..functional import cross_entropy, round_to_levels, snap_into_balls
 from ..typing import Norm
 from ._guarded_run import GuardedRun
 from .problem import AttackResult, Problem
 
 
 def measured_result(
-    name: str, run: GuardedRun, problem: Problem, clean: Outputs, balls: Iterable[tuple[Norm, float]]
+    name: str,
+    run: GuardedRun,
+    problem: Problem,
+    clean: Outputs,
+    balls: Iterable[tuple[Norm, float]],
+    levels: int | None = None,
 ) -> AttackResult:
     """Clip and measure the points that an attack returned.
 
@@ -29,6 +34,7 @@ def measured_result(
         problem: Its input.
         clean: Logits and features at the clean points.
         balls: Norms and radii of the balls for which rounding errors are corrected.
+        levels: Number of values to which the points are rounded; None for no rounding.
 
     Returns:
         The points and their measurements, tensors on the model's device.
@@ -37,6 +43,10 @@ def measured_result(
         BudgetError: If the points are not a tensor of the shape of the clean ones.
     """
     points, finite = _repair(run.points, problem)
+    if levels is not None:
+        points = round_to_levels(
+            problem.x, points, levels=levels, low=problem.low, high=problem.high, delta=problem.delta, norm=problem.norm
+        )  # fmt: skip
     points, distances = snap_into_balls(problem.x, points, balls)
     distance, n = distances[problem.norm], len(points)
     inside = torch.ones_like(finite) if problem.delta is None else distance <= problem.delta

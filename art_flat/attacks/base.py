@@ -16,6 +16,7 @@ from .._utils.validation import (
     check_delta,
     check_inputs,
     check_labels,
+    check_levels,
     check_norm,
     check_number,
     reject_eps_argument,
@@ -150,6 +151,7 @@ class Attack(ABC):
         clean: Outputs | None = None,
         estimate_gradients: bool = False,
         radii: Mapping[Norm, Sequence[float]] | None = None,
+        levels: int | None = None,
     ) -> AttackResult:
         """Attack `x` and measure the returned points.
 
@@ -166,6 +168,8 @@ class Attack(ABC):
                 defence declares (often the identity) instead of raising an error.
             radii: Norm → further radii at which the points will be read: rounding errors do not put a point outside
                 any of these balls, nor outside that of `delta`; see `art_flat.functional.snap_into_balls`.
+            levels: Number of equally spaced values of the clip range, such as 256 for 8-bit images, to which the
+                points are rounded before they are measured; see `art_flat.functional.round_to_levels`.
 
         Returns:
             The points and their measurements.
@@ -197,6 +201,7 @@ class Attack(ABC):
             clean=clean,
             estimate_gradients=estimate_gradients,
             radii=radii or {},
+            levels=check_levels(levels),
         )
         return self._solve(net, checked).in_kind_of(x)
 
@@ -223,7 +228,9 @@ class Attack(ABC):
                 f"{self.name} changed the model's weights while it ran, so its points are not those of this model; "
                 "the weights were restored"
             )
-        return measured_result(self.name, run, problem, clean, self._balls(problem, checked.radii))
+        return measured_result(
+            self.name, run, problem, clean, self._balls(problem, checked.radii), checked.levels
+        )
 
     def own_radius(self, problem: Problem) -> float | None:
         """The radius, in clip units, that the attack uses regardless of `delta`; None if it has none."""

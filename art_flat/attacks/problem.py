@@ -43,6 +43,7 @@ class CheckedArguments:
         clean: Logits and features at `x`, if they are already known.
         estimate_gradients: Whether to use the estimated gradients of preprocessing defences.
         radii: Norm → further radii at which the points will be read.
+        levels: Number of values that an element of a point may have; None for any.
     """
 
     x: torch.Tensor
@@ -54,6 +55,7 @@ class CheckedArguments:
     clean: Outputs | None
     estimate_gradients: bool
     radii: Mapping[Norm, Sequence[float]]
+    levels: int | None = None
 
 
 @dataclass(frozen=True)

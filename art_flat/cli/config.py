@@ -95,6 +95,8 @@ class RunConfig(Section):
     """Kind of Lipschitz bounds; see `evaluate`."""
     target: Literal["least-likely", "next"] | list[int] | None = _DEFAULTS.target
     """Makes every attack targeted; see `evaluate`."""
+    levels: int | None = Field(default=_DEFAULTS.levels, ge=2)
+    """Values to which the points are rounded, such as 256 of 8-bit images; see `evaluate`."""
     analyses: AnalysesConfig | None = None
 
 

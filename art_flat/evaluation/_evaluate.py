@@ -53,6 +53,7 @@ def evaluate(
     time_limit: float | None = None,
     part: str | tuple[int, int] | None = None,
     target: Any = None,
+    levels: int | None = None,
     progress: Callable[[Progress], None] | bool | None = None,
     config: Mapping[str, Any] | None = None,
 ) -> Results:
@@ -98,6 +99,8 @@ def evaluate(
             point of the attacked model), `"next"` (the class after the label), or classes, (n,) or one-hot (n, k).
             An attack succeeds where the target is predicted; attacks without targeted mode are skipped with the reason.
             Loss changes are still those of the loss at the true label, which no targeted attack maximises.
+        levels: Rounds every point to this many equally spaced values of the clip range before it is judged, such as 256
+            for points that an 8-bit image file can hold; see `art_flat.functional.round_to_levels`.
         progress: Called before the first unit, and when a unit starts or finishes; True shows a bar in
             the notebook or on standard error, False nothing; by default there is a bar in notebooks and on terminals.
         config: The user's configuration, stored in `config.toml` with the resolved options.
@@ -119,7 +122,7 @@ def evaluate(
     """
     settings = Settings(
         seed=seed, shard_size=shard_size, transfer=transfer, estimate_gradients=estimate_gradients,
-        lipschitz=lipschitz, certify=certify, target=target, threads=threads,
+        lipschitz=lipschitz, certify=certify, target=target, levels=levels, threads=threads,
         epsilons=epsilons, save_adversarial=save_adversarial,
         n_jobs=n_jobs, time_limit=time_limit, part=part,
     )  # fmt: skip

@@ -206,6 +206,7 @@ def make_grid(
     scored = [[m, i] for m, i in identities.items()] if settings.transfer else []
     constants, balls = certificates
     options = [deltas, settings.seed, scored, [settings.estimate_gradients]]
+    options += [] if settings.levels is None else ["levels", settings.levels]
     grid = Grid([], [], [])
     for model, identity in identities.items():
         for rows, content in shards:

@@ -104,6 +104,7 @@ class Run:
             "seed": self.settings.seed,
             "threads": self.threads,
             "target": None if self.targets is None else self.targets.rule,
+            "levels": self.settings.levels,
             "n_samples": len(self.data.x),
             "class_names": list(self.config["data"].get("classes", [])),
             "clean_units": [unit.key for unit in self.grid.clean],

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
-from .._utils.validation import check_count, check_epsilon, check_number
+from .._utils.validation import check_count, check_epsilon, check_levels, check_number
 from ..errors import InputError, UnknownNameError
 from ..records.run_folder import FREE_OPTIONS
 from .targets import TARGET_RULES
@@ -34,6 +34,7 @@ class Settings:
         lipschitz: `"auto"`, `"spectral"`, None, or model → Lipschitz constant, features per clip unit.
         certify: `"auto"`, `"lipschitz"`, `"crown"`, `"branch"`, or None, with which `lipschitz` is None too.
         target: None, one of `TARGET_RULES`, or classes, (n,) or one-hot (n, k).
+        levels: Number of values of an element, at least 2, to which points are rounded; None for no rounding.
         threads: Threads of each worker, at least 1; None for those of the results folder, else 1.
         epsilons: Tolerated loss changes of the summary, nats; sorted, without repetition.
         save_adversarial: Whether points are saved.
@@ -58,6 +59,7 @@ class Settings:
     lipschitz: str | Mapping[str, float] | None = "auto"
     certify: str | None = "auto"
     target: Any = None
+    levels: int | None = None
     threads: int | None = None
     epsilons: Sequence[float] = DEFAULT_EPSILONS
     save_adversarial: bool = False
@@ -74,6 +76,7 @@ class Settings:
             "lipschitz": None if self.certify in {None, "none"} else _check_lipschitz(self.lipschitz),
             "certify": _check_certify(self.certify),
             "target": _check_target(self.target),
+            "levels": check_levels(self.levels),
             "threads": None if self.threads is None else check_count(self.threads, "threads"),
             "epsilons": tuple(sorted({check_epsilon(e) for e in self.epsilons})),
             "save_adversarial": bool(self.save_adversarial),
@@ -94,11 +97,12 @@ class Settings:
         """The options that determine the records, as stored in `config.toml`.
 
         Returns:
-            Name → value; without `target` in an untargeted run.
+            Name → value; without `target` in an untargeted run, and `levels` where points are not rounded.
         """
         decisive = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in FREE_OPTIONS}
-        if self.target is None:
-            del decisive["target"]
+        for option in ("target", "levels"):
+            if getattr(self, option) is None:
+                del decisive[option]
         certificates = {"lipschitz": self.lipschitz, "certify": self.certify}
         return decisive | {name: "none" if value is None else value for name, value in certificates.items()}
 

@@ -190,6 +190,7 @@ class Worker:
             target=None if target is None else torch.from_numpy(target[remaining]),
             seed=unit.unit_seed, clean=before[unit.model],
             estimate_gradients=self.context.settings.estimate_gradients, radii=self.context.deltas,
+            levels=self.context.settings.levels,
         )  # fmt: skip
         started = time.perf_counter()
         try:

@@ -19,6 +19,7 @@ from .hessian import hessian_max_eigenvalue as hessian_max_eigenvalue
 from .hessian import hessian_trace as hessian_trace
 from .hessian import log_gini_impurity as log_gini_impurity
 from .hessian import log_hessian_trace as log_hessian_trace
+from .levels import round_to_levels as round_to_levels
 from .lipschitz import LIPSCHITZ_KINDS as LIPSCHITZ_KINDS
 from .lipschitz import LipschitzBound as LipschitzBound
 from .lipschitz import LipschitzKind as LipschitzKind
@@ -53,6 +54,8 @@ __all__ = [  # noqa: RUF022 (grouped by file)
     "distance",
     "distances",
     "project",
+    # levels
+    "round_to_levels",
     # rounding
     "snap_into_balls",
     # bounds

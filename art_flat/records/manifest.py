@@ -57,6 +57,8 @@ class Manifest(_Part):
     """Rule for the target classes, see `Targets.rule`; None for an untargeted run."""
     threads: int = Field(ge=1)
     n_samples: int = Field(ge=1)
+    levels: int | None = None
+    """Number of values of an element to which the points were rounded."""
     class_names: list[str] = []
     """Names of the classes in the order of the labels, if the data set has them."""
     clean_units: list[Key] = []
