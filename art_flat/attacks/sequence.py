@@ -19,9 +19,9 @@ class SequenceStep(Attack):
     """An attack at a position of a sequence, written `"torchattacks:FAB @standard.3"`.
 
     In an evaluation it attacks, at each radius, the clean-correct samples that no attack with an
-    earlier position fooled inside the ball; the first attacks every sample. Its records contain only these, so its
-    robust accuracy is over the remaining samples, and the worst case over all attacks is that of the sequence. Called
-    directly, it is the unchanged attack.
+    earlier position fooled inside the ball; the first attacks every sample. Its records contain only these. The
+    scores of its row in the summary are those after this step, over all samples, so that the last step's row is that of
+    the sequence. Called directly, it is the unchanged attack.
 
     Args:
         attack: The attack.

@@ -174,6 +174,14 @@ class ModelRecords:
         if len(rows_of) > 1:
             yield np.arange(runs.size), {"attack": ALL_ATTACKS, "source_model": self.model}
 
+    def earlier_stages(self, attack: str, source_model: str) -> np.ndarray:
+        """Row numbers of the earlier steps of an attack's sequence; empty for an attack outside sequences."""
+        sequence, position = _stage(attack)
+        stages = [_stage(str(name)) for name in self.attack_names]
+        codes = [i for i, (other, p) in enumerate(stages) if sequence and other == sequence and p < position]
+        from_source = self.source == self.code_of("source", source_model)
+        return np.flatnonzero(np.isin(self.attack, codes) & from_source)
+
     def attacks_of(self, rows: np.ndarray) -> list[str]:
         """Names of the attacks of the given rows."""
         return [str(name) for name in self.attack_names[np.flatnonzero(np.bincount(self.attack[rows]))]]
@@ -196,3 +204,10 @@ class ModelRecords:
                 3 * log_shift + cube[self.position]
             )
         return loss_rounding(self.weight_norm, feature_norm), is_informative, paper
+
+
+def _stage(attack: str) -> tuple[str, int]:
+    """Sequence and position of an attack such as `"art_flat:PGD @standard.2"`; `("", 0)` outside sequences."""
+    _, mark, place = attack.rpartition(" @")
+    sequence, _, position = place.rpartition(".")
+    return (sequence, int(position)) if mark else ("", 0)

@@ -45,8 +45,11 @@ def summarise(
             for chosen, keys in rows.groups(norm, list(attacks)):
                 loss = any(attacks[a]["maximises_loss"] for a in rows.attacks_of(chosen))
                 head = {"model": model, **keys, "norm": norm}
+                earlier = rows.earlier_stages(**keys)
                 summary_rows += [
                     {**head, "delta": delta, "maximises_loss": loss, **cell}
-                    for delta, cell in cells(rows, chosen, norm, radii, levels)
+                    for delta, cell in cells(
+                        rows, chosen, norm, radii, levels, earlier if earlier.size else None
+                    )
                 ]
     return main_first(pd.DataFrame(summary_rows))

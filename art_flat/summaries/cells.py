@@ -46,13 +46,20 @@ def by_radius(
 
 
 def cells(
-    rows: ModelRecords, chosen: np.ndarray, norm: Norm, radii: Sequence[float], epsilons: Sequence[float]
+    rows: ModelRecords,
+    chosen: np.ndarray,
+    norm: Norm,
+    radii: Sequence[float],
+    epsilons: Sequence[float],
+    earlier: np.ndarray | None = None,
 ) -> Iterator[tuple[float, dict[str, Any]]]:
     """The scores of some rows at every radius for which one of them was computed.
 
     Args:
         rows: All rows of a model.
         chosen: Indices of the rows to score.
+        earlier: Indices of the rows of earlier steps of the same sequence: scores are those after this step, over all
+            samples of the sequence; counts of points, cost and passes are of `chosen` alone.
         norm: Norm of the ball.
         radii: Radii in clip units.
         epsilons: Tolerated loss changes, nats.
@@ -64,7 +71,8 @@ def cells(
     fooled, moved, unknown = ~rows.right, rows.clean_undefined.copy(), np.zeros(n, bool)
     reached = np.zeros(n, bool)
     worst, least = np.where(rows.clean_undefined, np.inf, 0.0), np.where(rows.right, np.inf, 0.0)
-    for delta, (own, new) in zip(grid.tolist(), by_radius(rows, chosen, norm, grid), strict=True):
+    scored = chosen if earlier is None else np.union1d(chosen, earlier)
+    for delta, (own, new) in zip(grid.tolist(), by_radius(rows, scored, norm, grid), strict=True):
         at, change = rows.position[new], rows.change[new]
         np.maximum.at(worst, at, change)
         moved[at[(rows.pred[new] != rows.clean_pred[at]) | rows.undefined[new]]] = True
@@ -73,9 +81,11 @@ def cells(
         fooled[at[wrong]] = True
         np.minimum.at(least, at[wrong], change[wrong])
         unknown[at[rows.undefined[new]]] = True
-        if own.size:
+        made = own if earlier is None else np.intersect1d(own, chosen)
+        if made.size:
             increase = reduce.smallest_increase(least, ~rows.right, unknown)
-            yield delta, _cell(rows, own, norm, delta, epsilons, (worst, increase, fooled, moved, reached))
+            found = (worst, increase, fooled, moved, reached)
+            yield delta, _cell(rows, own, made, norm, delta, epsilons, found)
 
 
 def _buckets(rows: np.ndarray, bucket: np.ndarray, size: int) -> list[np.ndarray]:
@@ -87,6 +97,7 @@ def _buckets(rows: np.ndarray, bucket: np.ndarray, size: int) -> list[np.ndarray
 def _cell(
     rows: ModelRecords,
     own: np.ndarray,
+    made: np.ndarray,
     norm: Norm,
     delta: float,
     epsilons: Sequence[float],
@@ -100,7 +111,8 @@ def _cell(
     worst, least, fooled, moved, reached = found
     worst, least = (np.where(evaluated, values, np.nan) for values in (worst, least))
     lower = np.where(evaluated, flip_cost(rows.clean_loss), np.nan)
-    failed = (status == rows.code_of("status", "failed")) | rows.undefined[own]
+    failed = (rows.status[made] == rows.code_of("status", "failed")) | rows.undefined[made]
+    ran = made[rows.measured[made]]
     w = rows.weight
 
     def share(hit: np.ndarray, among: np.ndarray = evaluated) -> float:
@@ -110,9 +122,9 @@ def _cell(
     return {
         "n_evaluated": int(evaluated.sum()),
         "n_failed": int(failed.sum()),
-        "n_skipped": int((status == rows.code_of("status", "skipped")).sum()),
+        "n_skipped": int((rows.status[made] == rows.code_of("status", "skipped")).sum()),
         "n_unfinished": int((_samples(rows, own) & ~evaluated).sum()),
-        "fallback": _mean(rows.status[measured] == rows.code_of("status", "fallback")),
+        "fallback": _mean(rows.status[ran] == rows.code_of("status", "fallback")),
         "accuracy": share(rows.right),
         "robust_accuracy": share(~fooled),
         "robust_accuracy_on_correct": share(~fooled, evaluated & rows.right),
@@ -125,8 +137,8 @@ def _cell(
         "wrong_found": share(fooled),
         **_flatness(rows, measured[rows.length[norm][measured] <= delta], evaluated),
         **_bounds(rows, measured),
-        "seconds": float(np.nansum(rows.cost["seconds"][own])),
-        **{c: _mean(rows.cost[c][measured]) for c in ("forwards", "backwards")},
+        "seconds": float(np.nansum(rows.cost["seconds"][made])),
+        **{c: _mean(rows.cost[c][ran]) for c in ("forwards", "backwards")},
     }
 
 

@@ -50,7 +50,27 @@ def test_what_all_leave_is_the_worst_case_of_the_records(digits):
     cell = table.loc[("(worst of all)", 0.08)]
     assert cell["n_evaluated"] == 24
     assert cell["robust_accuracy"] == pytest.approx(1 - len(wrong) / 24)
-    assert table.loc[(load_attack(STRONG).name, 0.08), "n_evaluated"] < 24
+
+
+def test_rows_of_steps_are_what_the_steps_so_far_leave(digits):
+    """The last one has the robust accuracy of the sequence; counts and passes are those of the step."""
+    results = run(digits, [WEAK, MIDDLE, STRONG, "art_flat:PGD(steps=1)"])
+    table, rows = results.summary().set_index(["attack", "delta"]), results.records()
+    right = set(rows["sample"][rows["pred_clean"] == rows["label"]])
+    for delta in (0.04, 0.08):
+        fooled = set()
+        for name in (load_attack(a).name for a in (WEAK, MIDDLE, STRONG)):
+            made = rows[(rows["attack"] == name) & (rows["delta"] <= delta)]
+            fooled |= broken(made, "Linf", delta) & right
+            cell = table.loc[(name, delta)]
+            assert cell["n_evaluated"] == 24
+            assert cell["accuracy"] == len(right) / 24
+            assert cell["robust_accuracy"] == pytest.approx((len(right) - len(fooled)) / 24)
+            assert cell["seconds"] == pytest.approx(made[made["delta"] == delta]["seconds"].sum())
+        assert cell["robust_accuracy"] < table.loc[(load_attack(WEAK).name, delta), "robust_accuracy"]
+        assert cell["backwards"] == 10
+    alone = table.loc[("art_flat:PGD(steps=1)", 0.04)]
+    assert alone["n_evaluated"] == 24
 
 
 @pytest.mark.slow

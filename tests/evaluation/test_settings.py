@@ -16,7 +16,7 @@ from art_flat.evaluation.settings import Settings
 DECISIVE = {
     "seed": 1, "shard_size": 5, "transfer": True, "estimate_gradients": True, "lipschitz": None, "certify": "crown",
     "target": "next",
-    "threads": 2,
+    "threads": 2, "levels": 16,
 }  # fmt: skip
 FREE = {"epsilons": [0.5], "save_adversarial": True, "n_jobs": 2, "time_limit": 9, "part": "1/2"}
 
