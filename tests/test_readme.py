@@ -1,5 +1,8 @@
 """The code of the documentation runs."""
 
+import contextlib
+import importlib
+import io
 import re
 import tomllib
 from pathlib import Path
@@ -14,16 +17,41 @@ def blocks(text, language):
     return re.findall(rf"```{language}\n(.*?)```", text, flags=re.DOTALL)
 
 
+PARTS = ("scores", "evaluation", "attacks", "certification", "reporting", "analysis", "metrics")
+"""Packages whose docstrings continue the README's Python, in this order."""
+
+
 @pytest.mark.slow
 def test_python_of_the_readme_runs(tmp_path, monkeypatch):
     pytest.importorskip("torchattacks")
     monkeypatch.chdir(tmp_path)
-    names = {}
-    for block in blocks(README, "python"):
-        exec(compile(block, "README.md", "exec"), names)
+    names, printed = {}, io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        for block in blocks(README, "python"):
+            exec(compile(block, "README.md", "exec"), names)
     assert names["kappa"].shape == (100,)
     assert names["adv"].success.mean() > 0.3
     assert not names["results"].summary().empty
+    shown, now = (read_table(text) for text in (blocks(README, "text")[0], printed.getvalue()))
+    assert [row[:-2] for row in shown] == [row[:-2] for row in now]
+    for before, after in zip(shown[1:], now[1:], strict=True):  # another processor trains another net
+        assert [float(v) for v in before[-2:]] == pytest.approx(
+            [float(v) for v in after[-2:]], abs=0.15, nan_ok=True
+        )
+    for part in PARTS:
+        text = importlib.import_module(f"art_flat.{part}").__doc__
+        for block in blocks(text, "python"):
+            exec(compile(block, part, "exec"), names)
+
+
+def read_table(text):
+    return [line.strip().rsplit(maxsplit=3) for line in text.strip().splitlines()]
+
+
+def test_everything_named_in_the_readme_exists():
+    for target in re.findall(r"(?:\]\(|src(?:set)?=\")((?!http)[^)\"]+)", README):
+        assert (ROOT / target).exists(), target
+    assert len(README.splitlines()) <= 150
 
 
 def test_configuration_of_the_readme_is_valid():

@@ -2,6 +2,18 @@
 
 Results are on the device of the arguments. No function synchronises with the device, except those that read values:
 `loss_increase_bound`, `feature_radius`, `snap_into_balls` and, once for a model, `lipschitz_constant`.
+
+## Relative sharpness
+With features φ, logits z = Wφ + b, p = softmax(z) and G = Σ p(1 − p), the trace of the loss's Hessian in W is Tr H =
+‖φ‖² G. Three definitions are in use; every result states which one it uses.
+
+| `definition=` | formula | source |
+|---|---|---|
+| `"paper"` (default) | ‖W‖_F² · Tr H | arXiv 2510.14231 |
+| `"neuronwise"` | Σ_{s,t} ⟨w_s, w_t⟩ Tr H_st = ‖φ‖² · ½ Σ p_s p_t ‖w_s − w_t‖² | Petzka et al., NeurIPS 2021 |
+| `"unsquared"` | ‖W‖_F · Tr H | the paper's public code |
+
+κ underflows on confident models, so `log_relative_sharpness` is exact where κ itself is 0 in float32.
 """
 
 from ._lipschitz_cost import LipschitzCost as LipschitzCost

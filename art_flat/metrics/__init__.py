@@ -11,6 +11,35 @@ estimates of robustness; `certified_loss_change_robustness` is a lower bound;
 
 `reduction` is `"mean"`, `"quantile"` (an order statistic, never a mean of two values), or `"none"` for one number
 per sample, in the same kind of array as `x`.
+
+## With ART and scikit-learn
+```python
+from art.attacks.evasion import FastGradientMethod
+from art_flat import metrics
+from art_flat.detection import SharpnessDetector
+from art_flat.evaluation import FlatnessEvaluation
+
+fgsm = FastGradientMethod(classifier, eps=0.1)          # an attack of ART
+metrics.loss_increase(classifier, x, y, x_adv=fgsm.generate(x), delta=0.1)            # nats
+metrics.loss_change_robustness(classifier, x, y, attack="art_flat:PGD", delta=0.1, epsilon=0.1)
+metrics.minimum_loss_increase(classifier, x, y, attack=["art_flat:PGD", fgsm], delta=0.1, reduction="none")
+metrics.certified_loss_change_robustness(classifier, x, y, delta=0.001, epsilon=0.1)  # no attack: a lower bound
+
+curve = FlatnessEvaluation([0.02, 0.05, 0.1], epsilons=[0.1, 1.0])      # in place of ART's SecurityCurve
+deltas, robust_accuracy, accuracy = curve.evaluate(classifier, x, y)
+curve.surface()                                                         # share with Δℓ ≤ ε for every δ and ε
+
+import numpy as np
+detector = SharpnessDetector(classifier)                                # an ART EvasionDetector; a stump on log κ
+both = np.concatenate([x, fgsm.generate(x)])
+detector.fit(both, np.repeat([0, 1], len(x)))
+report, is_adversarial = detector.detect(both)
+rates = detector.true_positive_rates(x, y, "art_flat:PGD", delta=0.1)   # rates.plain, and rates.adaptive against
+                                                                        # an attack that knows the detector
+```
+`art_flat.scorers` has objects for `scoring=` of scikit-learn, `art_flat.torchmetrics` metrics for a training loop
+(extra `torchmetrics`), `art_flat.regularization.FlatnessRegularizer` a differentiable penalty; `python -m
+art_flat_mlflow DIR` logs a results folder to MLflow (extra `mlflow`).
 """
 
 from ._case import AttackNotRunWarning as AttackNotRunWarning

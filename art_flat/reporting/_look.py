@@ -76,9 +76,9 @@ def new_figure(width: float = 4.6, height: float = 3.4, **subplots: Any) -> tupl
     Returns:
         The figure and the axes.
     """
-    from matplotlib.figure import Figure
+    from ._figure import ShownFigure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = ShownFigure(figsize=(width, height), layout="constrained")
     axes = figure.subplots(**subplots)
     for one in np.atleast_1d(np.asarray(axes, dtype=object)).ravel():
         one.spines[["top", "right"]].set_visible(False)

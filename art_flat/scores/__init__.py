@@ -1,4 +1,14 @@
-"""Scores: truth, then predictions, then options; arrays in, a float out, no model is run."""
+"""Scores: truth, then predictions, then options; arrays in, a float out, no model is run.
+
+## Example
+Scores take arrays and return a float, as in scikit-learn:
+```python
+from art_flat.scores import flatness_ratio, loss_change_robustness_score
+
+loss_change_robustness_score(y, net.logits(x), net.logits(adv.x), epsilon=0.1)    # share with Δℓ ≤ 0.1 nats
+flatness_ratio(net.log_relative_sharpness(x), net.log_relative_sharpness(adv.x))  # median; < 1: adversarial is flatter
+```
+"""
 
 from .flatness import FlatnessDecomposition as FlatnessDecomposition
 from .flatness import MatchedFlatness as MatchedFlatness
