@@ -48,9 +48,7 @@ def read_table(text):
     return [line.strip().rsplit(maxsplit=3) for line in text.strip().splitlines()]
 
 
-def test_everything_named_in_the_readme_exists():
-    for target in re.findall(r"(?:\]\(|src(?:set)?=\")((?!http)[^)\"]+)", README):
-        assert (ROOT / target).exists(), target
+def test_the_readme_is_short():
     assert len(README.splitlines()) <= 150
 
 
