@@ -5,6 +5,7 @@ import pytest
 import torch
 
 import art_flat as af
+from art_flat.attacks.view import Window
 from art_flat.errors import AttackNotUsableError
 from art_flat.scorers import loss_change_robustness_scorer
 
@@ -142,3 +143,13 @@ def test_scorers_need_no_range(attack):
     assert 0.1 < exact < 0.9
     scorer = loss_change_robustness_scorer(delta=0.1, epsilon=0.2, attack=attack)
     assert scorer(model, x, y) == pytest.approx(exact, abs=0.01)
+
+
+def test_values_at_the_ends_of_the_range_keep_their_gradient():
+    """torch's clamp has half of it there, or none."""
+    window = Window(torch.zeros(1).double(), 2.0, (torch.zeros(4), torch.ones(4)))
+    u = torch.tensor([[0.0, 0.25, 0.5, 0.75]], requires_grad=True)
+    x = window.from_unit(u)
+    np.testing.assert_array_equal(x.detach().numpy(), [[0.0, 0.5, 1.0, 1.0]])
+    x.sum().backward()
+    np.testing.assert_array_equal(u.grad.numpy(), [[2.0, 2.0, 2.0, 0.0]])
