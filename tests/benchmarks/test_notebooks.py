@@ -30,8 +30,9 @@ def test_stored_with_output_and_pictures(path):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("default")
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-def test_runs(path):
+def test_runs(path, monkeypatch):
     nbclient = pytest.importorskip("nbclient")
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # small nets are fastest so, also beside other processes
     began = time.perf_counter()
     nbclient.NotebookClient(
         read(path),
