@@ -175,7 +175,7 @@ class ModelRecords:
             yield np.arange(runs.size), {"attack": ALL_ATTACKS, "source_model": self.model}
 
     def earlier_stages(self, attack: str, source_model: str) -> np.ndarray:
-        """Row numbers of the earlier steps of an attack's sequence; empty for an attack outside sequences."""
+        """Row numbers (n,) of the earlier steps of an attack's sequence; empty for an attack outside sequences."""
         sequence, position = _stage(attack)
         stages = [_stage(str(name)) for name in self.attack_names]
         codes = [i for i, (other, p) in enumerate(stages) if sequence and other == sequence and p < position]

@@ -57,7 +57,7 @@ def test_a_worker_without_the_folder_gets_the_code(folder, digits):
         ("my_imported_attacks:upp", "did you mean 'up'"),
         ("my_imported_attacks:number", "cannot attack with 3"),
         ("my_imported_attacks:make(stepp=1)", "unexpected keyword"),
-        ("torchattack:PGD", "Libraries of attacks are art, art_flat, foolbox, torchattacks"),
+        ("torchattack:PGD", "Libraries of attacks are advlib, art, art_flat, foolbox, torchattacks"),
     ],
 )
 def test_errors_say_what_to_change(folder, spec, words):

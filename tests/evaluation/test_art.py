@@ -215,7 +215,7 @@ def test_plot(curve, pyplot):
     lines = {line.get_label(): line.get_ydata() for line in left.get_lines()}
     np.testing.assert_allclose(lines["robust accuracy"], curve.accuracy_adv_list)
     np.testing.assert_allclose(lines["Δℓ ≤ 0.1 nats"], curve.surface()[0.1])
-    assert "δ (Linf, clip units)" in left.get_xlabel()
+    assert "δ (L∞, clip units)" in left.get_xlabel()
     assert right.get_ylabel() == "ε (nats)"
     assert right.collections[0].get_array().size == 2 * 60
     assert left.get_title() == "No sign of obfuscated gradients"

@@ -391,7 +391,7 @@ def test_progress_is_told(digits):
         ({"deltas": {"Linf": [-1]}}, InputError, "must be greater than 0"),
         ({"deltas": {"Lx": [1]}}, UnknownNameError, "unknown norm 'Lx'"),
         ({"deltas": {"L0": [1]}}, InputError, "none of the attacks supports a norm"),
-        ({"attacks": "fats"}, UnknownNameError, "unknown attack 'fats'"),
+        ({"attacks": "fats"}, UnknownNameError, "unknown suite or attack 'fats'"),
         ({"epsilons": [-1]}, InputError, "`epsilon` must be at least 0"),
         ({"shard_size": 0}, InputError, "`shard_size`"),
         ({"samples": [1, 1]}, InputError, "different whole numbers"),

@@ -7,7 +7,7 @@ from run_cases import attack, grid_of, same, small_run
 
 import art_flat as af
 from art_flat.evaluation import Plan, plan
-from art_flat.evaluation.planning import CLEAN_PASS, _line
+from art_flat.evaluation.planning import CLEAN_PASS, fitted_line
 
 SECONDS = 0.004
 
@@ -66,10 +66,10 @@ def test_workers_share_the_time():
 
 
 def test_lines():
-    assert _line([2, 8], [3.0, 9.0]) == pytest.approx((1.0, 1.0))
-    assert _line([4], [2.0]) == (0.0, 0.5)
-    assert _line([2, 8], [5.0, 4.0]) == pytest.approx((4.0, 0.0))
-    assert _line([2, 4], [1.0, 4.0]) == (0.0, 1.0)
+    assert fitted_line([2, 8], [3.0, 9.0]) == pytest.approx((1.0, 1.0))
+    assert fitted_line([4], [2.0]) == (0.0, 0.5)
+    assert fitted_line([2, 8], [5.0, 4.0]) == pytest.approx((4.0, 0.0))
+    assert fitted_line([2, 4], [1.0, 4.0]) == (0.0, 1.0)
 
 
 @pytest.mark.slow

@@ -22,6 +22,9 @@ STAYS = {
     "feature_gradient_norm": lambda z, phi, w, y: F.feature_gradient_norm(z, w, y),
     "distances": lambda z, phi, w, y: torch.stack([*F.distances(phi, 2 * phi).values()]),
     **{f"distance {n}": lambda z, phi, w, y, n=n: F.distance(phi, 2 * phi, n) for n in NORMS},
+    "round_to_levels": lambda z, phi, w, y: F.round_to_levels(
+        phi, 2 * phi, levels=256, low=phi.amin(), high=phi.amax()
+    ),
     **{f"project {n}": lambda z, phi, w, y, n=n: F.project(phi, 2 * phi, 0.5, n) for n in NORMS},
 }
 LOOKS = {

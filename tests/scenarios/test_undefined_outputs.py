@@ -187,7 +187,7 @@ def test_a_model_that_is_undefined_everywhere_has_robust_accuracy_0(tmp_path):
     assert text.index("undefined-outputs") < text.index("robust accuracy")
     assert "count as not robust" in text
     page = render(again)
-    assert page.index("undefined-outputs") < page.index("certified accuracy")
+    assert page.index("undefined-outputs") < page.index("Wrong without any attack")
 
 
 def test_shares_of_fewer_samples_are_marked():
