@@ -1,6 +1,6 @@
 """The package of plugins/README.md, word for word: built, installed, found by the registry, and run."""
 
-import importlib.util
+import importlib.metadata
 import os
 import re
 import subprocess
@@ -42,8 +42,9 @@ def block(language, first):
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory):
     """Folder into which pip installed the README's package."""
-    for tool in ("pip", "setuptools"):  # not imported here: setuptools wants to come before distutils
-        if importlib.util.find_spec(tool) is None:
+    present = {distribution.name for distribution in importlib.metadata.distributions()}
+    for tool in ("pip", "setuptools"):  # not searched as modules: setuptools warns where distutils was imported
+        if tool not in present:
             pytest.skip(f"{tool} is not installed here")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
     (source / "my_attacks.py").write_text(block("python", "# my_attacks.py"), encoding="utf-8")
