@@ -120,6 +120,11 @@ class Attack(ABC):
         return f"{self.info.name}({inner})" if inner else self.info.name
 
     @property
+    def settings(self) -> Mapping[str, Any]:
+        """All parameters with their values, those that were not given with their defaults."""
+        return {**self.info.defaults, **self.params}
+
+    @property
     def short_name(self) -> str:
         """The name for tables: without the parameters that have their default values; see `call_text`."""
         return call_text(self.info.name, self.params, self.info.defaults)

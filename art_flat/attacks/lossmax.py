@@ -37,18 +37,15 @@ class _LossMaximiser(Attack):
     def check(self, net: Adapter, norm: Norm) -> None:
         """Reject invalid parameters; see `Attack.check`."""
         for key in ("steps", "restarts"):
-            self.require_count(key, self._param(key))
+            self.require_count(key, self.settings[key])
         self.require_step("step_size", self.params.get("step_size"))
-
-    def _param(self, key: str) -> Any:
-        return self.params.get(key, self.info.defaults[key])
 
     def run(self, problem: Problem) -> torch.Tensor:
         """The point with the largest loss seen for each sample; see `Attack.run`."""
         assert problem.delta is not None
         generator = torch.Generator(device=problem.x.device).manual_seed(problem.seed)
         best = _Best(problem.x)
-        for restart in range(self._param("restarts")):
+        for restart in range(self.settings["restarts"]):
             self.search(problem, best, generator, restart)
         return best.x
 
@@ -68,7 +65,7 @@ class PGD(_LossMaximiser):
 
     def fixed_steps(self, delta: float) -> Steps:
         """See `Attack.fixed_steps`."""
-        count, size = self._param("steps"), self._param("step_size")
+        count, size = self.settings["steps"], self.settings["step_size"]
         return Steps(2.5 * delta / count if size is None else size, count)
 
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
@@ -76,7 +73,7 @@ class PGD(_LossMaximiser):
         evaluate = loss_objective(problem)
         size, steps = self.fixed_steps(float(problem.delta or 0))
         x = problem.x
-        if self._param("random_start") or restart:
+        if self.settings["random_start"] or restart:
             best.offer(x, ascent_value(evaluate, x))
             x = random_start(problem, generator)
         for _ in range(steps):
@@ -105,7 +102,7 @@ class APGD(_LossMaximiser):
     def __init__(self, info: AttackInfo, params: Mapping[str, Any] | None = None) -> None:
         super().__init__(info, params)
         with self._named():
-            objective = self._objective = staged_objective({**info.defaults, **self.params})
+            objective = self._objective = staged_objective(self.settings)
         plain = {
             key: dict(getattr(objective, key)) or None for key in ("within", "score") if key in self.params
         }
@@ -117,13 +114,13 @@ class APGD(_LossMaximiser):
     def _draws(self, problem: Problem) -> int:
         """Gradients spent on the start point: up to a quarter of the steps, 0 where that does not pay."""
         is_worthwhile = problem.norm == "Linf" and self._objective.is_loss
-        return min(START_DRAWS, self._param("steps") // 4) if is_worthwhile else 0
+        return min(START_DRAWS, self.settings["steps"] // 4) if is_worthwhile else 0
 
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
         """See `_LossMaximiser.search`."""
         evaluate = self._objective.on(problem)
         delta, n_draws = float(problem.delta or 0), self._draws(problem)
-        steps = self._param("steps") - n_draws
+        steps = self.settings["steps"] - n_draws
         best.offer(problem.x, ascent_value(evaluate, problem.x))
         x = _averaged_start(problem, evaluate, best, generator, n_draws)
         value, grad = ascent_direction(evaluate, x)

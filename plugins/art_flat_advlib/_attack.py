@@ -42,11 +42,6 @@ class AdvLibAttack(Attack):
         super().__init__(info, params)
         self.row = row
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The parameters, including defaults."""
-        return {**self.info.defaults, **self.params}
-
     def check(self, net: Adapter, norm: Norm) -> None:
         """Reject unsupported classifiers and parameters; see `Attack.check`.
 

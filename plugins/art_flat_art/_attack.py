@@ -85,13 +85,13 @@ class ArtAttack(Attack):
         """Reject unsupported classifiers before any forward pass; see `Attack.check`."""
         wrong = []
         if self.row.step:
-            self.require_step(self.row.step[0], self._all_params[self.row.step[0]])
+            self.require_step(self.row.step[0], self.settings[self.row.step[0]])
         if net.nb_classes < self.row.classes:
             wrong.append(f"needs at least {self.row.classes} classes, the classifier has {net.nb_classes}")
         if self.row.images and len(net.input_shape) != 3:
             wrong.append(f"needs images (channels, height, width), the inputs have shape {net.input_shape}")
         else:
-            found = [check(self._all_params, net, norm) for check in self.row.checks]
+            found = [check(self.settings, net, norm) for check in self.row.checks]
             wrong += [text for text in found if text]
         if wrong:
             raise AttackNotUsableError(f"{self.info.name} {'; '.join(wrong)}")
@@ -100,7 +100,7 @@ class ArtAttack(Attack):
         """See `Attack.fixed_steps`."""
         if self.row.step is None or self.row.step[1] is not scaled_step:
             return None
-        value, params = self._all_params[self.row.step[0]], self._all_params
+        value, params = self.settings[self.row.step[0]], self.settings
         return Steps(scaled_step(delta, params) if value is None else value, int(params["max_iter"]))
 
     def run(self, problem: Problem) -> torch.Tensor:
@@ -128,16 +128,12 @@ class ArtAttack(Attack):
             pool=to_view(problem.x, window, row.layout),
             delta=radius,
             norm=_ORDER[problem.norm],
-            params=self._all_params,
+            params=self.settings,
         )
         with row.around(problem.seed):
             found = row.run(call)
         points[todo] = from_view(found, x, problem, points[todo], row.layout)
         return points
-
-    @property
-    def _all_params(self) -> dict[str, Any]:
-        return {**self.info.defaults, **self.params}
 
     @property
     def _needs_logits(self) -> bool:
@@ -153,7 +149,7 @@ class ArtAttack(Attack):
     def _arguments(self, problem: Problem, radius: Any, n: int) -> dict[str, Any]:
         """The constructor's arguments after the classifier."""
         row, signature = self.row, self.row.signature
-        arguments = {k: v for k, v in self._all_params.items() if k in signature}
+        arguments = {k: v for k, v in self.settings.items() if k in signature}
         if row.step and row.step[0] in arguments:
             name, default = row.step
             value = arguments[name]

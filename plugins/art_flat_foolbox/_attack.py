@@ -47,11 +47,6 @@ class WrappedFoolboxAttack(Attack):
             raise ParameterError(f"{info.name}: give `rel_stepsize` or `abs_stepsize`, not both")
         self.row = row
 
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """The parameters, including defaults."""
-        return {**self.info.defaults, **self.params}
-
     def fixed_steps(self, delta: float) -> Steps | None:
         """See `Attack.fixed_steps`."""
         if not self.row.has_fixed_steps:
