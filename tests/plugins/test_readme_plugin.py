@@ -43,7 +43,10 @@ def block(language, first):
 def installed(tmp_path_factory):
     """Folder into which pip installed the README's package."""
     present = {distribution.name for distribution in importlib.metadata.distributions()}
-    for tool in ("pip", "setuptools"):  # not searched as modules: setuptools warns where distutils was imported
+    for tool in (
+        "pip",
+        "setuptools",
+    ):  # not searched as modules: setuptools warns where distutils was imported
         if tool not in present:
             pytest.skip(f"{tool} is not installed here")
     source, target = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("target")
