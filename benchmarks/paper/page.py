@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tomllib
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from experiments.units import SOURCES
 
+from art_flat._utils.formatting import radius_text
+
 HERE = Path(__file__).resolve().parent
+WORDS = {
+    "loss_change_robustness@": "Δℓ ≤ ", "certified@": "certified Δℓ ≤ ", "0.693147": "log 2", "kappa": "κ",
+    "_q50$": ", median", "_min$": ", least", "tpr_at_5_fpr": "true positives at 5 % false ones",
+    "_tpr$": ": true positives", "auc": "area under the curve", "r2": "R²", "^delta$": "δ", "_": " ",
+}  # fmt: skip
+"""Patterns in the names of columns, and what the page says for them, in this order."""
 
 
 def write_results(out: Path, page: Path) -> None:
@@ -58,7 +68,13 @@ def _section(name: str, note: dict[str, Any], out: Path, folder: Path) -> str:
     parts = [f"## {note['title']}", f"**Published.** {note['published']}", f"**Here.** {note['differences']}"]
     sources = [source for source in SOURCES if (out / source / name / "facts.json").is_file()]
     for source in sources:
-        parts += _source(out / source / name, source, f"run.py {name} --source {source}", note, folder)
+        parts += _source(
+            out / source / name,
+            source,
+            f"python benchmarks/paper/run.py {name} --source {source}",
+            note,
+            folder,
+        )
     if not sources:
         parts.append("Not run.")
     return "\n\n".join([*parts, f"**Verdict.** {note['verdict']}"])
@@ -72,13 +88,23 @@ def _source(place: Path, source: str, command: str, note: dict[str, Any], folder
         f"### On {SOURCES[source]}",
         f"`{command}`: {', '.join(facts['nets'])}; up to {facts['images']} images a net, "
         f"{facts['processor_seconds']} s of processor time.",
-        _markdown(pd.read_csv(place / "table.csv")),
-        *(f"{kind}:\n\n{_markdown(pd.read_csv(place / f'{kind}.csv'))}" for kind in facts["more"]),
+        _in_words(pd.read_csv(place / "table.csv")),
+        *(f"{kind}:\n\n{_in_words(pd.read_csv(place / f'{kind}.csv'))}" for kind in facts["more"]),
     ]
+    pictures = []
     for kind in facts["figures"]:
         path = Path(os.path.relpath(place / f"{kind}.png", folder)).as_posix()
-        parts.append(f"![{note['title']}, {SOURCES[source]}: {kind}](<{path}>)")
-    return [*parts, f"**Effects** ({held} of {len(effects)} hold):", _markdown(effects)]
+        pictures.append(f"![{note['title']}, {SOURCES[source]}: {kind.replace('-', ' ')}]({path})")
+    summary = f"<summary>Effects: {held} of {len(effects)} hold</summary>"
+    return [*parts, "\n".join(pictures), f"<details>{summary}\n\n{_markdown(effects)}\n\n</details>"]
+
+
+def _in_words(table: pd.DataFrame) -> str:
+    """A table with columns in words and radii as fractions."""
+    shown = table.rename(
+        columns=lambda name: reduce(lambda text, pair: re.sub(*pair, text), WORDS.items(), name)
+    )
+    return _markdown(shown.assign(**{"δ": shown["δ"].map(radius_text)} if "δ" in shown else {}))
 
 
 def _costs(notes: dict[str, Any], out: Path) -> str:

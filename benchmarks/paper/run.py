@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import tomllib
 import warnings
 from pathlib import Path
@@ -86,18 +87,23 @@ def write_outcome(folder: Path, outcome: Outcome, units: list[Unit], folders: li
         **outcome.more,
     }
     for kind, table in tables.items():
-        table.to_csv(folder / f"{kind}.csv", index=False, float_format="%.6g")
+        table.to_csv(folder / f"{kind}.csv", index=False, float_format="%.7g")
     for kind, figure in outcome.figures.items():
-        figure.savefig(folder / f"{kind}.png", dpi=80)
+        figure.savefig(folder / f"{figure_name(kind)}.png", dpi=80)
     measured = list(costs(folders))
     facts = {
         "nets": list(dict.fromkeys(net for unit in units for net in unit.nets)),
         "images": max(unit.n * (unit.seed + 1) for unit in units),
         "processor_seconds": round(sum(m["processor_seconds"] for m in measured)),
         **{key: measured[-1][key] for key in ("torch", "art_flat", "processor", "kernels")},
-        "more": list(outcome.more), "figures": list(outcome.figures),
+        "more": list(outcome.more), "figures": [figure_name(kind) for kind in outcome.figures],
     }  # fmt: skip
     (folder / "facts.json").write_text(json.dumps(facts, indent=1), encoding="utf-8")
+
+
+def figure_name(kind: str) -> str:
+    """A figure's name as the name of a file."""
+    return re.sub(r"[^\w∞]+", "-", kind).strip("-")
 
 
 def _arguments() -> argparse.Namespace:

@@ -107,6 +107,15 @@ def test_an_interval_over_seeds(paper: Any) -> None:
     assert not paper.outcome.Effect("e", [1.0, -1.0, 2.0], "above").holds
 
 
+@pytest.mark.parametrize(("values", "holds"), [([-1.0, 0.0, -30.0], True), ([-1.0, 0.1, -30.0], False), ([-1.0], True),
+                                               ([float("nan"), -1.0], False)])  # fmt: skip
+def test_what_a_theorem_says_must_hold_for_every_seed(paper: Any, values: list[float], holds: bool) -> None:
+    effect = paper.outcome.Effect("e", values, "below", 0.05, always=True)
+    assert effect.holds == holds
+    if holds:
+        assert effect.interval == (min(values), max(values))
+
+
 def test_a_unit_per_variant_net_and_seed(paper: Any) -> None:
     variants = [{"nets": ["a", "b"], "delta": 1.0, "what": "one"}, {"nets": ["c"], "delta": 2.0, "n": 7}]
     section = {"attack": "x", "norm": "L2", "seeds": 2, "public": {"n": 5, "variants": variants}}
@@ -203,8 +212,9 @@ def test_valley_and_its_page(paper: Any, cnn: Any, concluded: Any, tmp_path: Pat
     paper.run.write_outcome(tmp_path / "results" / "own" / "valley", outcome, units, folders)
     paper.page.write_results(tmp_path / "results", tmp_path / "RESULTS.md")
     page = (tmp_path / "RESULTS.md").read_text(encoding="utf-8")
-    assert "](<results/own/valley/steps.png>)" in page
+    assert "](results/own/valley/steps.png)" in page
     assert "cnn; up to 180 images a net" in page
+    assert "| log κ clean | log κ peak |" in page
     assert "| holds |" in page
     assert page.count("Not run.") == len(paper.EXPERIMENTS) - 1
     opening = page.split("## ")[0]

@@ -43,9 +43,7 @@ def across(measured: Measured) -> Outcome:
                     Effect(f"{kind}: {name}: share on the ridge", table["on_ridge"].tolist(), "above", 0.5)
                 )
         folder = measured.folders[what, net, int(records["seed"].max())]
-        figures[what.replace(", ", "-").replace(" ", "-").replace("/", "-")] = plot_distributions(
-            Results.load(folder / "run")
-        )
+        figures[what] = plot_distributions(Results.load(folder / "run"))
     return Outcome(pd.DataFrame(rows), effects, figures)
 
 

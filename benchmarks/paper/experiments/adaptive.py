@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import nn
 
 import art_flat as af
+from art_flat._utils.formatting import radius_text
 from art_flat._utils.validation import check_delta
 from art_flat.detection import default_detectors, detection_table
 from art_flat.models import as_classifier
@@ -179,8 +180,9 @@ def _figure(shown: pd.DataFrame, rate: float) -> Any:
         axes.plot(shown["delta"], shown[f"{name}_adaptive_tpr"], "s--", color=colour)
     axes.axhline(rate, color="grey", lw=1, ls=":")
     axes.set(
-        xlabel="δ", ylabel=f"true positive rate at {rate:.0%} false ones", ylim=(-0.02, 1.02), xscale="log"
+        xlabel="radius δ (L∞)", ylabel=f"true positive rate at {rate:.0%} false ones", ylim=(-0.02, 1.02)
     )
+    axes.set_xticks(shown["delta"], [radius_text(delta) for delta in shown["delta"]])
     axes.set_title("solid: plain attack; dashed: knows the detector", fontsize="small")
     axes.legend(frameon=False, fontsize="small")
     return figure

@@ -15,6 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from art_flat import Results
+from art_flat._utils.formatting import radius_text
 from art_flat.detection import SharpnessClassifier
 from art_flat.reporting import plot_detection, plot_kappa
 
@@ -23,6 +24,8 @@ from .outcome import Effect, Measured, Outcome
 QUANTITIES = ("log_kappa", "log_gini", "log_feature_norm")
 CALIPER = 0.25
 """Largest difference of log G between a clean and an adversarial point that are called equally confident."""
+FEWEST_PAIRS = 10
+"""Equally confident pairs that every seed must have for an area under the curve."""
 
 
 def detection(measured: Measured) -> Outcome:
@@ -119,23 +122,24 @@ def confidence(measured: Measured) -> Outcome:
             {"net": title, "delta": delta, "seed": seed, **matched(paired(part)), **predicted(paired(part))}
             for (delta, seed), part in records.groupby(["delta", "seed"])
         )
-        at = at_headline(found)
+        at, overlapping = at_headline(found), _largest_with_pairs(found)
+        radius = radius_text(overlapping["delta"].iloc[0])
         effects += [
             Effect(f"{title}: area under the curve of κ, all points", at["auc"].tolist(), "above", 0.9),
-            Effect(
-                f"{title}: area under the curve of κ, matched confidence",
-                at["auc_matched"].tolist(),
-                "above",
-                0.5,
-            ),
-            Effect(
-                f"{title}: R² of log κ at the end by the loss alone", at["r2_loss"].tolist(), "above", 0.5
-            ),
-        ]
+            Effect(f"{title}: area under the curve of κ, matched confidence, δ {radius}",
+                   overlapping["auc_matched"].tolist(), "above", 0.5),
+            Effect(f"{title}: R² of log κ at the end by the loss alone", at["r2_loss"].tolist(), "above", 0.5),
+        ]  # fmt: skip
         rows.append(found)
     table = pd.concat(rows).groupby(["net", "delta"], sort=False).mean(numeric_only=True).drop(columns="seed")
     records = next(iter(measured.groups("records")))[1]
     return Outcome(table.reset_index(), effects, {"loss": _loss_figure(paired(at_headline(records)))})
+
+
+def _largest_with_pairs(found: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the largest radius at which every seed has enough equally confident pairs; else of the smallest."""
+    enough = found.groupby("delta")["n_matched"].min() >= FEWEST_PAIRS
+    return found[found["delta"] == max(enough.index[enough], default=found["delta"].min())]
 
 
 def matched(pairs: pd.DataFrame) -> dict[str, float]:

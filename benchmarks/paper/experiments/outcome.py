@@ -15,17 +15,29 @@ from scipy.stats import t
 
 @dataclass(frozen=True)
 class Effect:
-    """One figure per seed, and which side of a bound the finding says it lies on."""
+    """One figure per seed, and which side of a bound the finding says it lies on.
+
+    Attributes:
+        what: The effect in words.
+        values: The figure of every seed.
+        side: Side of the bound.
+        bound: The bound.
+        published: The published figure.
+        always: Whether every seed must lie there, as a theorem says, in place of their mean.
+    """
 
     what: str
     values: list[float]
     side: Literal["above", "below"] = "above"
     bound: float = 0.0
     published: str = ""
+    always: bool = False
 
     @property
     def interval(self) -> tuple[float, float]:
-        """95 % interval of the mean over seeds, by Student's t."""
+        """95 % interval of the mean over seeds, by Student's t; the range over seeds of what must always hold."""
+        if self.always:
+            return float(np.min(self.values)), float(np.max(self.values))
         known = np.array(self.values)[np.isfinite(self.values)]
         if len(known) < 2:
             return (float("nan"),) * 2

@@ -44,8 +44,8 @@ def valley_effects(samples: pd.DataFrame, prefix: str = "") -> list[Effect]:
     """The pattern: κ rises, peaks at the flip, falls, and ends below the clean point, in the valley."""
     found = pd.DataFrame([measures(part) for _, part in samples.groupby("seed")])
 
-    def effect(what: str, column: str, *bound: Any) -> Effect:
-        return Effect(f"{prefix}{what}", found[column].tolist(), *bound)
+    def effect(what: str, column: str, *bound: Any, **how: Any) -> Effect:
+        return Effect(f"{prefix}{what}", found[column].tolist(), *bound, **how)
 
     return [
         effect("median log κ peak − clean", "rise"),
@@ -54,7 +54,9 @@ def valley_effects(samples: pd.DataFrame, prefix: str = "") -> list[Effect]:
         effect("share in the valley at the end", "in_valley", "above", 0.9),
         effect("share confidently wrong (p ≥ 0.9)", "confidently_wrong", "above", 0.5),
         effect("share with the peak at the flip ± 1 step", "peak_within_one_step_of_flip", "above", 0.5),
-        effect("least height of a ridge over its bound", "ridge_over_bound_min", "above", 1 - 1e-4),
+        effect(
+            "least height of a ridge over its bound", "ridge_over_bound_min", "above", 1 - 1e-4, always=True
+        ),
     ]
 
 
