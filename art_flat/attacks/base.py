@@ -157,6 +157,7 @@ class Attack(ABC):
         estimate_gradients: bool = False,
         radii: Mapping[Norm, Sequence[float]] | None = None,
         levels: int | None = None,
+        start: Array | None = None,
     ) -> AttackResult:
         """Attack `x` and measure the returned points.
 
@@ -175,6 +176,8 @@ class Attack(ABC):
                 any of these balls, nor outside that of `delta`; see `art_flat.functional.snap_into_balls`.
             levels: Number of equally spaced values of the clip range, such as 256 for 8-bit images, to which the
                 points are rounded before they are measured; see `art_flat.functional.round_to_levels`.
+            start: Points from which the search begins, shape of `x`, such as those found at a smaller radius; only
+                for attacks whose registry entry says `takes_start`. Their projections into the ball are candidates.
 
         Returns:
             The points and their measurements.
@@ -207,8 +210,21 @@ class Attack(ABC):
             estimate_gradients=estimate_gradients,
             radii=radii or {},
             levels=check_levels(levels),
+            start=self._checked_start(net, start, inputs),
         )
         return self._solve(net, checked).in_kind_of(x)
+
+    def _checked_start(self, net: Adapter, start: Array | None, x: torch.Tensor) -> torch.Tensor | None:
+        if start is None:
+            return None
+        if not self.info.takes_start:
+            raise AttackNotUsableError(f"{self.info.name} chooses its own start; omit `start`")
+        points = check_inputs(
+            start, input_shape=net.input_shape, clip_values=net.clip_values, name="start"
+        ).to(x)
+        if points.shape != x.shape:
+            raise InputError(f"`start` has {len(points)} points for {len(x)} samples; pass one for each")
+        return points
 
     def solve(self, net: Adapter, checked: CheckedArguments) -> AttackResult:
         """`__call__` with validated arguments.

@@ -32,6 +32,7 @@ def _maximiser(name: str, cls: type[PGD] | type[APGD], **defaults: Any) -> Attac
         norms=("Linf", "L2"),
         maximises_loss=True,
         targeted=True,
+        takes_start=cls is APGD,
         notes=(note,),
         version=__version__,
         defaults=defaults,

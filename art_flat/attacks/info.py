@@ -27,6 +27,7 @@ class AttackInfo:
         maximises_loss: Whether it maximises the cross-entropy in the ball; if not, a loss change found
             by it underestimates (δ, ε)-robustness violations.
         targeted: Whether it takes a target class.
+        takes_start: Whether it takes points from which the search begins.
         usability: `"usable"`, `"degraded"` or `"refused"`, with the `reason`.
         reason: Reason if it is not fully usable.
         notes: Facts about its behaviour that a reader of its results should know.
@@ -41,6 +42,7 @@ class AttackInfo:
     budget: Budget = "fixed"
     maximises_loss: bool = False
     targeted: bool = False
+    takes_start: bool = False
     usability: Usability = "usable"
     reason: str = ""
     notes: tuple[str, ...] = ()

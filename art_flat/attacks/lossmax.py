@@ -97,6 +97,7 @@ class APGD(_LossMaximiser):
         2 δ, which reaches larger losses in L2 in benchmarks/strength.py; in L∞ a run starts at the corner of the ball
         in the mean direction of up to five gradients at random points, which reaches larger losses where many units
         are inactive, as after certified training; and the last iterate has no gradient: `steps` gradients per run.
+        With `start`, the first run begins there or, where that is better, as far in this direction as the ball allows.
     """
 
     def __init__(self, info: AttackInfo, params: Mapping[str, Any] | None = None) -> None:
@@ -119,10 +120,15 @@ class APGD(_LossMaximiser):
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
         """See `_LossMaximiser.search`."""
         evaluate = self._objective.on(problem)
-        delta, n_draws = float(problem.delta or 0), self._draws(problem)
+        is_warm = problem.start is not None and restart == 0
+        delta, n_draws = float(problem.delta or 0), 0 if is_warm else self._draws(problem)
         steps = self.settings["steps"] - n_draws
         best.offer(problem.x, ascent_value(evaluate, problem.x))
-        x = _averaged_start(problem, evaluate, best, generator, n_draws)
+        x = (
+            _extended_start(problem, evaluate, best)
+            if is_warm
+            else _averaged_start(problem, evaluate, best, generator, n_draws)
+        )
         value, grad = ascent_direction(evaluate, x)
         best.offer(x, value)
         run_best = _Best(x, value, grad)
@@ -224,6 +230,18 @@ def _averaged_start(
         total += unit_step(grad, "L2")
         x = random_start(problem, generator)
     return to_ball(problem, problem.x + float(problem.delta or 0) * unit_step(total, problem.norm))
+
+
+def _extended_start(problem: Problem, evaluate: Evaluate, best: _Best) -> torch.Tensor:
+    """The better one of the given start and the point at distance δ in its direction, both in the ball."""
+    assert problem.start is not None
+    start = _Best(problem.start)
+    shift = float(problem.delta or 0) * unit_step(problem.start - problem.x, problem.norm)
+    for x in (to_ball(problem, problem.start), to_ball(problem, problem.x + shift)):
+        value = ascent_value(evaluate, x)
+        best.offer(x, value)
+        start.offer(x, value)
+    return start.x
 
 
 def _checkpoints(steps: int) -> set[int]:

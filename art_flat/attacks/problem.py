@@ -44,6 +44,7 @@ class CheckedArguments:
         estimate_gradients: Whether to use the estimated gradients of preprocessing defences.
         radii: Norm → further radii at which the points will be read.
         levels: Number of values that an element of a point may have; None for any.
+        start: Points from which the search begins, shape of `x`; None for the attack's own start.
     """
 
     x: torch.Tensor
@@ -56,6 +57,7 @@ class CheckedArguments:
     estimate_gradients: bool
     radii: Mapping[Norm, Sequence[float]]
     levels: int | None = None
+    start: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Problem:
         low: Smallest admissible input value, broadcastable to `x`.
         high: Largest admissible input value, broadcastable to `x`.
         seed: Seed of this run; the global generators are already seeded with it and are restored afterwards.
+        start: Points from which the search begins, shape of `x`; None for the attack's own start.
     """
 
     net: Adapter
@@ -85,6 +88,7 @@ class Problem:
     low: torch.Tensor
     high: torch.Tensor
     seed: int
+    start: torch.Tensor | None = None
 
     @classmethod
     def from_checked(cls, net: Adapter, checked: CheckedArguments, module: nn.Module) -> Problem:
@@ -112,7 +116,8 @@ class Problem:
         x = torch.minimum(torch.maximum(checked.x.detach().to(device, dtype), low), high)
         target = None if checked.target is None else checked.target.to(device)
         y = checked.y.to(device)
-        return cls(net, module, x, y, target, checked.delta, checked.norm, low, high, checked.seed)
+        start = None if checked.start is None else checked.start.detach().to(device, dtype)
+        return cls(net, module, x, y, target, checked.delta, checked.norm, low, high, checked.seed, start)
 
 
 @dataclass(frozen=True, repr=False)

@@ -22,6 +22,7 @@ from art_flat.evaluation import FlatnessEvaluation
 fgsm = FastGradientMethod(classifier, eps=0.1)          # an attack of ART
 metrics.loss_increase(classifier, x, y, x_adv=fgsm.generate(x), delta=0.1)            # nats
 metrics.loss_change_robustness(classifier, x, y, attack="art_flat:PGD", delta=0.1, epsilon=0.1)
+metrics.loss_increase_over_radii(classifier, x, y, deltas=[0.02, 0.05, 0.1])           # one attack for all radii
 metrics.minimum_loss_increase(classifier, x, y, attack=["art_flat:PGD", fgsm], delta=0.1, reduction="none")
 metrics.certified_loss_change_robustness(classifier, x, y, delta=0.001, epsilon=0.1)  # no attack: a lower bound
 
@@ -51,6 +52,7 @@ from .certified import input_radius as input_radius
 from .certified import loss_change_robustness_bracket as loss_change_robustness_bracket
 from .flatness import adversarial_flatness as adversarial_flatness
 from .flatness import relative_sharpness as relative_sharpness
+from .over_radii import loss_increase_over_radii as loss_increase_over_radii
 from .robustness import loss_change_robustness as loss_change_robustness
 from .robustness import loss_increase as loss_increase
 from .robustness import minimum_loss_increase as minimum_loss_increase
@@ -67,6 +69,7 @@ __all__ = [
     "loss_change_robustness",
     "loss_change_robustness_bracket",
     "loss_increase",
+    "loss_increase_over_radii",
     "minimum_loss_increase",
     "prediction_change_robustness",
     "relative_sharpness",
