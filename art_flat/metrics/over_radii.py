@@ -37,8 +37,8 @@ def loss_increase_over_radii(
 
     The attack runs once per radius, at the smallest first, and begins at the points found at the radius before. These
     lie in the larger ball too, so the largest increase up to a radius counts.
-    With few gradients this finds more than separate attacks; with 20 and more per radius separate ones, each with its
-    own start, find more on some nets (benchmarks/radius_grid.py).
+    With 5 to 10 gradients a radius this found as much as separate attacks or more; with 20, separate ones, each with
+    its own start, found more on one of two nets (benchmarks/radius_grid.py).
 
     Args:
         classifier: An ART classifier or an adapter.
