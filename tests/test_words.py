@@ -1,5 +1,6 @@
 """Prose in code and documents uses plain English; single words are left to codespell (`.codespell/dictionary.txt`)."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -102,6 +103,38 @@ def test_prose_uses_plain_words():
         f"{path.relative_to(ROOT)}: {hit}" for path in files() for hit in phrases(path.read_text("utf-8"))
     ]
     assert not found, "\n" + "\n".join(found)
+
+
+NOUNS = "|".join(
+    "(?:adversarial |clean |clean-correct |open |input )?" + noun
+    for noun in ("units", "attacks", "samples", "points", "models", "classes", "features", "labels", "rows")
+)
+TEMPLATE_NOUN = rf"[}})\w]}} ({NOUNS})\b"
+
+
+def unguarded_nouns(source: str) -> list[str]:
+    """Plural nouns after a number in f-strings, which read "1 units" where the number is 1."""
+    texts = (node for node in ast.walk(ast.parse(source)) if isinstance(node, ast.JoinedStr))
+    pairs = (pair for text in texts for pair in zip(text.values, text.values[1:], strict=False))
+    return [
+        f"{ast.unparse(value.value)}{noun[0]}"
+        for value, after in pairs
+        if isinstance(value, ast.FormattedValue) and isinstance(after, ast.Constant)
+        if (noun := re.match(rf" ({NOUNS})\b", str(after.value)))
+    ]
+
+
+def test_nouns_follow_their_number():
+    sources = ((p, p.read_text("utf-8")) for p in sorted((ROOT / "art_flat").rglob("*.py")))
+    found = [f"{p.relative_to(ROOT)}: {hit}" for p, text in sources for hit in unguarded_nouns(text)]
+    for page in sorted((ROOT / "art_flat/reporting/page").glob("re*")):  # the template and its script
+        found += [f"{page.name}: {m[0]}" for m in re.finditer(TEMPLATE_NOUN, page.read_text("utf-8"))]
+    assert not found, "use formatting.counted or percent_of:\n" + "\n".join(found)
+
+
+def test_a_noun_after_a_number_is_found():
+    assert unguarded_nouns('f"{n} units"') == ["n units"]
+    assert not unguarded_nouns("f\"{counted(n, 'unit')} added\"")
 
 
 def test_names_say_what_they_hold():

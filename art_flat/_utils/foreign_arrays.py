@@ -36,7 +36,8 @@ def as_numbers(value: Any, name: str = "") -> np.ndarray:
     try:
         array = np.asarray(value.toarray() if _is_sparse(value) else value)
         if array.dtype == object and hasattr(value, "to_numpy"):
-            array = value.to_numpy(dtype=_common_dtype(value), na_value=np.nan)
+            dtype = _common_dtype(value)
+            array = value.to_numpy(dtype=dtype, **({"na_value": np.nan} if dtype.kind == "f" else {}))
         if array.dtype == object:  # of numbers, as where columns have several types
             array = np.array(array.tolist())
     except MemoryError as error:
@@ -47,7 +48,9 @@ def as_numbers(value: Any, name: str = "") -> np.ndarray:
         raise InputError(f"{expected}: {error}; all samples must have one shape") from None
     if array.dtype.kind in "biuf":
         return array
-    if (text := _first_text(array)) is not None:
+    if (
+        text := _first_text(value) or _first_text(array)
+    ) is not None:  # numbers beside text are text in the array
         raise InputError(_text_message(expected, text, name))
     advice = "; all samples must have one shape" if array.dtype == object else ""
     raise InputError(f"{expected}, got {array.dtype} with shape {array.shape}{advice}")

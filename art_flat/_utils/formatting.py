@@ -29,16 +29,35 @@ def percent(share: Any) -> str:
     return MISSING if is_missing(share) else f"{100 * float(share):.1f} %"
 
 
-def percent_of(share: Any, n: int) -> str:
-    """A share as text with its denominator.
+def counted(n: int, singular: str, plural: str = "") -> str:
+    """A number with its noun, in the singular for 1.
+
+    Args:
+        n: The number.
+        singular: The noun, and what depends on its number.
+        plural: The same in the plural; the singular with -s or -es if empty.
 
     Returns:
         The text.
 
-    >>> percent_of(0.125, 80), percent_of(float("nan"), 0)
-    ('12.5 % of 80', '–')
+    >>> counted(1, "unit"), counted(1200, "class"), counted(1, "point lies", "points lie")
+    ('1 unit', '1,200 classes', '1 point lies')
     """
-    return MISSING if is_missing(share) else f"{percent(share)} of {n:,}"
+    plural = plural or f"{singular}{'es' if singular.endswith('s') else 's'}"
+    return f"{n:,} {singular if n == 1 else plural}"
+
+
+def percent_of(share: Any, n: int, singular: str = "", plural: str = "") -> str:
+    """A share as text with its denominator, and its noun as in `counted`.
+
+    Returns:
+        The text.
+
+    >>> percent_of(0.125, 80), percent_of(float("nan"), 0), percent_of(1, 1, "sample")
+    ('12.5 % of 80', '–', '100.0 % of 1 sample')
+    """
+    of = counted(n, singular, plural) if singular else f"{n:,}"
+    return MISSING if is_missing(share) else f"{percent(share)} of {of}"
 
 
 def norm_sign(norm: str) -> str:

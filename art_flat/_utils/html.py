@@ -1,4 +1,4 @@
-"""Small pieces of HTML by which objects show themselves in notebooks; all text is escaped."""
+"""Small pieces of HTML for what notebooks display of objects; all text is escaped."""
 
 from __future__ import annotations
 

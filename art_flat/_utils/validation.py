@@ -15,6 +15,7 @@ import torch
 from ..errors import InputError, ParameterError, UnknownNameError
 from ..typing import DEFINITIONS, NORMS, Definition, Norm
 from .arrays import to_tensor
+from .formatting import counted
 from .input_shapes import check_columns, check_input_shape
 
 P = ParamSpec("P")
@@ -141,10 +142,10 @@ def check_count(value: Any, name: str, *, at_least: int = 1, of: str = "") -> in
     3
     """
     try:
-        number = operator.index(value)
+        number = None if isinstance(value, (bool, np.bool_)) else operator.index(value)
     except TypeError:
         number = None
-    if number is None or isinstance(value, (bool, np.bool_)) or number < at_least:
+    if number is None or number < at_least:
         kind = f"whole number of {of}, at least" if of else "whole number of at least"
         raise InputError(f"`{name}` must be a {kind} {at_least}, got {value!r}")
     return number
@@ -179,7 +180,9 @@ def check_labels(
     """
     indices = _class_indices(_label_tensor(y, name), nb_classes, name)
     if n is not None and indices.shape[0] != n:
-        raise InputError(f"`{name}` has {indices.shape[0]} labels for {n} samples; pass one label per sample")
+        raise InputError(
+            f"`{name}` has {counted(indices.shape[0], 'label')} for {counted(n, 'sample')}; pass one label per sample"
+        )
     if nb_classes is not None and indices.numel():
         low, high = int(indices.min()), int(indices.max())
         if low < 0 or high >= nb_classes:
@@ -217,7 +220,7 @@ def _one_hot_columns(rows: torch.Tensor, nb_classes: int | None, name: str) -> t
     """The column of the 1 in each row."""
     if nb_classes is not None and rows.shape[1] != nb_classes:
         raise InputError(
-            f"`{name}` has {rows.shape[1]} columns, the classifier has {nb_classes} classes; "
+            f"`{name}` has {counted(rows.shape[1], 'column')}, the classifier has {counted(nb_classes, 'class')}; "
             "pass class indices or one-hot rows with one column per class"
         )
     one_hot = ((rows == 0) | (rows == 1)).all() & (rows.sum(dim=1) == 1).all()

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, cast
 import torch
 from torch import Tensor, nn
 
+from .._utils.formatting import counted
 from ..errors import HeadNotFoundError, UnsupportedEstimatorError
 from ._head_candidates import flaw_as_head, listed, named_layer, why_not_called
 from ._layer_calls import Call, recorded_calls
@@ -191,7 +192,7 @@ def check_output(output: Any, n: int, title: str) -> Tensor:
         output = output.reshape(n, -1) if n == 1 else output[..., None]
     if output.ndim != 2 or output.shape[0] != n:
         raise UnsupportedEstimatorError(
-            f"{title} returns shape {tuple(output.shape)} for {n} samples, expected ({n}, k), one row of "
+            f"{title} returns shape {tuple(output.shape)} for {counted(n, 'sample')}, expected ({n}, k), one row of "
             "logits per sample; wrap it in a module that returns these"
         )
     result: Tensor = output

@@ -7,6 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from .._utils.formatting import counted
 from ..errors import HeadNotFoundError, closest
 from ._layer_calls import Call
 
@@ -53,17 +54,20 @@ def flaw_as_head(call: Call, calls: list[Call], output: Tensor, nb_classes: int)
     n, features, z = output.shape[0], call.features, call.output
     times = sum(c.layer is call.layer for c in calls)
     if times != 1:
-        return f"the layer {call.name!r} is called {times} times in one forward pass, expected once"
+        return (
+            f"the layer {call.name!r} is called {counted(times, 'time')} in one forward pass, expected once"
+        )
     if features.ndim != 2 or features.shape[0] != n:
         return (
-            f"the input of {call.name!r} has shape {tuple(features.shape)} for {n} samples, expected "
+            f"the input of {call.name!r} has shape {tuple(features.shape)} for {counted(n, 'sample')}, expected "
             f"({n}, d), one vector of features per sample"
         )
     if z.shape != output.shape:
-        return f"the layer {call.name!r} gives {z.shape[1]} numbers per sample, the model {output.shape[1]}"
+        return f"the layer {call.name!r} gives {counted(z.shape[1], 'number')} per sample, the model {output.shape[1]}"
     if z.shape[1] != nb_classes and (z.shape[1], nb_classes) != (1, 2):
         return (
-            f"the layer {call.name!r} has {z.shape[1]} outputs, the classifier says nb_classes={nb_classes}"
+            f"the layer {call.name!r} has {counted(z.shape[1], 'output')}, the classifier says "
+            f"nb_classes={nb_classes}"
         )
     return None if _is_linear(call) else _why_not_linear(call)
 

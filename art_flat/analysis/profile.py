@@ -12,6 +12,7 @@ import torch
 
 from .. import functional as F
 from .._utils.arrays import to_numpy
+from .._utils.formatting import counted
 from .._utils.validation import check_definition, check_labels, check_number
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
@@ -43,7 +44,7 @@ class RadialProfile:
 
     def __repr__(self) -> str:
         directions = ", ".join(self.rays["direction"].unique())
-        return f"<RadialProfile of {self.rays['sample'].nunique()} samples along {directions}>"
+        return f"<RadialProfile of {counted(self.rays['sample'].nunique(), 'sample')} along {directions}>"
 
     def frame(self) -> pd.DataFrame:
         """One row per sample, direction and radius.
@@ -166,7 +167,9 @@ def radial_profile(
     labels = check_labels(y, len(inputs), net.nb_classes).to(net.device)
     towards = None if adversarial is None else prepared(net, adversarial).flatten(1).double()
     if towards is not None and towards.shape[0] != len(inputs):
-        raise InputError(f"`adversarial` has {len(towards)} points for {len(inputs)} samples; pass one each")
+        raise InputError(
+            f"`adversarial` has {counted(len(towards), 'point')} for {counted(len(inputs), 'sample')}; pass one each"
+        )
     unknown = [d for d in directions if d not in DIRECTIONS]
     if unknown or not directions:
         raise UnknownNameError("direction", unknown[0] if unknown else directions, DIRECTIONS)

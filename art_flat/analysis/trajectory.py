@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from .._utils.arrays import to_numpy
-from .._utils.formatting import ball_text, norm_sign, number, percent_of
+from .._utils.formatting import ball_text, counted, norm_sign, number, percent_of
 from .._utils.html import html_line, html_table
 from .._utils.validation import (
     check_definition,
@@ -80,7 +80,8 @@ class Trajectories:
 
     def __repr__(self) -> str:
         return (
-            f"<Trajectories of {self.result.attack}: {len(self.samples)} samples, {len(self.steps)} steps, "
+            f"<Trajectories of {self.result.attack}: {counted(len(self.samples), 'sample')}, "
+            f"{counted(len(self.steps), 'step')}, "
             f"success {self.success:.3g}, matching {'exact' if self.matching_exact else 'not exact'}>"
         )
 
@@ -93,7 +94,7 @@ class Trajectories:
             else ball_text(self.result.norm, self.result.delta)
         )
         text = (
-            f"{percent_of(self.success, n_right)} clean-correct samples fooled; of these, "
+            f"{percent_of(self.success, n_right, 'clean-correct sample')} fooled; of these, "
             f"{percent_of(self.uncanny_valley_fraction, n_hit)} end flatter than clean and confidently wrong."
         )
         shown = self.summary().set_index("measure").loc[list(_READ)]

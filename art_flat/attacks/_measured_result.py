@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from .._utils.arrays import to_numpy
+from .._utils.formatting import counted
 from ..adapters.base import Outputs
 from ..errors import BudgetError
 from ..functional import cross_entropy, round_to_levels, snap_into_balls
@@ -78,7 +79,7 @@ def _side_effects(run: GuardedRun, outside: int) -> Iterator[str]:
     if run.used_global_rng:
         yield "drew from the global random generators (seeded, restored)"
     if outside:
-        yield f"left the ball at {outside} points"
+        yield f"left the ball at {counted(outside, 'point')}"
 
 
 def _repair(points: Any, problem: Problem) -> tuple[Tensor, Tensor]:

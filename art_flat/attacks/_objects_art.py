@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from .._utils.arrays import to_numpy
+from .._utils.formatting import counted
 from ..errors import AttackNotUsableError, InputError
 from ._objects import LibraryObject, own_norm, plain_settings, registered, same_weights
 from .problem import Problem
@@ -92,7 +93,7 @@ def _require_same_task(attack: Any, problem: Problem) -> None:
         )
     if classes is not None and classes > 0 and classes != net.nb_classes:
         raise AttackNotUsableError(
-            f"{type(attack).__name__} was made for {classes} classes, the classifier has {net.nb_classes}"
+            f"{type(attack).__name__} was made for {counted(classes, 'class')}, the classifier has {net.nb_classes}"
         )
 
 

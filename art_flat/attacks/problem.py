@@ -183,7 +183,7 @@ class AttackResult:
     @property
     def _found(self) -> str:
         success = to_numpy(self.success)
-        return f"{percent_of(success.mean() if success.size else None, success.size)} samples successful"
+        return f"{percent_of(success.mean() if success.size else None, success.size, 'sample')} successful"
 
     def in_kind_of(self, source: Array) -> AttackResult:
         """The same result with arrays of the kind of `source`: NumPy, or tensors on its device.

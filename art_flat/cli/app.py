@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .._utils.formatting import counted
 from ..errors import ArtFlatError
 from .plans import PROBE_SECONDS, analysis_lines, load_setup, plan_setup
 from .show import interrupted, open_console, print_line, run_and_show, show_results
@@ -204,7 +205,9 @@ def merge(
     done = put_together(folders, out)
     for line in done.damaged:
         console.print(f"left out: {line}", soft_wrap=True, highlight=False, markup=False)
-    console.print(f"{done.results.folder}: {done.added} units added", soft_wrap=True, highlight=False)
+    console.print(
+        f"{done.results.folder}: {counted(done.added, 'unit')} added", soft_wrap=True, highlight=False
+    )
     show_results(done.results, console)
 
 

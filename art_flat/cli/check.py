@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .._utils.formatting import percent
+from .._utils.formatting import counted, percent
 from ..attacks import list_attacks, load_attacks
 from ..datasets import Dataset
 from ..diagnostics import Finding, diagnose
@@ -39,8 +39,9 @@ def model_lines(name: str, net: Any, data: Dataset) -> list[str]:
     classes, features = weight.shape
     return [
         f"model {name}: {type(net.estimator).__name__}",
-        f"  head: {features} features → {classes} classes, ‖W‖ = {float(weight.double().norm()):.3g}; verified",
-        f"  accuracy: {percent(accuracy)} of the first {len(x)} samples",
+        f"  head: {counted(features, 'feature')} → {counted(classes, 'class')}, ‖W‖ = "
+        f"{float(weight.double().norm()):.3g}; verified",
+        f"  accuracy: {percent(accuracy)} of the first {counted(len(x), 'sample')}",
         f"  clip range: {low}; these samples are in {high}",
     ]
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from .._utils.formatting import duration
+from .._utils.formatting import counted, duration
 
 if TYPE_CHECKING:
     from ..adapters import Adapter
@@ -101,4 +101,4 @@ def analysis_lines(setup: Setup) -> list[str]:
     costs = plan_analyses(analyses_of(config, setup.folder), setup.models, deltas, x, y)
     total = duration(sum(seconds for _, seconds in costs))
     lines = [f"  {title}: {duration(seconds)}" for title, seconds in costs]
-    return [f"then analyses of {len(x)} samples: {total}", *lines] if costs else []
+    return [f"then analyses of {counted(len(x), 'sample')}: {total}", *lines] if costs else []

@@ -7,6 +7,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._utils.formatting import counted
 from ..errors import ArtFlatError, ConfigError
 from ..evaluation.settings import Settings
 from .config import AnalysesConfig, DataConfig, ModelConfig, RunConfig
@@ -86,7 +87,9 @@ def prepare(
     notify("loading data and models")
     attacks = with_imported(config.attacks, folder)
     data = load_data(config.data, folder)
-    notify(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    notify(
+        f"{data.name}: {counted(len(data), 'sample')} of shape {data.x.shape[1:]}, {counted(data.nb_classes, 'class')}"
+    )
     models = {}
     for name, model in config.models.items():
         net = adapt(load_model(model, data, folder, name, trust=trust))

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 import typer
 from rich.console import Console
 
+from .._utils.formatting import counted
+
 if TYPE_CHECKING:
     from ..evaluation import Results
     from ..typing import Definition
@@ -111,7 +113,8 @@ def show_results(
     if results.missing_units:
         print_line(
             console,
-            f"{results.missing_units} of {results.total_units} units are missing; the command of the run continues "
+            f"missing: {results.missing_units} of {counted(results.total_units, 'unit')}; the "
+            "command of the run continues "
             "with them, and `art-flat merge` merges parts",
         )
         return

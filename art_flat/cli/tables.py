@@ -10,7 +10,7 @@ from rich.box import SIMPLE_HEAD
 from rich.markup import escape
 from rich.table import Table
 
-from .._utils.formatting import count, duration, norm_sign, size
+from .._utils.formatting import count, counted, duration, norm_sign, size
 from ..attacks import AttackInfo
 from ..attacks.registry import OPTIONAL, absent_libraries
 from ..evaluation import ALL_ATTACKS, Plan
@@ -117,7 +117,8 @@ def plan_lines(plan: Plan, workers: Iterable[int]) -> list[str]:
     n_units = int((units["attack"] != CLEAN_PASS).sum())
     forwards, backwards = count(units["forwards"].sum()), count(units["backwards"].sum())
     total = (
-        f"{n_units} units, {forwards} forward and {backwards} backward passes, {size(units['bytes'].sum())}"
+        f"{counted(n_units, 'unit')}, {forwards} forward and {backwards} backward passes, "
+        f"{size(units['bytes'].sum())}"
     )
     times = ", ".join(f"{duration(plan.seconds(n))} on {n}" for n in dict.fromkeys(workers))
     return [

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
+from .._utils.formatting import counted
 from ..errors import ConfigError
 from ..training import Adversary, CertifiedLoss, TrainingSettings
 from .config import DataConfig, Delta, ModelConfig, Section, read_toml, validated
@@ -133,7 +134,9 @@ def train_from_config(
         )
     data = load_data(config.data, folder)
     test = None if config.test is None else load_data(config.test, folder)
-    notify(f"{data.name}: {len(data)} samples of shape {data.x.shape[1:]}, {data.nb_classes} classes")
+    notify(
+        f"{data.name}: {counted(len(data), 'sample')} of shape {data.x.shape[1:]}, {counted(data.nb_classes, 'class')}"
+    )
     classifier = load_model(config.model, data, folder, seed=config.seed, device=config.device)
     settings = _settings(config.training, data.clip_values)
 
@@ -185,13 +188,13 @@ def _finish(
     load_weights(network, out / WEIGHTS)  # measure the weights as stored
     facts = {
         "weights": f"{WEIGHTS}, {'float16' if config.half else 'as trained'}, "
-        f"{(out / WEIGHTS).stat().st_size:,} bytes",
+        f"{counted((out / WEIGHTS).stat().st_size, 'byte')}",
         "network": f"{config.model.factory}, {json.dumps(config.model.options)}, "
-        f"{sum(p.numel() for p in network.parameters()):,} parameters",
-        "training data": f"{data.name}, {len(data):,} samples",
+        f"{counted(sum(p.numel() for p in network.parameters()), 'parameter')}",
+        "training data": f"{data.name}, {counted(len(data), 'sample')}",
     }
     if test is not None:
-        facts["test data"] = f"{test.name}, {len(test):,} samples"
+        facts["test data"] = f"{test.name}, {counted(len(test), 'sample')}"
         accuracy, loss = _measure(network, test)
         facts["test accuracy"], facts["test loss"] = f"{accuracy:.4f}", f"{loss:.4f} nats (mean)"
     facts["seed"] = str(config.seed)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .._utils.formatting import counted
 from ..errors import InputError
 
 
@@ -57,5 +58,7 @@ def count(n: int | None, total: int, what: str) -> int:
     if total == 0:
         raise InputError(f"{what} has no samples")
     if n is not None and n > total:
-        raise InputError(f"`n` is {n}, but {what} has {total} samples; lower `n`, or leave it out for all")
+        raise InputError(
+            f"`n` is {n}, but {what} has {counted(total, 'sample')}; lower `n`, or leave it out for all"
+        )
     return total if n is None else n

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .._utils.formatting import counted
 from .._utils.validation import check_labels
 from ..errors import InputError
 from ._dataset import Dataset, count
@@ -30,7 +31,8 @@ def load_npz(path: Path, split: str, n: int | None, channels_last: bool) -> Data
     ids = np.arange(count(n, len(x) if x.ndim else 0, what))
     if len(x) != len(y):
         raise InputError(
-            f"{what} has {len(x)} samples, and `y` has {len(y)} labels; store one label per sample"
+            f"{what} has {counted(len(x), 'sample')}, and `y` has {counted(len(y), 'label')}; "
+            "store one label per sample"
         )
     x, clip_values = _scaled(_channels_first(x, channels_last, what)[ids], arrays.get("clip_values"), what)
     labels = check_labels(y, name=f"y of split {split!r} in {path}").numpy()
@@ -38,7 +40,7 @@ def load_npz(path: Path, split: str, n: int | None, channels_last: bool) -> Data
     if labels.min() < 0 or labels.max() >= len(names):
         raise InputError(
             f"`y` of split {split!r} in {path} has labels from {labels.min()} to {labels.max()} for "
-            f"{len(names)} classes; count classes from 0"
+            f"{counted(len(names), 'class')}; count classes from 0"
         )
     return Dataset(name="npz", x=x, y=labels[ids], class_names=names, sample_ids=ids, clip_values=clip_values)
 

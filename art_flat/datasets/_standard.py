@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from .._utils.formatting import counted
 from ..errors import InputError
 from ._dataset import Dataset, count
 
@@ -63,7 +64,8 @@ def load_torchvision(name: str, root: Path, split: str, n: int | None, download:
     x, y = np.asarray(loaded.data), np.asarray(loaded.targets, dtype=np.int64)
     if len(x) != len(y):
         raise InputError(
-            f"{name} in {folder} has {len(x)} images and {len(y)} labels; remove that folder and load "
+            f"{name} in {folder} has {counted(len(x), 'image')} and {counted(len(y), 'label')}; "
+            "remove that folder and load "
             "again with `download = true`"
         )
     ids = np.arange(count(n, len(x), f"the {split} split of {name}"))

@@ -15,6 +15,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from .._utils.arrays import to_numpy
+from .._utils.formatting import counted
 from .._utils.validation import (
     check_count,
     check_definition,
@@ -115,7 +116,9 @@ def detection_table(
     """
     net, attacks = adapt(classifier), load_attacks(attack)
     if len(attacks) != 1:
-        raise InputError(f"`attack` names {len(attacks)} attacks; pass one, and call once for each")
+        raise InputError(
+            f"`attack` names {counted(len(attacks), 'attack')}; pass one, and call once for each"
+        )
     folds = int(check_count(folds, "folds", at_least=2))
     check_definition(definition)
     inputs = check_inputs(

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .._utils.arrays import to_numpy
-from .._utils.formatting import percent, percent_of
+from .._utils.formatting import counted, percent, percent_of
 from .._utils.validation import check_inputs, check_labels
 from ..adapters import Adapter, adapt
 from ..errors import InputError
@@ -146,7 +146,7 @@ def diagnose(
 def _samples(results: Records, n: int) -> np.ndarray:
     ids: np.ndarray = results.clean["sample"].drop_duplicates().to_numpy(np.int64)
     if n > len(ids):
-        raise InputError(f"`x` has {n} samples, the run {len(ids)}; pass the inputs of the run")
+        raise InputError(f"`x` has {counted(n, 'sample')}, the run {len(ids)}; pass the inputs of the run")
     return ids[:n]
 
 
@@ -160,9 +160,9 @@ def _masked_by_scale(name: str, table: pd.DataFrame) -> Iterator[Finding]:
         "masked-by-scale",
         "error",
         f"{name}, {row['attack']}, head scaled by {row['scale']:g}: the attack fools "
-        f"{percent_of(success[gap.idxmax()], round(row['accuracy'] * row['n']))} clean-correct samples, the points "
+        f"{percent_of(success[gap.idxmax()], round(row['accuracy'] * row['n']), 'clean-correct sample')}, the points "
         f"found at scale 1 {percent(row['transfer_success'])}; "
-        f"{percent_of(row['zero_gradients'], int(row['n']))} input gradients are exactly zero",
+        f"{percent_of(row['zero_gradients'], int(row['n']), 'input gradient is', 'input gradients are')} exactly zero",
         (),
         "The scale of the head changes no prediction, so it only hides gradients from the attack, and robust "
         "accuracy is meaningless at such a scale. Use an attack whose direction does not underflow, "

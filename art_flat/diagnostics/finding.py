@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pandas as pd
 
+from .._utils.formatting import counted
 from .._utils.html import html_line
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Finding:
         return f"{self.severity}: {self.what} [{self.id}]. {self.advice}"
 
     def __repr__(self) -> str:
-        samples = f", {len(self.samples)} samples" if self.samples else ""
+        samples = f", {counted(len(self.samples), 'sample')}" if self.samples else ""
         return f"<Finding {self.id}, {self.severity}: {self.what}{samples}>"
 
     def _repr_html_(self) -> str:
@@ -53,7 +54,7 @@ class Finding:
 
 
 class Findings(list[Finding]):
-    """A list of findings that shows itself in a notebook."""
+    """A list of findings that a notebook displays as a table."""
 
     def _repr_html_(self) -> str:
         if not self:

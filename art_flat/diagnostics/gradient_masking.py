@@ -24,7 +24,8 @@ def vanishing_gradients(run: Run) -> Iterator[Finding]:
             yield Finding(
                 "vanishing-gradients",
                 "warning",
-                f"{model}: {percent_of(underflows.mean(), len(part))} clean samples are predicted so "
+                f"{model}: "
+                f"{percent_of(underflows.mean(), len(part), 'clean sample is', 'clean samples are')} predicted so "
                 "confidently that the gradient of their loss underflows float32",
                 ids(part["sample"][underflows]),
                 "Attacks that follow this gradient do not move. Use art_flat:PGD or art_flat:APGD, whose direction "
@@ -48,7 +49,10 @@ def stronger_without_gradients(run: Run) -> Iterator[Finding]:
             missed = fooled - set(rows["sample"][rows["hit"] & white])
             share = len(missed) / max(1, len(right))
             if share >= SHARE and share > worst.get(model, (0.0,))[0]:
-                what = f"{model}, {ball_text(norm, delta)}: {name} fooled {percent_of(share, len(right))} samples that "
+                what = (
+                    f"{model}, {ball_text(norm, delta)}: {name} fooled "
+                    f"{percent_of(share, len(right), 'sample')} that "
+                )
                 worst[model] = (
                     share,
                     Finding(
@@ -87,7 +91,7 @@ def one_step_beats_many(run: Run) -> Iterator[Finding]:
             "error",
             f"{model}, {ball_text(norm, delta)}: one step ({one.idxmax()}) fools "
             f"{percent_of(one.max(), n[one.idxmax()])}, many steps ({many.idxmax()}) "
-            f"{percent_of(many.max(), n[many.idxmax()])} clean-correct samples",
+            f"{percent_of(many.max(), n[many.idxmax()], 'clean-correct sample')}",
             ids(hit[one.idxmax()] - hit[many.idxmax()]),
             "Iterated steps contain the single one, so the gradient misleads or the step size is wrong: check the "
             "step size, and suspect masked gradients.",
@@ -113,7 +117,7 @@ def larger_radius_weaker(run: Run) -> Iterator[Finding]:
             "larger-radius-weaker",
             "warning",
             f"{model}, {attack}, {norm_sign(norm)}: success falls from {percent_of(success[small], n[small])} at "
-            f"δ = {radius_text(small)} to {percent_of(success[large], n[large])} clean-correct samples at "
+            f"δ = {radius_text(small)} to {percent_of(success[large], n[large], 'clean-correct sample')} at "
             f"δ = {radius_text(large)}",
             ids(hit[small] - hit[large]),
             "A larger ball holds the smaller one. The attack overshoots or the gradients mislead it: reduce its "

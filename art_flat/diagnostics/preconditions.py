@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import numpy as np
 import pandas as pd
 
-from .._utils.formatting import norm_sign, percent, percent_of, radius_text
+from .._utils.formatting import counted, norm_sign, percent, percent_of, radius_text
 from ..records.schema import UNDEFINED_OUTPUTS
 from .finding import SHARE, Finding, Run, ids
 
@@ -32,8 +32,8 @@ def undefined_outputs(run: Run) -> Iterator[Finding]:
         yield Finding(
             "undefined-outputs",
             "error",
-            f"{model}: outputs are NaN or infinite at {len(here)} clean points and on {len(there)} rows of attacks"
-            + (f" ({by})" if by else ""),
+            f"{model}: outputs are NaN or infinite at {counted(len(here), 'clean point')} and on "
+            f"{counted(len(there), 'row')} of attacks" + (f" ({by})" if by else ""),
             ids([*here["sample"], *there["sample"]]),
             "These samples count as not robust and in n_failed. Look for overflow in half precision, divisions by zero "
             "and logarithms of 0 in the model.",
@@ -85,7 +85,8 @@ def batch_dependent(name: str, n: int, n_changed: int, samples: Iterable[int]) -
             "batch-dependent-predictions",
             "error",
             f"{name}: logits depend on the other samples of the batch: in another batch those of "
-            f"{len(dependent)} of {n} samples differ, and {n_changed} predictions",
+            f"{len(dependent)} of {counted(n, 'sample differs', 'samples differ')}, and "
+            f"{counted(n_changed, 'prediction')}",
             dependent,
             "No sample has a prediction, loss or flatness of its own, so every score depends on shard_size and the "
             "order of the data. Batch norm on the statistics of the batch is the usual cause: call model.eval(), and "
@@ -132,7 +133,8 @@ def suspicious_range(run: Run) -> Iterator[Finding]:
         yield Finding(
             "suspicious-range",
             "warning",
-            f"{model}: inputs lie between {data['low']:.4g} and {data['high']:.4g} (of {data['n']} samples), the clip "
+            f"{model}: inputs lie between {data['low']:.4g} and {data['high']:.4g} (of "
+            f"{counted(data['n'], 'sample')}), the clip "
             f"range is {low:.4g} to {high:.4g}",
             (),
             "Give the classifier the range that the inputs can have, such as clip_values=(0, 1): δ is in its units, "
@@ -151,7 +153,8 @@ def radius_beyond_data(run: Run) -> Iterator[Finding]:
                 "radius-beyond-data",
                 "warning",
                 f"{norm_sign(norm)}: the ball of radius δ = {', '.join(map(radius_text, large))} around any input "
-                f"contains all others: the largest distance between two of {run.facts['data_asked']['n']} samples "
+                f"contains all others: the largest distance between two of "
+                f"{counted(run.facts['data_asked']['n'], 'sample')} "
                 f"is {largest:.4g}",
                 (),
                 "No classifier is robust in such a ball. δ is in units of the inputs as they are given: 8/255 for "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from .._utils.formatting import ball_text, norm_sign, percent, percent_of, radius_text
+from .._utils.formatting import ball_text, counted, norm_sign, percent, percent_of, radius_text
 from ..functional.loss_change import flip_cost
 from ..records import CONFIDENT
 from ..records.model_records import loss_rounding
@@ -111,7 +111,7 @@ def suspicious_tolerances(run: Run) -> Iterator[Finding]:
                 "suspicious-tolerance",
                 "warning",
                 f"{model}: ε = {', '.join(f'{e:.4g}' for e in large)} nats, but a guess among "
-                f"{int(row['nb_classes'])} classes costs {limit:.3g} nats",
+                f"{counted(int(row['nb_classes']), 'class')} costs {limit:.3g} nats",
                 (),
                 "At such an ε a rise of the loss from certain to guessing counts as robust; choose ε below log k, "
                 "and below log 2 where robust is to imply a right prediction.",
@@ -133,7 +133,8 @@ def outside(run: Run) -> Iterator[Finding]:
         yield Finding(
             "outside-budget",
             "error" if nearly_all and not free.all() else "warning",
-            f"{model}, {attack}, {norm_sign(norm)}: {far.sum()} of {len(part)} points lie outside the ball, up to "
+            f"{model}, {attack}, {norm_sign(norm)}: {far.sum()} of "
+            f"{counted(len(part), 'point lies', 'points lie')} outside the ball, up to "
             f"{worst[norm.lower()]:.4g} at δ = {radius_text(radius)}",
             ids(part["sample"][far]),
             "They do not count as adversarial, so robust accuracy is no lower than without the attack. It exceeds δ: "
@@ -150,7 +151,7 @@ def outside_range(run: Run) -> Iterator[Finding]:
         yield Finding(
             "outside-range",
             "error",
-            f"{model}, {attack}: {len(part)} points moved further than the whole range of the inputs",
+            f"{model}, {attack}: {counted(len(part), 'point')} moved further than the whole range of the inputs",
             ids(part["sample"]),
             "The clip range of the classifier and the data disagree; check clip_values.",
         )
@@ -166,7 +167,8 @@ def bounds(run: Run) -> Iterator[Finding]:
     for model, part in rows[over | cheap].groupby("model", sort=False):
         yield Finding(
             "bound-exceeded", "error",
-            f"{model}: {len(part)} points break a bound that holds for every point", ids(part["sample"]),
+            f"{model}: {counted(len(part), 'point breaks', 'points break')} a bound that holds for "
+            "every point", ids(part["sample"]),
             "The records contradict the mathematics: the model is not a pure function of its input, its head is not "
             "the one that made the logits, or there is a bug in art_flat; please report it.",
         )  # fmt: skip
@@ -182,7 +184,7 @@ def not_run(run: Run) -> Iterator[Finding]:
         where = f"{model}, {attack}, {norm_sign(norm)}: {error}"
         if status == "failed":
             yield Finding(
-                "failed-units", "error", f"{len(part)} points failed; {where}", ids(part["sample"]),
+                "failed-units", "error", f"{counted(len(part), 'point')} failed; {where}", ids(part["sample"]),
                 "They are left out of the scores, never counted as robust. Fix the cause and run again: only "
                 "failed units are computed again.",
             )  # fmt: skip
@@ -230,7 +232,8 @@ def certificates_limited(run: Run) -> Iterator[Finding]:
             if left:
                 yield Finding(
                     "certificates-limited", "info",
-                    f"{model}, {ball_text(norm, delta)}: {len(left)} samples that bounds from intervals leave open got "
+                    f"{model}, {ball_text(norm, delta)}: {counted(len(left), 'sample')} that "
+                    "bounds from intervals leave open got "
                     "no full bounds", ids(left), said["limited"][0].upper() + said["limited"][1:] + ".",
                 )  # fmt: skip
 
@@ -250,7 +253,8 @@ def flat_but_wrong(run: Run) -> Iterator[Finding]:
                 Finding(
                     "flat-but-wrong",
                     "warning",
-                    f"{model}, {ball_text(norm, delta)}: {percent_of(share, len(right))} clean-correct samples have an "
+                    f"{model}, {ball_text(norm, delta)}: "
+                    f"{percent_of(share, len(right), 'clean-correct sample has', 'clean-correct samples have')} an "
                     f"adversarial point that is wrong with confidence ≥ {CONFIDENT:g} and flatter than the clean one",
                     ids(flat_wrong),
                     "Flatness does not imply robustness here, and low κ at a point does not imply a correct label; "

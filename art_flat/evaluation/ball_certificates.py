@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from .._utils.arrays import to_numpy
+from .._utils.formatting import counted
 from ..adapters import Adapter
 from ..attacks import Attack
 from ..certification import CertificateKind, Graph, operations_of_bounds
@@ -157,7 +158,8 @@ def certificate_rows(
     chosen = is_open[: plan.most(len(bound))]
     if len(chosen) < len(is_open):
         notify(
-            f"{unit}: full bounds for {len(chosen)} of {len(is_open)} open samples, as the cost of the attacks allows"
+            f"{unit}: full bounds for {len(chosen)} of {counted(len(is_open), 'open sample')}, as "
+            "the cost of the attacks allows"
         )
     if not len(chosen):
         return first
@@ -181,7 +183,7 @@ def _rows(
     size = plan.batch_size[kind == plan.full]
     for start in range(0, len(samples), size):
         part = slice(start, start + size)
-        notify(f"{unit}: {kind}, {start} of {len(samples)} samples")
+        notify(f"{unit}: {kind}, {start} of {counted(len(samples), 'sample')}")
         try:
             bounds = net.bounds_in_ball(
                 x[part], labels[part], delta=unit.delta, norm=unit.norm, kind=kind, seconds=plan.seconds

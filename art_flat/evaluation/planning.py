@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .._utils.formatting import norm_sign
+from .._utils.formatting import counted, norm_sign
 from .._utils.threads import threads
 from .._utils.validation import check_number, reject_eps_argument
 from ..adapters._lipschitz import lipschitz_constants
@@ -204,7 +204,7 @@ def _costs(run: Run, worker: Worker, limit: float, notify: Callable[[str], None]
         for i, cell in enumerate(members):
             near = first if i < len(members) / 2 else last
             costs[cell] = ends.get(cell) or (near if alike else probe.cost(cells[cell]))
-        spent = f"{np.mean([costs[c].of(full)[0] for c in members]):.3g} s for {full} samples"
+        spent = f"{np.mean([costs[c].of(full)[0] for c in members]):.3g} s for {counted(full, 'sample')}"
         notify(f"{model}: {attack}{f', {norm_sign(norm)}' if norm else ''}: {spent}")
     return costs
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
-from .._utils.formatting import clock_time, norm_sign, radius_text
+from .._utils.formatting import clock_time, counted, norm_sign, radius_text
 from ..errors import InputError
 from .grid import Unit
 
@@ -131,13 +131,13 @@ def _notebook_progress() -> Iterator[Callable[[Progress], None]]:
     def show(state: Progress) -> None:
         nonlocal total
         total = state.total
-        text = f"{state.done} of {state.total} units{', ' if _remark(state) else ''}{escape(_remark(state))}"
+        text = f"{state.done} of {counted(state.total, 'unit')}{', ' if _remark(state) else ''}{escape(_remark(state))}"
         handle.update(HTML(f'<progress value="{state.done}" max="{max(state.total, 1)}"></progress> {text}'))
 
     try:
         yield show
     finally:
-        handle.update(HTML(f"{total} units, {clock_time(time.monotonic() - began)}"))
+        handle.update(HTML(f"{counted(total, 'unit')}, {clock_time(time.monotonic() - began)}"))
 
 
 def _remark(state: Progress) -> str:

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import torch
 
+from .._utils.formatting import counted
 from .._utils.hashing import content_hash
 from .._utils.validation import check_labels
 from ..errors import InputError
@@ -94,7 +95,8 @@ def check_targets(target: Any, labels: np.ndarray, nb_classes: int) -> Targets |
     same = np.flatnonzero(classes == labels)
     if same.size:
         raise InputError(
-            f"`target` is the true label of {same.size} of {len(labels)} samples (the first at position {same[0]}); "
+            f"`target` is the true label of {same.size} of {counted(len(labels), 'sample')} (the "
+            f"first at position {same[0]}); "
             "a target must be another class. Leave those samples out"
         )
     return Targets("given", classes)

@@ -13,6 +13,7 @@ import pandas as pd
 import torch
 
 from .._utils.arrays import to_numpy
+from .._utils.formatting import counted
 from .._utils.random import seeded_rng
 from .._utils.timeouts import TimeUpError, time_limit
 from ..adapters import Adapter
@@ -209,7 +210,8 @@ class Worker:
             return f"the attack did not end within {self.context.settings.time_limit:g} s (time_limit)"
         if ran_out_of_memory(error):
             return (
-                f"memory ran out while {n} samples were attacked together; lower `shard_size`, on which "
+                f"memory ran out while {counted(n, 'sample was', 'samples were')} attacked "
+                "together; lower `shard_size`, on which "
                 f"the records depend, in a new folder ({type(error).__name__}: {str(error).splitlines()[0]})"
             )
         return str(error) if isinstance(error, ArtFlatError) else f"{type(error).__name__}: {error}"

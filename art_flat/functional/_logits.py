@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import torch
 
+from .._utils.formatting import counted
 from ..errors import InputError
 
 
@@ -105,7 +106,9 @@ def frobenius_norm(weight: torch.Tensor) -> torch.Tensor:
 
 
 def squared_row_distances(weight: torch.Tensor) -> torch.Tensor:
-    """D_ij = ‖w_i − w_j‖² by direct differences: ‖w_i‖² + ‖w_j‖² − 2⟨w_i, w_j⟩ would cancel.
+    """D_ij = ‖w_i − w_j‖² by direct differences: ‖w_i‖² + ‖w_j‖² − 2⟨w_i, w_j⟩ would cancel, and has the derivatives.
+
+    Derivatives of `torch.cdist` end at the first before torch 2.14.
 
     Args:
         weight: Shape (k, d), or (1, d) of a logistic head.
@@ -114,7 +117,14 @@ def squared_row_distances(weight: torch.Tensor) -> torch.Tensor:
         D, shape (k, k), or (2, 2) of a logistic head, in the wide dtype; exactly 0 for equal rows.
     """
     rows = two_rows(weight)
-    return torch.cdist(rows, rows, compute_mode="donot_use_mm_for_euclid_dist").square()
+    distances = torch.cdist(
+        rows.detach(), rows.detach(), compute_mode="donot_use_mm_for_euclid_dist"
+    ).square()
+    if not rows.requires_grad:
+        return distances
+    squares = rows.square().sum(dim=1)
+    expanded = squares[:, None] + squares - 2 * rows @ rows.T
+    return distances + (expanded - expanded.detach())
 
 
 def check_logits(
@@ -132,17 +142,17 @@ def check_logits(
         _check_matrix(weight, "weight", "k, d", logits)
     if features is not None and features.shape[0] != logits.shape[0]:
         raise InputError(
-            f"`logits` has {logits.shape[0]} samples and `features` {features.shape[0]}; "
+            f"`logits` has {counted(logits.shape[0], 'sample')} and `features` {features.shape[0]}; "
             "pass one row of each per sample"
         )
     if weight is not None and weight.shape[0] != logits.shape[1]:
         raise InputError(
-            f"`logits` has {logits.shape[1]} classes and `weight` {weight.shape[0]} rows; "
+            f"`logits` has {counted(logits.shape[1], 'class')} and `weight` {counted(weight.shape[0], 'row')}; "
             "pass the weight (k, d) of the layer that computed the logits"
         )
     if weight is not None and features is not None and weight.shape[1] != features.shape[1]:
         raise InputError(
-            f"`features` has {features.shape[1]} columns and `weight` {weight.shape[1]}; "
+            f"`features` has {counted(features.shape[1], 'column')} and `weight` {weight.shape[1]}; "
             "pass the input of the layer that the weight belongs to"
         )
 

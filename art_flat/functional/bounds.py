@@ -35,6 +35,7 @@ from typing import Literal, get_args
 
 import torch
 
+from .._utils.formatting import counted
 from .._utils.validation import check_labels, check_number, reject_eps_argument
 from ..errors import InputError, UnknownNameError
 from . import _directional, _increase, _inverse
@@ -207,7 +208,7 @@ def _per_sample(
         return torch.full((n,), number, dtype=torch.float64, device=logits.device)
     if value.shape != (n,):
         raise InputError(
-            f"`{name}` must be one number, or one for each of {n} samples, got {tuple(value.shape)}"
+            f"`{name}` must be one number, or one for each of {counted(n, 'sample')}, got {tuple(value.shape)}"
         )
     numbers = value.to(device=logits.device, dtype=torch.float64)
     bad = ~((numbers >= 0) & (torch.isfinite(numbers) | infinite))

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from .._utils.arrays import to_numpy
+from .._utils.formatting import counted
 from .._utils.validation import check_delta, check_inputs, check_labels, check_norm
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, load_attacks
@@ -150,7 +151,8 @@ def _given(
         points = check_inputs(given, input_shape=net.input_shape, clip_values=net.clip_values, name=name)
         if points.shape != x.shape:
             raise InputError(
-                f"`{name}` has {len(points)} points for {len(x)} samples; pass one for each, in the order of `x`"
+                f"`{name}` has {counted(len(points), 'point')} for {counted(len(x), 'sample')}; "
+                "pass one for each, in the order of `x`"
             )
         points = _inside(x, points.detach().to(x), delta, norm, name)
         none = np.zeros(len(x), dtype=bool)
@@ -169,7 +171,7 @@ def _inside(
     if bool(outside.any()):
         first = int(outside.nonzero()[0, 0])
         raise BudgetError(
-            f"{int(outside.sum())} of {len(x)} points of `{name}` lie outside the {norm} ball of radius "
+            f"{int(outside.sum())} of {counted(len(x), 'point')} of `{name}` lie outside the {norm} ball of radius "
             f"{delta:g}, by up to {float(length.max()) - delta:.3g} (sample {first}: {float(length[first]):.6g}); "
             "pass the radius and norm of their attack, or omit `delta`"
         )
@@ -221,7 +223,8 @@ def _attacked(
     outside = ~inside & ~failed
     if outside.any() and attack.info.budget != "minimum-norm" and norm is not None:
         warnings.warn(
-            f"{outside.sum()} of {len(x)} points of {attack.name} lie outside the {norm} ball of radius {delta:g} "
+            f"{outside.sum()} of {counted(len(x), 'point')} of {attack.name} lie outside the "
+            f"{norm} ball of radius {delta:g} "
             f"(up to {result.distances[norm][outside].max():.4g}) and count as the clean point",
             OutsideBallWarning,
             stacklevel=5,

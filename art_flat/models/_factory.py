@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._utils.formatting import counted
 from .._utils.imports import import_object, import_path
 from .._utils.modes import eval_mode
 from .._utils.random import seeded_rng
@@ -229,7 +230,8 @@ def _check_logits(model: nn.Module, input_shape: tuple[int, ...], nb_classes: in
     if tuple(logits.shape) != (1, nb_classes):
         raise InputError(
             f"{name} maps one sample to outputs of shape {tuple(logits.shape)}, the data has "
-            f"{nb_classes} classes, so (1, {nb_classes}) was expected; build it with {nb_classes} outputs"
+            f"{counted(nb_classes, 'class')}, so (1, {nb_classes}) was expected; build it with "
+            f"{counted(nb_classes, 'output')}"
         )
 
 

@@ -11,6 +11,7 @@ from typing import Any, Self
 import numpy as np
 import pandas as pd
 
+from .._utils.formatting import counted
 from .._utils.validation import check_definition
 from ..errors import InputError, StoreError, UnknownNameError
 from ..typing import Definition
@@ -63,9 +64,11 @@ class Records:
         object.__setattr__(self, "adversarial", rows)
 
     def __repr__(self) -> str:
-        rows = f"{len(self.adversarial)} adversarial rows of {self.facts['n_samples']} samples"
+        rows = f"{counted(len(self.adversarial), 'adversarial row')} of {counted(self.facts['n_samples'], 'sample')}"
         n_models, n_attacks = len(self.models), len(self.facts["attacks"])
-        return f"<{type(self).__name__}: {n_models} model(s), {n_attacks} attack(s), {rows}>"
+        return (
+            f"<{type(self).__name__}: {counted(n_models, 'model')}, {counted(n_attacks, 'attack')}, {rows}>"
+        )
 
     @property
     def tables(self) -> dict[str, pd.DataFrame]:

@@ -20,7 +20,7 @@ from .differences import differences
 from .files import parquet, parse_parquet, parse_tensors, tensors
 from .fingerprint import Fingerprint, from_arrays, to_arrays
 from .manifest import manifest_text, parse_manifest
-from .schema import SCHEMA_VERSION, TABLES, to_arrow
+from .schema import PANDAS_DTYPES, SCHEMA_VERSION, TABLES, to_arrow
 
 IN_UNITS = ("clean", "certified", "adversarial")
 """Tables with one file per unit."""
@@ -166,7 +166,7 @@ class RunFolder:
                 f"{path} does not have the columns of {table}: {', '.join(table_read.schema.names)}"
             )
         try:
-            return table_read.cast(expected).to_pandas(types_mapper=_PANDAS.get)
+            return table_read.cast(expected).to_pandas(types_mapper=PANDAS_DTYPES.get)
         except pa.ArrowException as error:
             raise StoreError(f"{path} does not have the column types of {table}: {error}") from None
 
@@ -175,10 +175,3 @@ def _is_foreign(path: Path) -> bool:
     """Whether a file in a folder without a configuration was not created by the start of a run."""
     is_part = path.name.startswith(".config.toml.") and path.name.endswith(PART_SUFFIX)
     return not is_part and path.name != CHECKSUMS
-
-
-_PANDAS = {
-    pa.int64(): pd.Int64Dtype(),
-    pa.bool_(): pd.BooleanDtype(),
-    pa.string(): pd.StringDtype(na_value=float("nan")),
-}

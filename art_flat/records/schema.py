@@ -24,6 +24,12 @@ UNDEFINED_OUTPUTS = (UNDEFINED, UNDEFINED_CLEAN)
 """Reasons why a row has failed although its attack finished; its sample counts as not robust."""
 
 _TEXT, _FLOAT, _INT, _BOOL = pa.string(), pa.float64(), pa.int64(), pa.bool_()
+PANDAS_DTYPES = {
+    _TEXT: pd.StringDtype(na_value=np.nan),  # "str" of pandas 2 would turn None into text
+    _INT: pd.Int64Dtype(),
+    _BOOL: pd.BooleanDtype(),
+}
+"""What pandas has for the types of columns that NumPy cannot hold with missing values."""
 
 _QUANTITIES: dict[str, pa.DataType] = {
     "pred": _INT,  # predicted label; −1 where the output is undefined
@@ -118,4 +124,4 @@ def _column(kind: pa.DataType, value: Any, n: int) -> Any:
     values = np.full(n, value, dtype=object) if np.ndim(value) == 0 else value
     if kind == _FLOAT:
         return np.asarray(values, dtype=np.float64)
-    return pd.array(values, dtype={_TEXT: "str", _INT: "Int64", _BOOL: "boolean"}[kind])
+    return pd.array(values, dtype=PANDAS_DTYPES[kind])

@@ -1,4 +1,4 @@
-"""A matplotlib figure that shows itself in a notebook, also where pyplot was never imported."""
+"""A matplotlib figure that a notebook displays, also where pyplot was never imported."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.formatting import MISSING, norm_sign, percent, percent_of, radius_text
+from .._utils.formatting import MISSING, counted, norm_sign, percent, percent_of, radius_text
 from ._numbers import evenly_spaced_indices
 from .headline import HalfRadii, Verdict, headlines
 from .text import marked_share, unfinished_notes
@@ -94,15 +94,16 @@ def _facts(row: pd.Series, at: str, strongest: dict[str, Any] | None) -> Any:
     certified = row["certified_accuracy"]
     proven = "nothing is certified" if certified != certified else f"{percent_of(certified, n)} certified"
     yield (
-        f"Within {at}, accuracy falls from {percent_of(row['accuracy'], n)} samples to "
+        f"Within {at}, accuracy falls from {percent_of(row['accuracy'], n, 'sample')} to "
         f"{percent_of(row['robust_accuracy'], n)}; {proven}."
     )
     broken = int(row["n_adversarial"])
     if broken:
         yield (
-            f"Robust or only flat? Of the {broken} samples broken there where their loss is largest, "
+            f"Robust or only flat? Of the {counted(broken, 'sample')} broken there where their loss is largest, "
             f"{percent_of(row['flat_fraction'], broken)} are flatter than before; "
-            f"{percent_of(row['confidently_wrong_fraction'], n)} samples are wrong with probability ≥ 0.9."
+            f"{percent_of(row['confidently_wrong_fraction'], n, 'sample is', 'samples are')} wrong "
+            "with probability ≥ 0.9."
         )
     if strongest is not None:
         yield (f"Strongest attack there: in accuracy {strongest['accuracy']}; in loss {strongest['loss']}.")

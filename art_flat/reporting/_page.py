@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .._utils.files import write_atomically
-from .._utils.formatting import norm_sign, radius_text
+from .._utils.formatting import counted, norm_sign, radius_text
 from .._utils.validation import check_definition
 from ..diagnostics import diagnose
 from ..diagnostics.finding import SEVERITIES
@@ -79,6 +79,7 @@ def render(results: Records, definition: Definition = "paper") -> str:
     scripts = [_part(name) for name in ("plotly-cartesian.min.js", "look.js", "valley.js", "report.js")]
     hashes = " ".join(f"'sha256-{_sha256(s)}'" for s in scripts)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    environment.filters["counted"] = counted
     environment.filters["breakable"] = lambda text: Markup("<wbr>").join(
         _BREAKS.split(str(text).replace(" %", "\xa0%"))
     )

@@ -15,6 +15,7 @@ from typing import Any
 import pandas as pd
 
 from .._utils.files import write_atomically
+from .._utils.formatting import counted
 from ..errors import InputError, StoreError
 from ..records import ALL_ATTACKS, Records
 from ..summaries import summarise
@@ -155,7 +156,7 @@ def _autoattack(results: Records, model: str, norm: Norm, delta: float) -> tuple
     adv = adv[(adv["norm"] == norm) & (adv["delta"].isna() | (adv["delta"] == delta))]
     n_unfinished = int(adv["status"].isin(["failed", "skipped"]).sum())
     if n_unfinished:
-        return None, f"{n_unfinished} attacks of samples by AutoAttack failed or were skipped"
+        return None, f"{counted(n_unfinished, 'attack')} of samples by AutoAttack failed or were skipped"
     only = replace(
         results,
         models=results.models[results.models["model"] == model],
@@ -168,7 +169,7 @@ def _autoattack(results: Records, model: str, norm: Norm, delta: float) -> tuple
     row = frame.iloc[-1]
     n = int((results.clean["model"] == model).sum())
     if row["n_evaluated"] < n:
-        return None, f"AutoAttack evaluated {row['n_evaluated']} of {n} samples"
+        return None, f"AutoAttack evaluated {row['n_evaluated']} of {counted(n, 'sample')}"
     return float(row["robust_accuracy"]), ""
 
 

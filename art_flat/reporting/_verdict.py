@@ -71,7 +71,7 @@ def _target_note(rows: pd.DataFrame, norm: str) -> list[str]:
     last = rows.iloc[-1]
     if last["target_success"] != last["target_success"]:
         return []
-    reached = percent_of(last["target_success"], int(last["n_evaluated"]))
-    return [
-        f"Within {norm_sign(norm)} δ = {radius_text(last['delta'])}, {reached} samples reach their target class."
-    ]
+    reached = percent_of(
+        last["target_success"], int(last["n_evaluated"]), "sample reaches its", "samples reach their"
+    )
+    return [f"Within {norm_sign(norm)} δ = {radius_text(last['delta'])}, {reached} target class."]

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from .._utils.formatting import MISSING, is_missing, norm_sign, number, percent, radius_text
+from .._utils.formatting import MISSING, counted, is_missing, norm_sign, number, percent, radius_text
 from ..records import ALL_ATTACKS
 from .text import certificate_notes, is_targeted, marked_share, origin, unfinished_notes
 
@@ -99,7 +99,7 @@ def _table(title: str, part: pd.DataFrame, deltas: Sequence[float], definition: 
             Section("robust accuracy by attack, strongest first", list(_attack_lines(single, deltas)))
         )
     return CompactTable(
-        f"{title}: {most['n_evaluated']} samples, accuracy {percent(most['accuracy'])}",
+        f"{title}: {counted(most['n_evaluated'], 'sample')}, accuracy {percent(most['accuracy'])}",
         [f"δ = {radii[0]}", *radii[1:]],
         sections,
         f"shares in %; δ in clip units; κ: median relative sharpness ({definition}), nats",

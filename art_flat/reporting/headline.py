@@ -118,12 +118,12 @@ def _sentence(rows: pd.DataFrame, radii: HalfRadii) -> str:
         return "Nothing measured: every attack failed or was skipped."
     first, last = rows.iloc[0], rows.iloc[-1]
     if first["accuracy"] < HALF:
-        return f"Wrong without any attack: accuracy is {percent_of(first['accuracy'], first['n_evaluated'])} samples."
+        return f"Wrong without any attack: accuracy is {percent_of(first['accuracy'], first['n_evaluated'], 'sample')}."
     if radii.survived is None:
-        left = percent_of(first["robust_accuracy"], first["n_evaluated"])
+        left = percent_of(first["robust_accuracy"], first["n_evaluated"], "sample")
         return (
             f"Not robust at δ = {radius_text(first['delta'])} or beyond, the smallest radius tried: attacks leave "
-            f"{left} samples."
+            f"{left}."
         )
     if radii.broken is None:
         return _unbroken(radii, float(last["delta"]))

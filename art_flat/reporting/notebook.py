@@ -1,8 +1,8 @@
-"""How results show themselves in a notebook: the verdict, the brackets over all attacks, and the findings."""
+"""What a notebook displays of results: the verdict, the brackets over all attacks, and the findings."""
 
 from __future__ import annotations
 
-from .._utils.formatting import percent_of, radius_text
+from .._utils.formatting import counted, percent_of, radius_text
 from .._utils.html import html_line, html_table
 from ..diagnostics import diagnose
 from ..records import Records
@@ -28,7 +28,10 @@ def results_html(results: Records) -> str:
     True
     """
     n_models, n_attacks = len(results.models), len(results.facts["attacks"])
-    heading = f"{n_models} model(s), {n_attacks} attack(s), {results.facts['n_samples']} samples"
+    heading = (
+        f"{counted(n_models, 'model')}, {counted(n_attacks, 'attack')}, "
+        f"{counted(results.facts['n_samples'], 'sample')}"
+    )
     parts = [html_line(heading, f"{type(results).__name__}:")]
     parts += [html_line(line) for line in [*missing_lines(results), *not_run_lines(results)][:MOST_NOTES]]
     for verdict in headlines(summarise(results)):

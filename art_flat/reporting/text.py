@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.formatting import ball_text, norm_sign, number, percent
+from .._utils.formatting import ball_text, counted, norm_sign, number, percent
 from ..certification import CERTIFICATE_KINDS
 from ..diagnostics import diagnose
 from ..records import ALL_ATTACKS, Records
@@ -137,7 +137,8 @@ def missing_lines(results: Records) -> list[str]:
     if not results.missing_units:
         return []
     return [
-        f"{results.missing_units} of {results.total_units} units are not computed yet; the numbers are of what is "
+        f"not computed yet: {results.missing_units} of {counted(results.total_units, 'unit')}; the "
+        "numbers are of what is "
         "there."
     ]
 
@@ -174,9 +175,9 @@ def failure_counts(failures: pd.DataFrame) -> str:
     parts = []
     if undefined.any():
         n = failures.loc[undefined, "n"].sum()
-        parts.append(f"{n} samples failed with an undefined output; they count as not robust")
+        parts.append(f"{counted(n, 'sample')} failed with an undefined output; they count as not robust")
     if len(counts):
-        numbers = ", ".join(f"{n} samples {status}" for status, n in counts.items())
+        numbers = ", ".join(f"{counted(n, 'sample')} {status}" for status, n in counts.items())
         parts.append(f"{numbers}; they are left out of the scores")
     return "; ".join(parts) + ":"
 

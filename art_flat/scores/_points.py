@@ -11,6 +11,7 @@ import numpy.typing as npt
 import torch
 
 from .._utils.arrays import to_numpy, to_tensor
+from .._utils.formatting import counted
 from .._utils.validation import check_labels, check_number
 from ..errors import InputError
 from ..functional import cross_entropy
@@ -106,7 +107,8 @@ def check_points(
     *lead, nb_classes = z.shape
     if clean is not None and (lead[-1], nb_classes) != (clean.loss.size, clean.nb_classes):
         raise InputError(
-            f"`{name}` has {lead[-1]} samples and {nb_classes} classes, `logits` has {clean.loss.size} and "
+            f"`{name}` has {counted(lead[-1], 'sample')} and {counted(nb_classes, 'class')}, "
+            f"`logits` has {clean.loss.size} and "
             f"{clean.nb_classes}; pass the logits of the same samples in the same order"
         )
     labels = check_labels(y_true, lead[-1], nb_classes, name="y_true").cpu().expand(lead)

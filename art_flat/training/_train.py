@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .._utils.formatting import counted
 from .._utils.modes import eval_mode
 from .._utils.validation import check_inputs, check_labels
 from ..errors import InputError
@@ -118,7 +119,7 @@ def _check_channels_last(model: nn.Module) -> None:
         if max(part.stride) > 1:
             raise InputError(
                 f"`channels_last` cannot be used: {name!r} is a 1×1 convolution with stride {part.stride} of "
-                f"{part.in_channels} channels, and with fewer than 8 torch crashes on CPUs; leave it out"
+                f"{counted(part.in_channels, 'channel')}, and with fewer than 8 torch crashes on CPUs; leave it out"
             )
 
 

@@ -118,6 +118,6 @@ def test_units_that_are_not_computed_yet_are_counted(run_folder):
     total = results.adversarial["unit"].nunique()
     results = dataclasses.replace(results, missing_units=3)
     _, others = parse(results.to_markdown())
-    assert others[0].startswith(f"3 of {total + 3} units are not computed yet")
+    assert others[0].startswith(f"not computed yet: 3 of {total + 3} units")
     assert f"{total + 3} units" in render(results)
     assert "3 not computed yet" in render(results)

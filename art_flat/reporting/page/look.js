@@ -27,6 +27,8 @@ const Look = (() => {
     return Number(text) !== v && Math.abs(steps - whole) < 1e-5 && whole >= 1 && whole <= 255 ? `${whole}/255` : text;
   };
 
+  const counted = (n, noun) => `${n} ${noun}${n === 1 ? "" : "s"}`;
+
   // ---- elements
   const el = (tag, text, attributes = {}) => {
     const node = document.createElement(tag);
@@ -102,5 +104,5 @@ const Look = (() => {
     xaxis: { visible: false }, yaxis: { visible: false },
     annotations: [{ text, showarrow: false, x: 0.5, y: 0.5, xref: "paper", yref: "paper" }],
   });
-  return { D, $, MODEBAR, breakable, CYCLE, GREY, SYMBOLS, esc, sign, number, median, share, positive, power, radius, el, fill, root, narrow, colour, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty };
+  return { D, $, MODEBAR, breakable, CYCLE, GREY, SYMBOLS, esc, sign, number, median, share, positive, power, radius, counted, el, fill, root, narrow, colour, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty };
 })();

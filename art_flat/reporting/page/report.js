@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { D, $, MODEBAR, breakable, CYCLE, GREY, SYMBOLS, esc, sign, number, median, share, positive, power, radius, el, fill, root, narrow, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty } = Look;
+  const { D, $, MODEBAR, breakable, CYCLE, GREY, SYMBOLS, esc, sign, number, median, share, positive, power, radius, counted, el, fill, root, narrow, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty } = Look;
   const OUTCOMES = Object.keys(D.colours.outcomes);
   const [BLUE, RED] = CYCLE;
   const state = { model: 0, norm: null, delta: null, attack: -1, eps: 0, sort: "robust_accuracy", up: true };
@@ -102,7 +102,7 @@
       return tr;
     }));
     $("table").classList.toggle("every", every);  // model, norm and radius are those at the top
-    $("count").textContent = `${rows.length} of ${D.table.length} rows`;
+    $("count").textContent = `${rows.length} of ${counted(D.table.length, "row")}`;
     for (const th of $("table").tHead.rows[0].cells) {
       th.setAttribute("aria-sort", th.dataset.key === key ? (state.up ? "ascending" : "descending") : "none");
     }

@@ -1,7 +1,7 @@
 "use strict";
 // The section of the analyses: trajectories, scaling of the head, radial profiles.
 const Valley = (state) => {
-  const { D, $, CYCLE, SYMBOLS, esc, sign, number, share, power, radius, fill, narrow, tone, title, powers, draw, empty } = Look;
+  const { D, $, CYCLE, SYMBOLS, esc, sign, number, share, power, radius, counted, fill, narrow, tone, title, powers, draw, empty } = Look;
   const A = D.analyses;
   const [BLUE, RED] = CYCLE;
   const LISTS = { trajectory: A.trajectories, sweep: A.sweeps };
@@ -44,7 +44,7 @@ const Valley = (state) => {
     const p = A.profiles.find((k) => k.model === model());
     if (!p) return;
     const q = $("profile").value, log = q === "log_kappa";
-    $("profile-note").textContent = `Median over ${p.samples} samples along straight rays from each.`;
+    $("profile-note").textContent = `Median over ${counted(p.samples, "sample")} along straight rays from each.`;
     const traces = Object.entries(p.rays).map(([direction, ray], i) => ({
       type: "scatter", mode: "lines", name: esc(direction), x: ray.radius, y: ray[q],
       line: { color: tone(CYCLE[i]), dash: ["solid", "dash", "dot", "dashdot"][i % 4], width: 2 }, text: ray[q].map((v) => (log ? power(v) : number(v))), hovertemplate: "%{x:.3g}: %{text}",
