@@ -27,7 +27,7 @@ from ..typing import Norm
 from .base import Attack, AttackInfo, Problem, Steps
 from .objectives import Evaluate, loss_objective, staged_objective
 
-START_DRAWS = 5
+START_DRAWS = 25
 """Most gradients that APGD spends on the start point of a run."""
 
 
@@ -95,8 +95,9 @@ class APGD(_LossMaximiser):
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020, Algorithm 1 (momentum 0.75, ρ = 0.75). The first step is δ instead of
         2 δ, which reaches larger losses in L2 in benchmarks/strength.py; in L∞ a run starts at the corner of the ball
-        in the mean direction of up to five gradients at random points, which reaches larger losses where many units
-        are inactive, as after certified training; and the last iterate has no gradient: `steps` gradients per run.
+        in the mean direction of gradients at random points, a quarter of the steps but at most 25, which reaches
+        larger losses where many units are inactive, as after certified training; and the last iterate has no
+        gradient: `steps` gradients per run.
         With `start`, the first run begins there or, where that is better, as far in this direction as the ball allows.
     """
 
