@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import torch
 
+from .._utils.formatting import counted
 from .._utils.validation import (
     check_count,
     check_delta,
@@ -223,7 +224,9 @@ class Attack(ABC):
             start, input_shape=net.input_shape, clip_values=net.clip_values, name="start"
         ).to(x)
         if points.shape != x.shape:
-            raise InputError(f"`start` has {len(points)} points for {len(x)} samples; pass one for each")
+            raise InputError(
+                f"`start` has {counted(len(points), 'point')} for {counted(len(x), 'sample')}; pass one for each"
+            )
         return points
 
     def solve(self, net: Adapter, checked: CheckedArguments) -> AttackResult:

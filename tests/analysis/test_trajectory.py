@@ -412,7 +412,7 @@ def test_one_sample_torch_and_estimators(digits):
     assert isinstance(traced.result.x, torch.Tensor)
     assert traced.matching_exact
     assert isinstance(traced.frame(), pd.DataFrame)
-    assert "1 samples" in repr(traced)
+    assert "1 sample" in repr(traced)
 
 
 def test_words_of_errors(digits):
