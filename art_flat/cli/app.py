@@ -16,8 +16,9 @@ import typer
 
 from .._utils.formatting import counted
 from ..errors import ArtFlatError
+from .interrupts import interrupted
 from .plans import PROBE_SECONDS, analysis_lines, load_setup, plan_setup
-from .show import interrupted, open_console, print_line, run_and_show, show_results
+from .show import open_console, print_line, run_and_show, show_results
 from .terminal import use_safe_streams
 
 app = typer.Typer(
@@ -61,20 +62,25 @@ Epsilons = Annotated[
 ]
 
 
+NOTHING_WRITTEN = "interrupted; nothing was written"
+UNITS_KEPT = "interrupted; finished units are kept, and the same command continues from there"
+
+
 @app.command()
 def demo(out: Out = Path("art-flat-demo"), wide: Wide = False) -> None:
     """See it work: a small CNN, offline, a minute."""
     console = open_console(160 if wide else 100)
-    print_line(console, "loading the packages")
-    import torch
+    with interrupted(UNITS_KEPT):
+        print_line(console, "loading the packages")
+        import torch
 
-    from .demo import closing_lines, demo_config
+        from .demo import closing_lines, demo_config
 
-    torch.set_num_threads(1)  # the net is too small to gain from threads
-    config, folder = demo_config(out, partial(print_line, console))
-    results = run_and_show(config, folder, out, console, wide=wide)
-    for line in closing_lines(results):
-        print_line(console, line)
+        torch.set_num_threads(1)  # the net is too small to gain from threads
+        config, folder = demo_config(out, partial(print_line, console))
+        results = run_and_show(config, folder, out, console, wide=wide)
+        for line in closing_lines(results):
+            print_line(console, line)
 
 
 @app.command()
@@ -105,26 +111,21 @@ def check(
     """Check models, data and cost before a run; nothing is written."""
     started = time.perf_counter()
     console = open_console()
-    with interrupted("interrupted; nothing was written"):
-        print_line(console, "loading the packages")
+    notify = partial(print_line, console)
+    with interrupted(NOTHING_WRITTEN):
+        notify("loading the packages")
         from .check import report_check
         from .tables import plan_lines
 
         setup = load_setup(
-            config,
-            overrides,
-            partial(print_line, console),
-            started=started,
-            trust=trust,
-            target=target,
-            certify=certify,
+            config, overrides, notify, started=started, trust=trust, target=target, certify=certify
         )
-        is_sound = report_check(setup.models, setup.data, setup.options, partial(print_line, console))
-        print_line(console, "measuring each attack on a few samples")
+        is_sound = report_check(setup.models, setup.data, setup.options, notify)
+        notify("measuring each attack on a few samples")
         made = plan_setup(setup, PROBE_SECONDS)
         for line in [*plan_lines(made, [1]), *analysis_lines(setup)]:
-            print_line(console, line)
-    print_line(console, f"next: art-flat run {config} --out results")
+            notify(line)
+    notify(f"next: art-flat run {config} --out results")
     if not is_sound:
         raise typer.Exit(1)
 
@@ -147,11 +148,12 @@ def run(
 ) -> None:
     """Evaluate models from a configuration file; an interrupted run is resumed."""
     console = open_console(160 if wide else 100)
-    print_line(console, "loading the packages")
-    from .config import read_config
+    with interrupted(UNITS_KEPT):
+        print_line(console, "loading the packages")
+        from .config import read_config
 
-    parsed, folder = read_config(config, overrides or (), target=target, certify=certify)
-    run_and_show(parsed, folder, out, console, n_jobs=n_jobs, part=part, trust=trust, wide=wide)
+        parsed, folder = read_config(config, overrides or (), target=target, certify=certify)
+        run_and_show(parsed, folder, out, console, n_jobs=n_jobs, part=part, trust=trust, wide=wide)
 
 
 @app.command()
@@ -171,24 +173,19 @@ def plan(
     """Estimate the cost of a run by attack; measures each on a few samples."""
     started = time.perf_counter()
     console = open_console()
-    with interrupted("interrupted; nothing was written"):
-        print_line(console, "loading the packages")
+    notify = partial(print_line, console)
+    with interrupted(NOTHING_WRITTEN):
+        notify("loading the packages")
         from .tables import plan_lines, plan_table
 
         setup = load_setup(
-            config,
-            overrides,
-            partial(print_line, console),
-            started=started,
-            trust=trust,
-            target=target,
-            certify=certify,
+            config, overrides, notify, started=started, trust=trust, target=target, certify=certify
         )
-        print_line(console, "measuring each attack on a few samples")
+        notify("measuring each attack on a few samples")
         made = plan_setup(setup, probe_seconds)
         console.print(plan_table(made))
         for line in [*plan_lines(made, workers or [1, 2, 4, 16]), *analysis_lines(setup)]:
-            print_line(console, line)
+            notify(line)
 
 
 @app.command()
@@ -223,15 +220,12 @@ def train(
     from .train import read_train_config, train_from_config
     from .train_progress import stopping_between_steps, training_progress
 
-    parsed, folder = read_train_config(config)
     console = open_console()
-    with (
-        interrupted("interrupted; the same command continues from the last checkpoint"),
-        training_progress(console) as (progress, notify),
-        stopping_between_steps(progress) as update,
-    ):
+    with interrupted("interrupted; the same command continues from the last checkpoint"):
+        parsed, folder = read_train_config(config)
         command = f"art-flat train {config} --out {out}"
-        facts = train_from_config(parsed, folder, out, progress=update, notify=notify, command=command)
+        with training_progress(console) as (progress, notify), stopping_between_steps(progress) as update:
+            facts = train_from_config(parsed, folder, out, progress=update, notify=notify, command=command)
     if "test accuracy" in facts:
         console.print(
             f"test accuracy {facts['test accuracy']}, test loss {facts['test loss']}", highlight=False

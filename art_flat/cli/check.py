@@ -70,7 +70,7 @@ def findings_before(models: Mapping[str, Any], data: Dataset, options: Mapping[s
     x, y = data.x[:N_CHECKED], data.y[:N_CHECKED]
     results = evaluate(
         models, x, y, attacks=_CONTROL, deltas=deltas, epsilons=options["epsilons"], lipschitz=None,
-        certify=None, seed=options["seed"],
+        certify=None, seed=options["seed"], progress=False,
     )  # fmt: skip
     return diagnose(results, models, x, y)
 

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import typer
 from rich.console import Console
 
 from .._utils.formatting import counted
@@ -38,20 +35,6 @@ def print_line(console: Console, text: str) -> None:
     console.print(text, soft_wrap=True, highlight=False, markup=False)
 
 
-@contextlib.contextmanager
-def interrupted(message: str) -> Iterator[None]:
-    """Ctrl-C in the block ends the command with one line and exit code 130.
-
-    Raises:
-        Exit: After Ctrl-C.
-    """
-    try:
-        yield
-    except KeyboardInterrupt:
-        sys.stderr.write(f"{message}\n")
-        raise typer.Exit(130) from None
-
-
 def run_and_show(
     config: RunConfig, folder: Path, out: Path, console: Console, *, wide: bool = False, **options: Any
 ) -> Results:
@@ -68,12 +51,11 @@ def run_and_show(
     Returns:
         The results.
     """
-    with interrupted("interrupted; finished units are kept, and the same command continues from there"):
-        from ..evaluation.progress import run_progress
-        from .run import run_config
+    from ..evaluation.progress import run_progress
+    from .run import run_config
 
-        with run_progress(console) as (progress, notify):
-            results = run_config(config, folder, out, progress, notify, **options)
+    with run_progress(console) as (progress, notify):
+        results = run_config(config, folder, out, progress, notify, **options)
     show_results(results, console, wide=wide)
     print_line(console, f"records, summary, configuration and environment: {out}/")
     if not results.missing_units:

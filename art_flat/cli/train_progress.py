@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from ..evaluation.progress import Notify, progress_display
+from .interrupts import sigint_handler
 
 Step = Callable[[int, int, float], None]
 
@@ -33,9 +34,6 @@ def stopping_between_steps(progress: Step) -> Iterator[Step]:
     Yields:
         `progress`, which raises KeyboardInterrupt after Ctrl-C.
     """
-    if threading.current_thread() is not threading.main_thread():  # only the main thread gets signals
-        yield progress
-        return
     pressed = threading.Event()
     before = signal.getsignal(signal.SIGINT)
 
@@ -48,9 +46,5 @@ def stopping_between_steps(progress: Step) -> Iterator[Step]:
         if pressed.is_set():
             raise KeyboardInterrupt
 
-    if before is not signal.SIG_IGN:
-        signal.signal(signal.SIGINT, on_sigint)
-    try:
+    with sigint_handler(on_sigint):
         yield step
-    finally:
-        signal.signal(signal.SIGINT, before)
