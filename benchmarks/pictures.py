@@ -22,7 +22,10 @@ from art_flat.reporting import plot_trajectories
 from art_flat.training import trained_digits_cnn
 
 PICTURES = Path(__file__).resolve().parent / "pictures"
-PAGE_SIZE = {"width": 900, "height": 640}
+PAGE_SIZE = {"width": 900, "height": 900}
+LAST_SHOWN = "p.keys"
+"""The legend of the bars, the last line in the picture."""
+MARGIN = 20
 WITHOUT_CONTROLS = (
     "() => { for (const e of document.querySelectorAll('nav, #theme')) e.style.display = 'none'; }"
 )
@@ -40,7 +43,10 @@ def photograph(report, scheme):
         page.goto(report.as_uri())
         page.wait_for_selector("html[data-ready]", state="attached")
         page.evaluate(WITHOUT_CONTROLS)
-        page.screenshot(path=PICTURES / f"report-{scheme}.png")
+        legend = page.locator(LAST_SHOWN).first.bounding_box()
+        height = legend["y"] + legend["height"] + MARGIN
+        clip = {"x": 0, "y": 0, "width": PAGE_SIZE["width"], "height": height}
+        page.screenshot(path=PICTURES / f"report-{scheme}.png", clip=clip)
         browser.close()
 
 
