@@ -176,8 +176,8 @@ class ModelRecords:
 
     def earlier_stages(self, attack: str, source_model: str) -> np.ndarray:
         """Row numbers (n,) of the earlier steps of an attack's sequence; empty for an attack outside sequences."""
-        sequence, position = _stage(attack)
-        stages = [_stage(str(name)) for name in self.attack_names]
+        sequence, position = stage(attack)
+        stages = [stage(str(name)) for name in self.attack_names]
         codes = [i for i, (other, p) in enumerate(stages) if sequence and other == sequence and p < position]
         from_source = self.source == self.code_of("source", source_model)
         return np.flatnonzero(np.isin(self.attack, codes) & from_source)
@@ -206,8 +206,15 @@ class ModelRecords:
         return loss_rounding(self.weight_norm, feature_norm), is_informative, paper
 
 
-def _stage(attack: str) -> tuple[str, int]:
-    """Sequence and position of an attack such as `"art_flat:PGD @standard.2"`; `("", 0)` outside sequences."""
+def stage(attack: str) -> tuple[str, int]:
+    """Sequence and position of an attack such as `"art_flat:PGD @standard.2"`; `("", 0)` outside sequences.
+
+    Returns:
+        The name of the sequence and the position.
+
+    >>> stage("art_flat:PGD @standard.2"), stage("art_flat:PGD")
+    (('standard', 2), ('', 0))
+    """
     _, mark, place = attack.rpartition(" @")
     sequence, _, position = place.rpartition(".")
     return (sequence, int(position)) if mark else ("", 0)

@@ -9,7 +9,11 @@ import pandas as pd
 
 from .._utils.formatting import MISSING, counted, is_missing, norm_sign, number, percent, radius_text
 from ..records import ALL_ATTACKS
+from ..records.model_records import stage
 from .text import certificate_notes, is_targeted, marked_share, origin, unfinished_notes
+
+STEP = "↳ "
+"""Start of the lines below a sequence, one for each of its steps."""
 
 
 class Section(NamedTuple):
@@ -80,9 +84,19 @@ def compact_notes(frame: pd.DataFrame) -> list[str]:
         "Fooled samples: clean-correct and misclassified when attacked. Over these, where their loss is largest: the "
         "median of κ, and flatter, the share whose κ falls. Confidently wrong: share of all samples that are "
         "misclassified with probability ≥ 0.9.",
+        *_sequence_notes(frame),
         *certificate_notes(frame),
         *unfinished_notes(frame),
     ]
+
+
+def _sequence_notes(frame: pd.DataFrame) -> Iterator[str]:
+    sequences = dict.fromkeys(filter(None, (stage(str(name))[0] for name in frame["attack"])))
+    if sequences:
+        yield (
+            f"{', '.join(sequences)}: each step attacks the samples that the earlier ones did not fool; {STEP}after: "
+            "share of all samples that is robust to it and to those before it."
+        )
 
 
 def _table(title: str, part: pd.DataFrame, deltas: Sequence[float], definition: str) -> CompactTable:
@@ -126,16 +140,31 @@ def _worst_lines(
 
 
 def _attack_lines(part: pd.DataFrame, deltas: Sequence[float]) -> Iterator[list[str]]:
-    """One line per attack and model its points are from, by the mean of its robust accuracies."""
-    runs = [run.set_index("delta") for _, run in part.groupby(["attack", "source_model"], sort=False)]
-    for run in sorted(
-        runs, key=lambda run: (run["robust_accuracy"].isna().all(), run["robust_accuracy"].mean())
-    ):
-        cells = [
-            marked_share(run.loc[d], _share(run.loc[d, "robust_accuracy"])) if d in run.index else MISSING
-            for d in deltas
-        ]
-        yield [origin(run.iloc[0].to_dict()), *cells]
+    """One line per attack or sequence and model its points are from, by the mean of its robust accuracies.
+
+    Below a sequence are its steps in order, with what each left of all samples.
+    """
+    place = part["attack"].map(lambda name: stage(str(name)))
+    steps = part.assign(
+        named=part["attack"], attack=place.str[0].where(place.str[0] != "", part["attack"]), step=place.str[1]
+    )
+    runs = {
+        key: run.sort_values("step") for key, run in steps.groupby(["attack", "source_model"], sort=False)
+    }
+    left = {key: run.groupby("delta")["robust_accuracy"].min() for key, run in runs.items()}
+    for key in sorted(runs, key=lambda key: (left[key].isna().all(), left[key].mean())):
+        run = runs[key]
+        yield _attack_line(run.sort_values("robust_accuracy").drop_duplicates("delta"), deltas)
+        for _, step in run[run["step"] > 0].groupby("step"):
+            name = step["named"].str.rpartition(" @")[0]
+            yield _attack_line(step.assign(attack=f"{STEP}after " + name), deltas)
+
+
+def _attack_line(rows: pd.DataFrame, deltas: Sequence[float]) -> list[str]:
+    cells = {
+        row["delta"]: marked_share(row, _share(row["robust_accuracy"])) for row in rows.to_dict("records")
+    }
+    return [origin(rows.iloc[0].to_dict()), *(cells.get(delta, MISSING) for delta in deltas)]
 
 
 def bracket_text(row: Mapping[Any, Any], low: str, high: str) -> str:
