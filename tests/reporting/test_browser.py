@@ -158,7 +158,7 @@ def test_the_verdict_on_many_models_fits_one_page_too(browser, many_models):
     page.wait_for_selector("html[data-ready]", state="attached")
     page.emulate_media(media="print")
     assert page.locator(".panel").count() == 4
-    assert "4 more models and norms" in page.locator("#verdict").inner_text()
+    assert "4 more pairs of model and norm are" in page.locator("#verdict").inner_text()
     assert page.evaluate("document.getElementById('verdict').getBoundingClientRect().bottom") <= LETTER[1]
     page.close()
 
