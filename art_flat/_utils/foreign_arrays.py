@@ -48,9 +48,9 @@ def as_numbers(value: Any, name: str = "") -> np.ndarray:
         raise InputError(f"{expected}: {error}; all samples must have one shape") from None
     if array.dtype.kind in "biuf":
         return array
-    if (
-        text := _first_text(value) or _first_text(array)
-    ) is not None:  # numbers beside text are text in the array
+    # of `value` first: where numbers stand beside text, the array has made text of them
+    text = _first_text(value) or _first_text(array)
+    if text is not None:
         raise InputError(_text_message(expected, text, name))
     advice = "; all samples must have one shape" if array.dtype == object else ""
     raise InputError(f"{expected}, got {array.dtype} with shape {array.shape}{advice}")

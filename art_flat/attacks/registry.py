@@ -10,10 +10,11 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
+from .._utils.sequence_names import split_position
 from ..errors import ArtFlatError, AttackNotUsableError, InputError, UnknownNameError
 from ._parameters import read_literal
 from .base import Attack, AttackInfo
-from .sequence import SequenceStep, split_position
+from .sequence import SequenceStep
 
 GROUP = "art_flat.attacks"
 OPTIONAL = {

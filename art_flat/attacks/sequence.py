@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 
 import torch
@@ -11,8 +10,6 @@ from ..adapters.base import Adapter
 from ..typing import Norm
 from .base import Attack
 from .problem import Problem, Steps
-
-_POSITION = re.compile(r"(?P<spec>.*\S)\s+@(?P<sequence>[A-Za-z][\w-]*)\.(?P<position>\d+)\s*", re.DOTALL)
 
 
 class SequenceStep(Attack):
@@ -57,19 +54,3 @@ class SequenceStep(Attack):
     def run(self, problem: Problem) -> torch.Tensor:
         """The attack's points; see `Attack.run`."""
         return self.attack.run(problem)
-
-
-def split_position(spec: str) -> tuple[str, str, int] | None:
-    """Split the text of an attack with a position.
-
-    Args:
-        spec: Such as `"torchattacks:FAB(steps=100) @standard.3"`.
-
-    Returns:
-        The attack, the sequence and the position; None without a position.
-
-    >>> split_position("torchattacks:FAB(steps=100) @standard.3")
-    ('torchattacks:FAB(steps=100)', 'standard', 3)
-    """
-    match = _POSITION.fullmatch(spec)
-    return (match["spec"], match["sequence"], int(match["position"])) if match else None

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from .._utils.sequence_names import split_position
 from ..functional.loss_change import flip_cost
 from ..functional.paper_bound import paper_factors
 from ..functional.sharpness import HEAD_POWER
@@ -176,9 +177,11 @@ class ModelRecords:
 
     def earlier_stages(self, attack: str, source_model: str) -> np.ndarray:
         """Row numbers (n,) of the earlier steps of an attack's sequence; empty for an attack outside sequences."""
-        sequence, position = stage(attack)
-        stages = [stage(str(name)) for name in self.attack_names]
-        codes = [i for i, (other, p) in enumerate(stages) if sequence and other == sequence and p < position]
+        _, sequence, position = split_position(attack) or (attack, "", 0)
+        places = [split_position(str(name)) for name in self.attack_names]
+        codes = [
+            i for i, place in enumerate(places) if place and place[1] == sequence and place[2] < position
+        ]
         from_source = self.source == self.code_of("source", source_model)
         return np.flatnonzero(np.isin(self.attack, codes) & from_source)
 
@@ -204,17 +207,3 @@ class ModelRecords:
                 3 * log_shift + cube[self.position]
             )
         return loss_rounding(self.weight_norm, feature_norm), is_informative, paper
-
-
-def stage(attack: str) -> tuple[str, int]:
-    """Sequence and position of an attack such as `"art_flat:PGD @standard.2"`; `("", 0)` outside sequences.
-
-    Returns:
-        The name of the sequence and the position.
-
-    >>> stage("art_flat:PGD @standard.2"), stage("art_flat:PGD")
-    (('standard', 2), ('', 0))
-    """
-    _, mark, place = attack.rpartition(" @")
-    sequence, _, position = place.rpartition(".")
-    return (sequence, int(position)) if mark else ("", 0)

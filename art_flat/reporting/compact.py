@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from .._utils.formatting import MISSING, counted, is_missing, norm_sign, number, percent, radius_text
+from .._utils.sequence_names import split_position
 from ..records import ALL_ATTACKS
-from ..records.model_records import stage
 from .text import certificate_notes, is_targeted, marked_share, origin, unfinished_notes
 
 STEP = "↳ "
@@ -91,7 +91,8 @@ def compact_notes(frame: pd.DataFrame) -> list[str]:
 
 
 def _sequence_notes(frame: pd.DataFrame) -> Iterator[str]:
-    sequences = dict.fromkeys(filter(None, (stage(str(name))[0] for name in frame["attack"])))
+    places = filter(None, (split_position(str(name)) for name in frame["attack"]))
+    sequences = dict.fromkeys(sequence for _, sequence, _ in places)
     if sequences:
         yield (
             f"{', '.join(sequences)}: each step attacks the samples that the earlier ones did not fool; {STEP}after: "
@@ -144,20 +145,21 @@ def _attack_lines(part: pd.DataFrame, deltas: Sequence[float]) -> Iterator[list[
 
     Below a sequence are its steps in order, with what each left of all samples.
     """
-    place = part["attack"].map(lambda name: stage(str(name)))
-    steps = part.assign(
-        named=part["attack"], attack=place.str[0].where(place.str[0] != "", part["attack"]), step=place.str[1]
-    )
-    runs = {
-        key: run.sort_values("step") for key, run in steps.groupby(["attack", "source_model"], sort=False)
-    }
-    left = {key: run.groupby("delta")["robust_accuracy"].min() for key, run in runs.items()}
-    for key in sorted(runs, key=lambda key: (left[key].isna().all(), left[key].mean())):
-        run = runs[key]
-        yield _attack_line(run.sort_values("robust_accuracy").drop_duplicates("delta"), deltas)
-        for _, step in run[run["step"] > 0].groupby("step"):
-            name = step["named"].str.rpartition(" @")[0]
-            yield _attack_line(step.assign(attack=f"{STEP}after " + name), deltas)
+    places = [split_position(str(name)) or (str(name), "", 0) for name in part["attack"]]
+    single, sequence, position = zip(*places, strict=True)
+    rows = part.assign(single=single, sequence=sequence, position=position)
+    rows["attack"] = rows["sequence"].where(rows["sequence"] != "", rows["single"])
+    runs = [run for _, run in rows.groupby(["attack", "sequence", "source_model"], sort=False)]
+    for run in sorted(runs, key=_strength):
+        yield _attack_line(run.sort_values("robust_accuracy", kind="stable").drop_duplicates("delta"), deltas)
+        for _, step in run[run["sequence"] != ""].groupby("position"):
+            yield _attack_line(step.assign(attack=f"{STEP}after " + step["single"]), deltas)
+
+
+def _strength(run: pd.DataFrame) -> tuple[bool, float]:
+    """What an attack left over all radii, for sorting; last where nothing is known."""
+    left = run.groupby("delta")["robust_accuracy"].min()
+    return bool(left.isna().all()), float(left.mean())
 
 
 def _attack_line(rows: pd.DataFrame, deltas: Sequence[float]) -> list[str]:

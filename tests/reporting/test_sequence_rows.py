@@ -57,3 +57,11 @@ def test_a_sequence_that_failed_is_last(summary):
     summary.loc[failed, "robust_accuracy"] = math.nan
     (table,) = compact_tables(summary, "paper")
     assert [line[0] for line in table.sections[1].lines][:3] == ["art_flat:PGD", "art_flat:APGD", "strong"]
+
+
+def test_a_name_with_an_at_sign_that_is_no_position(summary):
+    plain = summary[summary["attack"].isin(["(worst of all)", "art_flat:PGD"])].replace(
+        "art_flat:PGD", 'mine:step(note="a @b")'
+    )
+    (table,) = compact_tables(plain, "paper")
+    assert [list(line) for line in table.sections[1].lines] == [['mine:step(note="a @b")', "75.0", "50.0"]]
