@@ -13,6 +13,8 @@ from .._utils.files import write_atomically
 from ..errors import InputError
 from ._state_dicts import StateDict, read_state_dicts, without_prefixes
 
+_COUNTER = "num_batches_tracked"
+
 
 def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | None = None) -> Path:
     """Write all parameters and buffers of `model` to a safetensors file.
@@ -20,7 +22,9 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
     Args:
         model: The network; it is not changed.
         path: The file, ending in .safetensors; missing folders are created.
-        dtype: Floating-point dtype of the file, such as `torch.float16` for half the size; unchanged if None.
+        dtype: Floating-point dtype of the file, such as `torch.float16` for half the size; unchanged if None. With a
+            dtype, the counters of batch norm are left out (`load_weights` keeps the model's); only further training
+            with `momentum=None` reads them.
 
     Returns:
         The path written.
@@ -42,7 +46,11 @@ def save_weights(model: nn.Module, path: str | Path, *, dtype: torch.dtype | Non
     # copies, because safetensors rejects tensors that share memory
     state = {name: value.detach().cpu().contiguous().clone() for name, value in model.state_dict().items()}
     if dtype is not None:
-        state = {name: v.to(dtype) if v.is_floating_point() else v for name, v in state.items()}
+        state = {
+            name: v.to(dtype) if v.is_floating_point() else v
+            for name, v in state.items()
+            if not name.endswith(_COUNTER)
+        }
     write_atomically(path, safetensors.torch.save(state))
     return path
 
@@ -104,7 +112,7 @@ def _differences(state: StateDict, wanted: Mapping[str, torch.Tensor]) -> dict[s
         "missing in the file": [
             f"{name} {tuple(value.shape)}"
             for name, value in wanted.items()
-            if name not in state and not name.endswith("num_batches_tracked")
+            if name not in state and not name.endswith(_COUNTER)
         ],
         "unknown to the model": [f"{n} {tuple(v.shape)}" for n, v in state.items() if n not in wanted],
         "of another shape": [

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 import torchvision
 from sampling import slow
@@ -177,6 +178,19 @@ def test_shared_and_transposed_weights_are_saved(tmp_path: Path) -> None:
     load_weights(other, save_weights(net, tmp_path / "w.safetensors"))
     assert same(net, other)
     assert net[1].weight is net[0].weight
+
+
+def test_half_precision_without_counters_of_batch_norm(tmp_path: Path) -> None:
+    net, other = models.resnet18(width=0.1), models.resnet18(width=0.1, seed=1)
+    net.bn1.running_mean.fill_(0.5)
+    net.bn1.num_batches_tracked.fill_(7)
+    other.bn1.num_batches_tracked.fill_(3)
+    path = save_weights(net, tmp_path / "w.safetensors", dtype=torch.float16)
+    load_weights(other, path)
+    assert not [name for name in safetensors.torch.load_file(path) if "num_batches" in name]
+    assert torch.equal(other.conv1.weight, net.conv1.weight.half().float())
+    assert torch.equal(other.bn1.running_mean, net.bn1.running_mean)
+    assert other.bn1.num_batches_tracked == 3
 
 
 def test_weights_are_saved_as_safetensors_only(tmp_path: Path) -> None:
