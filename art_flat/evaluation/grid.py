@@ -214,17 +214,18 @@ def make_grid(
             key = _key("clean", *shared, content_hash(weight[rows]), deltas, constants)
             grid.clean.append(CleanUnit(model, rows, key))
             target = [] if targets is None else ["target", targets.key(rows)]
+            attacked: list[Unit] = []
             chains: dict[tuple[str, Norm, float | None], tuple[Unit, ...]] = {}
             for attack, norm, delta in _cells(attacks, deltas):
                 sequence = attack.sequence if isinstance(attack, SequenceStep) and delta is not None else None
                 depends_on = () if sequence is None else chains.get((sequence, norm, delta), ())
                 key = _key(*shared, attack.hash, norm, delta, *options, [u.key for u in depends_on], *target)
                 unit = Unit(model, attack, norm, delta, settings.seed, rows, key, depends_on)
-                grid.attacked.append(unit)
+                attacked.append(unit)
                 if sequence is not None:
                     chains[sequence, norm, delta] = (*depends_on, unit)
+            grid.attacked.extend(attacked)
             if plan := balls.get(model):
-                attacked = [u for u in grid.attacked if u.model == model and u.rows == rows]
                 grid.certified.extend(_certificate_units(plan, attacked, deltas, settings, shared))
     return grid
 
