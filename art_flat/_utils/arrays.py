@@ -57,6 +57,8 @@ def to_tensor(
         array = torch_dtype_safe(array)
         value = torch.from_numpy(array) if array.flags.writeable else _read_only_tensor(array)
     tensor = dense_real(value, name)
+    if tensor.is_inference() and not torch.is_inference_mode_enabled():
+        tensor = tensor.clone()  # autograd refuses tensors that were made in inference mode
     return tensor.to(device=device, dtype=dtype)
 
 

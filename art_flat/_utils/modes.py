@@ -1,13 +1,19 @@
-"""Training and evaluation mode of modules, restored afterwards."""
+"""Training and evaluation mode of modules, restored afterwards, and leaving torch's inference mode."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+import functools
+from collections.abc import Callable, Iterator, Sequence
+from typing import ParamSpec, TypeVar
 
+import torch
 from torch import nn
 
 from ..errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 """Modules without a mode of their own; slicing an nn.Sequential leaves it in training mode."""
@@ -31,6 +37,36 @@ def eval_mode(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         restore_modes(modules, modes)
+
+
+def outside_inference_mode(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function outside torch's inference mode, in which tensors never get a gradient.
+
+    Inputs that were made in inference mode must be copied: `to_tensor` does.
+
+    Args:
+        function: The function.
+
+    Returns:
+        The function with the same signature; it also runs in the caller's inference mode.
+
+    >>> @outside_inference_mode
+    ... def slope(x):
+    ...     x = torch.tensor(x, requires_grad=True)
+    ...     return float(torch.autograd.grad(x**2, x)[0])
+    >>> with torch.inference_mode():
+    ...     slope(3.0)
+    6.0
+    """
+
+    @functools.wraps(function)
+    def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
+        if not torch.is_inference_mode_enabled():
+            return function(*args, **kwargs)
+        with torch.inference_mode(False):
+            return function(*args, **kwargs)
+
+    return wrapper
 
 
 def restore_modes(modules: Sequence[nn.Module], modes: Sequence[bool]) -> bool:

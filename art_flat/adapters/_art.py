@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from .._utils.arrays import to_tensor
+from .._utils.modes import outside_inference_mode
 from .._utils.validation import check_inputs
 from ..errors import InputError, UnsupportedEstimatorError
 from ..functional import LipschitzBound, LipschitzCost, LipschitzKind, lipschitz_constant, lipschitz_cost
@@ -65,6 +66,7 @@ class ArtAdapter(Adapter):
     def _changeable(self) -> nn.Module | None:
         """The torch module that attacks may change, if there is one."""
 
+    @outside_inference_mode
     def as_module(self, *, unit_range: bool = False, estimate_gradients: bool = False) -> nn.Module:
         """The same function, x ↦ logits, as a module through which gradients flow; see `Adapter.as_module`.
 
@@ -132,6 +134,7 @@ class ArtAdapter(Adapter):
             f'{type(self).__name__} has no module to bound; give the constant: kind="given", value=...'
         )
 
+    @outside_inference_mode
     def lipschitz(
         self, norm: Norm = "L2", *, kind: LipschitzKind = "spectral", **options: Any
     ) -> LipschitzBound:
@@ -161,6 +164,7 @@ class ArtAdapter(Adapter):
         value = float(np.nextafter(bound.value * factor, np.inf)) if factor != 1 else bound.value
         return replace(bound, value=value)
 
+    @outside_inference_mode
     def lipschitz_cost(self) -> LipschitzCost:
         """The cost of deriving the spectral constant; see `Adapter.lipschitz_cost`.
 

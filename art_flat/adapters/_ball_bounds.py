@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .. import certification
 from .._utils.arrays import like
+from .._utils.modes import outside_inference_mode
 from .._utils.validation import check_labels
 from ..errors import UnsupportedEstimatorError
 from ._forward_passes import ForwardPasses
@@ -25,6 +26,7 @@ class BallBounds(ForwardPasses):
     _traced: tuple[tuple[str, ...], Graph] | None = None
     """State of the model when it was traced, and its graph."""
 
+    @outside_inference_mode
     def bounds_in_ball(
         self,
         x: Array,

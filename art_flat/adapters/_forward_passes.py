@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._utils.arrays import like
+from .._utils.modes import outside_inference_mode
 from .._utils.validation import check_inputs
 from ._batches import Results, check_batch_size, default_batch_size, map_batches
 from .outputs import Head, Outputs, clip_pair
@@ -171,6 +172,7 @@ class ForwardPasses(ABC):
         columns = self._batched(self._checked(x), function, batch_size, home)
         return [like(column, x) for column in columns]
 
+    @outside_inference_mode
     def _batched(
         self,
         inputs: Tensor,

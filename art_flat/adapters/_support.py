@@ -40,6 +40,11 @@ def check_kind(model: nn.Module) -> None:
     for part, parameter in model.named_parameters():
         if parameter.device.type == "meta" or nn.parameter.is_lazy(parameter):
             continue
+        if parameter.is_inference():
+            raise UnsupportedEstimatorError(
+                f"{name} has weights that were made in torch.inference_mode(), through which no gradient flows: "
+                f"{part!r}; build or load the model outside of it"
+            )
         bad = parameter.numel() - int(torch.isfinite(parameter.detach()).sum())
         if bad:
             raise UnsupportedEstimatorError(

@@ -11,6 +11,7 @@ from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
 from .._utils.arrays import to_tensor
+from .._utils.modes import outside_inference_mode
 from .._utils.random import seeded_rng
 from ..certification import Graph
 from ..errors import ArtFlatError, UnsupportedEstimatorError
@@ -52,6 +53,7 @@ class PyTorchAdapter(ArtAdapter):
     True
     """
 
+    @outside_inference_mode
     def __init__(self, estimator: Any, head: str | None = None) -> None:
         check_kind(estimator.model)
         check_placement(estimator.model, estimator.device)

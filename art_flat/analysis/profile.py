@@ -13,6 +13,7 @@ import torch
 from .. import functional as F
 from .._utils.arrays import to_numpy
 from .._utils.formatting import counted
+from .._utils.modes import outside_inference_mode
 from .._utils.validation import check_definition, check_labels, check_number
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
@@ -107,6 +108,7 @@ class RadialProfile:
         return plot_radial_profile(self.rays, quantity=quantity)
 
 
+@outside_inference_mode
 def radial_profile(
     net: Any,
     x: Array,

@@ -15,6 +15,7 @@ from .. import functional as F
 from .._utils.arrays import to_numpy
 from .._utils.formatting import ball_text, number, percent
 from .._utils.html import html_line, html_table
+from .._utils.modes import outside_inference_mode
 from .._utils.validation import check_definition, check_labels, check_number, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..adapters._graph_outputs import outputs_with_graph
@@ -159,6 +160,7 @@ class ScaleSweep:
 
 
 @reject_eps_argument
+@outside_inference_mode
 def scale_sweep(
     net: Any,
     attack: Attack | str,

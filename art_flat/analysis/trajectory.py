@@ -13,6 +13,7 @@ import torch
 from .._utils.arrays import to_numpy
 from .._utils.formatting import ball_text, counted, norm_sign, number, percent_of
 from .._utils.html import html_line, html_table
+from .._utils.modes import outside_inference_mode
 from .._utils.validation import (
     check_definition,
     check_delta,
@@ -209,6 +210,7 @@ class Trajectories:
 
 
 @reject_eps_argument
+@outside_inference_mode
 def trace_attack(
     net: Any,
     attack: Attack | str,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 import torch
 
 from .._utils.formatting import counted
+from .._utils.modes import outside_inference_mode
 from .._utils.validation import (
     check_count,
     check_delta,
@@ -144,6 +145,7 @@ class Attack(ABC):
 
     @final
     @reject_eps_argument
+    @outside_inference_mode
     def __call__(
         self,
         net: Adapter,
@@ -229,6 +231,7 @@ class Attack(ABC):
             )
         return points
 
+    @outside_inference_mode
     def solve(self, net: Adapter, checked: CheckedArguments) -> AttackResult:
         """`__call__` with validated arguments.
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .._utils.modes import outside_inference_mode
 from .._utils.validation import check_delta, check_inputs, check_labels, check_norm, check_number
 from ..errors import InputError, UnknownNameError
 from ..typing import Norm
@@ -36,6 +37,7 @@ class BallBounds(NamedTuple):
         return self.worst_margin < 0
 
 
+@outside_inference_mode
 def bounds_in_ball(
     module: nn.Module | Graph,
     x: torch.Tensor,

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import fx, nn
 
-from .._utils.modes import require_eval_mode
+from .._utils.modes import outside_inference_mode, require_eval_mode
 from .._utils.traced import record
 from ..errors import InputError, UnsupportedLayerError
 from ._affine import Affine, Scale, Shape
@@ -19,6 +19,7 @@ from ._layers import Chain
 from ._simplify import simplified
 
 
+@outside_inference_mode
 def trace(module: nn.Module, input_shape: Sequence[int], *, mean: Any = None, std: Any = None) -> Graph:
     """The graph of a net, for bounds over balls of its inputs.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from .._utils.modes import outside_inference_mode
 from .._utils.threads import threads as limited_threads
 from .._utils.validation import reject_eps_argument
 from ..attacks import Attack
@@ -30,6 +31,7 @@ from .settings import Settings
 
 
 @reject_eps_argument
+@outside_inference_mode
 def evaluate(
     models: Mapping[str, Any] | Any,
     x: Any,

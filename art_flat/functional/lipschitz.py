@@ -20,7 +20,7 @@ from typing import Literal, get_args
 import torch
 from torch import fx, nn
 
-from .._utils.modes import require_eval_mode
+from .._utils.modes import outside_inference_mode, require_eval_mode
 from .._utils.traced import record
 from .._utils.validation import check_inputs, check_norm, check_number
 from ..errors import InputError, UnknownNameError
@@ -50,6 +50,7 @@ class LipschitzBound:
     """For `"spectral"`, the factors in the order of the graph."""
 
 
+@outside_inference_mode
 def lipschitz_constant(
     module: nn.Module,
     input_shape: Sequence[int],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from .._utils.formatting import counted
-from .._utils.modes import eval_mode
+from .._utils.modes import eval_mode, outside_inference_mode
 from .._utils.validation import check_inputs, check_labels
 from ..errors import InputError
 from ._checkpoint import Checkpoint, fingerprint
@@ -20,6 +20,7 @@ from .settings import TrainingSettings
 M = TypeVar("M", bound=nn.Module)
 
 
+@outside_inference_mode
 def train(
     model: M,
     x: Any,
