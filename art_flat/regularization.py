@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from ._utils.validation import check_definition, check_number
 from .errors import HeadNotFoundError, InputError
@@ -49,20 +50,25 @@ class FlatnessRegularizer:
         self.strength = check_number(strength, "strength", "loss per nat of κ", at_least=0.0)
         self.definition = check_definition(definition)
         self.name, self.layer = _head(model, head)
-        self._handle: Any = None
-        self._seen: tuple[Tensor, Tensor] | None = None
+        self._handles: list[Any] = []
+        self._weight: Tensor | None = None
+        self._seen: tuple[Tensor, Tensor, Tensor] | None = None
 
     def __enter__(self) -> FlatnessRegularizer:
-        if self._handle is not None:
+        if self._handles:
             raise InputError("this FlatnessRegularizer is already in use; make another one")
-        self._handle = self.layer.register_forward_hook(self._record)
+        self._handles = [self.layer.register_forward_hook(self._record)]
+        if is_parametrized(self.layer, "weight"):
+            weight: Any = self.layer.parametrizations
+            self._handles.append(weight["weight"].register_forward_hook(self._record_weight))
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._handle.remove()
-        self._handle = self._seen = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._seen, self._weight = [], None, None
 
     def __call__(self, logits: Tensor) -> Tensor:
         """The penalty of the last batch of the model; call it once per forward pass.
@@ -76,12 +82,12 @@ class FlatnessRegularizer:
         Raises:
             InputError: If the model was not called since the last penalty, or `logits` is not the output of its head.
         """
-        if self._handle is None or self._seen is None:
+        if not self._handles or self._seen is None:
             raise InputError(
                 "there is no forward pass to penalise; inside `with FlatnessRegularizer(model, ...) as penalty:` "
                 "call the model, then penalty(logits) once"
             )
-        (features, output), self._seen = self._seen, None
+        (features, output, weight), self._seen = self._seen, None
         # The same memory: the output itself or a view of it
         if logits.numel() != output.numel() or logits.data_ptr() != output.data_ptr():
             raise InputError(
@@ -89,12 +95,16 @@ class FlatnessRegularizer:
                 'another layer gives it, head="name"'
             )
         kappa = relative_sharpness(
-            output.flatten(0, -2), features.flatten(0, -2), self.layer.weight, definition=self.definition
+            output.flatten(0, -2), features.flatten(0, -2), weight, definition=self.definition
         )
         return self.strength * kappa.mean()
 
     def _record(self, layer: nn.Module, args: tuple[Any, ...], output: Tensor) -> None:
-        self._seen = args[0], output
+        # A parametrised weight is not read again: under spectral_norm every reading is a power iteration
+        self._seen = args[0], output, self.layer.weight if self._weight is None else self._weight
+
+    def _record_weight(self, parametrization: nn.Module, args: tuple[Any, ...], weight: Tensor) -> None:
+        self._weight = weight
 
 
 def _head(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:

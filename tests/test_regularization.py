@@ -1,9 +1,13 @@
 """The penalty is λ · mean κ, its gradient is right in every parameter, and the model is left unchanged."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrize
+from torch.nn.utils.parametrizations import spectral_norm
 
 from art_flat.datasets import load_dataset
 from art_flat.errors import HeadNotFoundError, InputError, UnknownNameError
@@ -191,3 +195,32 @@ class TestBadUse:
             FlatnessRegularizer(network(), 1, definition="papr")
         with pytest.raises(HeadNotFoundError, match=r"Conv2d has no nn\.Linear"):
             FlatnessRegularizer(nn.Conv2d(1, 1, 1), 1)
+
+
+class TestSpectralNorm:
+    def test_the_weight_of_the_forward_pass_and_no_further_power_iteration(self):
+        model, x = network(), samples()
+        spectral_norm(model[-1])
+        alone = copy.deepcopy(model)
+        alone(x)
+        expected = mean_kappa(alone.eval(), x, "paper")
+        value = penalty_of(model, x)
+        torch.testing.assert_close(value, expected, rtol=1e-10, atol=0)
+        for name, tensor in model.state_dict().items():
+            assert torch.equal(tensor, alone.state_dict()[name]), name
+        parameters = [list(m.parameters()) for m in (model, alone)]
+        for a, b in zip(
+            torch.autograd.grad(value, parameters[0]),
+            torch.autograd.grad(expected, parameters[1]),
+            strict=True,
+        ):
+            torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-12)
+
+    def test_training_step_and_hooks_are_gone(self):
+        model, x = network(), samples()
+        spectral_norm(model[-1])
+        with parametrize.cached():
+            value = penalty_of(model, x)
+        value.backward()
+        assert model[-1].parametrizations.weight.original.grad is not None
+        assert not model[-1].parametrizations.weight._forward_hooks

@@ -85,10 +85,10 @@ class Network(nn.Module):
         Returns:
             Logits (n, k), features (n, d), and the model's own output.
         """
-        x = stretch(x.to(self.head_info.layer.weight.device), self.span)
-        x = prepare(x, self.preprocessing, self.dtype)
         frozen, n = torch.is_grad_enabled(), x.shape[0]
         with module_attributes_kept(self.wrapper, frozen=frozen):
+            x = stretch(x.to(self.head_info.layer.weight.device), self.span)
+            x = prepare(x, self.preprocessing, self.dtype)
             if not self.head_info.is_last:
                 self.read()
             raw, call = self._call(x)

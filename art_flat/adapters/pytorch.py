@@ -11,7 +11,7 @@ from art.estimators.classification import PyTorchClassifier
 from torch import Tensor, nn
 
 from .._utils.arrays import to_tensor
-from .._utils.modes import outside_inference_mode
+from .._utils.modes import eval_mode, outside_inference_mode
 from .._utils.random import seeded_rng
 from ..certification import Graph
 from ..errors import ArtFlatError, UnsupportedEstimatorError
@@ -85,8 +85,12 @@ class PyTorchAdapter(ArtAdapter):
         return self._head_of(self._network.head_info)
 
     def _head_of(self, head_info: FoundHead) -> Head:
-        bias = None if head_info.layer.bias is None else head_info.layer.bias.detach()
-        return Head.from_layer(head_info.layer.weight.detach(), bias, head_info.name, head_info.scale)
+        layer = head_info.layer
+        with eval_mode(layer):  # in training mode, reading a weight under spectral_norm is a power iteration
+            weight, bias = layer.weight.detach(), layer.bias
+        return Head.from_layer(
+            weight, None if bias is None else bias.detach(), head_info.name, head_info.scale
+        )
 
     @property
     def ignored_loss_options(self) -> tuple[str, ...]:
