@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from ._utils.validation import check_definition, check_number
+from ._utils.numbers import check_number
+from ._utils.validation import check_definition
 from .errors import HeadNotFoundError, InputError
 from .functional import relative_sharpness
 from .typing import Definition

@@ -12,7 +12,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from ._utils.arrays import to_numpy
-from ._utils.validation import check_definition, check_delta, check_epsilon, check_norm, reject_eps_argument
+from ._utils.numbers import check_delta, check_epsilon, check_seed
+from ._utils.validation import check_definition, check_norm, reject_eps_argument
 from .adapters import Adapter, adapt
 from .attacks.suite import load_attacks
 from .errors import InputError, UnsupportedEstimatorError
@@ -95,7 +96,7 @@ class loss_change_robustness_scorer:
     ) -> None:
         self.delta, self.epsilon, self.norm = check_delta(delta), check_epsilon(epsilon), check_norm(norm)
         load_attacks(attack)  # an unknown attack fails here, not inside a cross-validation
-        self.attack, self.clip_values, self.seed = attack, clip_values, seed
+        self.attack, self.clip_values, self.seed = attack, clip_values, check_seed(seed)
 
     def __call__(self, estimator: Any, X: Any, y: Any) -> float:
         """Attack the samples and score the adversarial points.

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ._utils.validation import check_definition, check_epsilon, check_labels
+from ._utils.numbers import check_epsilon
+from ._utils.validation import check_definition, check_labels
 from .errors import InputError
 from .functional import cross_entropy, relative_sharpness
 from .typing import DEFINITIONS, Definition

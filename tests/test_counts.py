@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import art_flat as af
-from art_flat._utils.validation import check_count
+from art_flat._utils.numbers import check_count
 from art_flat.datasets import load_dataset
 from art_flat.detection import detection_table
 from art_flat.errors import InputError

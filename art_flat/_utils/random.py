@@ -11,6 +11,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from .numbers import check_seed
+
 
 @contextmanager
 def seeded_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
@@ -20,11 +22,14 @@ def seeded_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     an exception.
 
     Args:
-        seed: Any whole number; the same seed gives the same numbers.
+        seed: A whole number in [0, 2⁶³); the same seed gives the same numbers.
         device: Second device, beside the CPU, whose generator is seeded.
 
     Yields:
         Nothing.
+
+    Raises:
+        InputError: If the seed is invalid.
 
     >>> with seeded_rng(0):
     ...     a = torch.rand(1)
@@ -33,7 +38,7 @@ def seeded_rng(seed: int, device: torch.device | str = "cpu") -> Iterator[None]:
     >>> bool(a == b)
     True
     """
-    device = torch.device(device)
+    device, seed = torch.device(device), check_seed(seed)
     accelerated = device.type not in {"cpu", "meta"}
     python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
     with torch.random.fork_rng(

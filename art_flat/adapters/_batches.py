@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
-from .._utils.validation import check_number
+from .._utils.numbers import check_number
 from ..errors import InputError
 
 T = TypeVar("T")

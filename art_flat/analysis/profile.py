@@ -14,7 +14,8 @@ from .. import functional as F
 from .._utils.arrays import to_numpy
 from .._utils.formatting import counted
 from .._utils.modes import outside_inference_mode
-from .._utils.validation import check_definition, check_labels, check_number
+from .._utils.numbers import check_number, check_seed
+from .._utils.validation import check_definition, check_labels
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
 from ..errors import InputError, UnknownNameError
@@ -175,7 +176,7 @@ def radial_profile(
     unknown = [d for d in directions if d not in DIRECTIONS]
     if unknown or not directions:
         raise UnknownNameError("direction", unknown[0] if unknown else directions, DIRECTIONS)
-    count = int(check_number(neighbours, "neighbours", "samples", at_least=1))
+    seed, count = check_seed(seed), int(check_number(neighbours, "neighbours", "samples", at_least=1))
     origins = Origins.from_samples(net, inputs, labels, count, seed, towards)
     lengths = _radii(radii, origins.distances)
     weight = net.head.weight.double()

@@ -16,7 +16,8 @@ from .._utils.arrays import to_numpy
 from .._utils.formatting import ball_text, number, percent
 from .._utils.html import html_line, html_table
 from .._utils.modes import outside_inference_mode
-from .._utils.validation import check_definition, check_labels, check_number, reject_eps_argument
+from .._utils.numbers import check_number
+from .._utils.validation import check_definition, check_labels, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..adapters._graph_outputs import outputs_with_graph
 from ..adapters.base import Head, Outputs

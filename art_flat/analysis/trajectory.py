@@ -14,14 +14,8 @@ from .._utils.arrays import to_numpy
 from .._utils.formatting import ball_text, counted, norm_sign, number, percent_of
 from .._utils.html import html_line, html_table
 from .._utils.modes import outside_inference_mode
-from .._utils.validation import (
-    check_definition,
-    check_delta,
-    check_epsilon,
-    check_labels,
-    check_norm,
-    reject_eps_argument,
-)
+from .._utils.numbers import check_delta, check_epsilon
+from .._utils.validation import check_definition, check_labels, check_norm, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
 from ..attacks import Attack, AttackResult, load_attack

@@ -13,16 +13,8 @@ import torch
 
 from .._utils.formatting import counted
 from .._utils.modes import outside_inference_mode
-from .._utils.validation import (
-    check_count,
-    check_delta,
-    check_inputs,
-    check_labels,
-    check_levels,
-    check_norm,
-    check_number,
-    reject_eps_argument,
-)
+from .._utils.numbers import check_count, check_delta, check_levels, check_number, check_seed
+from .._utils.validation import check_inputs, check_labels, check_norm, reject_eps_argument
 from ..adapters.base import Adapter, Outputs, Passes
 from ..errors import AttackNotUsableError, InputError, ModelChangedError, ParameterError, closest
 from ..typing import Norm
@@ -208,7 +200,7 @@ class Attack(ABC):
             norm=norm,
             delta=None if delta is None else check_delta(delta),
             target=None if target is None else check_labels(target, n, net.nb_classes, "target"),
-            seed=int(seed),
+            seed=check_seed(seed),
             clean=clean,
             estimate_gradients=estimate_gradients,
             radii=radii or {},

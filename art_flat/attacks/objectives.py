@@ -8,7 +8,8 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import torch
 
-from .._utils.validation import check_definition, check_number
+from .._utils.numbers import check_number
+from .._utils.validation import check_definition
 from ..adapters._graph_outputs import outputs_with_graph
 from ..errors import InputError, UnknownNameError
 from ..functional.ascent import log_odds_against

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from .._utils.modes import outside_inference_mode
-from .._utils.validation import check_delta, check_inputs, check_labels, check_norm, check_number
+from .._utils.numbers import check_delta, check_number
+from .._utils.validation import check_inputs, check_labels, check_norm
 from ..errors import InputError, UnknownNameError
 from ..typing import Norm
 from ._ball import Ball

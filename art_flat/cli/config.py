@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from .._utils.validation import check_delta, check_epsilon
+from .._utils.numbers import check_delta, check_epsilon, check_seed
 from ..errors import ConfigError, closest
 from ..evaluation.settings import Settings
 from .overrides import with_overrides
@@ -17,6 +17,7 @@ from .overrides import with_overrides
 C = TypeVar("C", bound=BaseModel)
 Delta = Annotated[float, BeforeValidator(check_delta)]
 Epsilon = Annotated[float, BeforeValidator(check_epsilon)]
+Seed = Annotated[int, BeforeValidator(check_seed)]
 
 _DEFAULTS: Any = Settings()
 
@@ -52,7 +53,7 @@ class DataConfig(Section):
     """File of an npz, relative to the configuration file."""
     split: str = "test"
     n: int | None = Field(default=None, ge=1)
-    seed: int = 0
+    seed: Seed = 0
     download: bool = False
     size: int | list[int] | None = None
     channels_last: bool = False
@@ -81,7 +82,7 @@ class RunConfig(Section):
     deltas: dict[str, list[Delta] | Delta] | list[Delta] | Delta
     attacks: list[str] | str = "fast"
     epsilons: list[Epsilon] = list(_DEFAULTS.epsilons)
-    seed: int = _DEFAULTS.seed
+    seed: Seed = _DEFAULTS.seed
     shard_size: int = Field(default=_DEFAULTS.shard_size, ge=1)
     transfer: bool = _DEFAULTS.transfer
     estimate_gradients: bool = _DEFAULTS.estimate_gradients

@@ -13,7 +13,7 @@ from pydantic import Field
 from .._utils.formatting import counted
 from ..errors import ConfigError
 from ..training import Adversary, CertifiedLoss, TrainingSettings
-from .config import DataConfig, Delta, ModelConfig, Section, read_toml, validated
+from .config import DataConfig, Delta, ModelConfig, Section, Seed, read_toml, validated
 from .run import load_data, load_model
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class TrainConfig(Section):
     training: TrainingConfig = TrainingConfig()
     about: str = ""
     """A sentence for the model card, for example on the source of the data."""
-    seed: int = 0
+    seed: Seed = 0
     device: str | None = None
     half: bool = False
     """Whether the weights are written as float16."""

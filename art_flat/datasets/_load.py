@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .._utils.validation import check_count
+from .._utils.numbers import check_count
 from ..errors import InputError, UnknownNameError
 from ._dataset import Dataset
 from ._imagefolder import load_imagefolder

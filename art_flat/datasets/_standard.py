@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._utils.formatting import counted
+from .._utils.numbers import check_seed
 from ..errors import InputError
 from ._dataset import Dataset, count
 
@@ -26,7 +27,9 @@ def load_digits(split: str, n: int | None, seed: int) -> Dataset:
     from sklearn.model_selection import train_test_split
 
     x, y = datasets.load_digits(return_X_y=True)
-    train, test = train_test_split(np.arange(len(x)), test_size=500, stratify=y, random_state=seed)
+    train, test = train_test_split(
+        np.arange(len(x)), test_size=500, stratify=y, random_state=check_seed(seed) % 2**32
+    )
     ids = np.sort(test if split == "test" else train)
     ids = ids[: count(n, len(ids), f"the {split} split of digits")].astype(np.int64)
     images = (x[ids] / 16).astype(np.float32).reshape(-1, 1, 8, 8)

@@ -10,6 +10,7 @@ from sklearn.base import clone
 from sklearn.metrics import balanced_accuracy_score
 from sklearn.model_selection import KFold
 
+from .._utils.numbers import check_seed
 from ..attacks import Attack
 from ..typing import Definition
 from ._rates import ADAPTIVE_STEPS, adaptive_attack, column_indices, detector_scores, threshold_at
@@ -32,9 +33,8 @@ class CrossValidatedDetector:
     ) -> None:
         self.detector, self.columns, self.share = detector, columns, share
         self.pair, self.n = pair[:, :, column_indices(columns)], pair.shape[1]
-        split = (
-            KFold(folds, shuffle=True, random_state=seed).split(np.arange(self.n)) if self.n >= folds else ()
-        )
+        splitter = KFold(folds, shuffle=True, random_state=check_seed(seed) % 2**32)
+        split = splitter.split(np.arange(self.n)) if self.n >= folds else ()
         self.fitted = [(self._fit(train), train, test) for train, test in split]
 
     def _fit(self, train: np.ndarray | slice) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
-from .._utils.validation import check_number
+from .._utils.numbers import check_number
 from ..attacks import Attack, load_attack
 from ..diagnostics import Finding
 from ..errors import InputError

@@ -16,14 +16,8 @@ from sklearn.tree import DecisionTreeClassifier
 
 from .._utils.arrays import to_numpy
 from .._utils.formatting import counted
-from .._utils.validation import (
-    check_count,
-    check_definition,
-    check_delta,
-    check_inputs,
-    check_labels,
-    reject_eps_argument,
-)
+from .._utils.numbers import check_count, check_delta
+from .._utils.validation import check_definition, check_inputs, check_labels, reject_eps_argument
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, AttackResult
 from ..attacks.suite import load_attacks

@@ -10,7 +10,8 @@ import pandas as pd
 from art.evaluations.evaluation import Evaluation
 
 from .._utils.formatting import norm_sign
-from .._utils.validation import check_delta, check_epsilon, check_norm, reject_eps_argument
+from .._utils.numbers import check_delta, check_epsilon
+from .._utils.validation import check_norm, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..errors import InputError
 from ..records import ALL_ATTACKS

@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 
 from .._utils.formatting import counted, norm_sign
+from .._utils.numbers import check_number
 from .._utils.threads import threads
-from .._utils.validation import check_number, reject_eps_argument
+from .._utils.validation import reject_eps_argument
 from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
 from ..records.files import parquet

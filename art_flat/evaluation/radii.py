@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from .._utils.validation import check_delta, check_norm
+from .._utils.numbers import check_delta
+from .._utils.validation import check_norm
 from ..attacks import Attack
 from ..errors import InputError
 from ..typing import NORMS, Norm

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .._utils.validation import check_count
+from .._utils.numbers import check_count
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
 from ..errors import InputError

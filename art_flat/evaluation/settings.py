@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
-from .._utils.validation import check_count, check_epsilon, check_levels, check_number
+from .._utils.numbers import check_count, check_epsilon, check_levels, check_number, check_seed
 from ..errors import InputError, UnknownNameError
 from ..records.run_folder import FREE_OPTIONS
 from .targets import TARGET_RULES
@@ -69,7 +69,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         checked = {
-            "seed": int(self.seed),
+            "seed": check_seed(self.seed),
             "shard_size": check_count(self.shard_size, "shard_size"),
             "transfer": bool(self.transfer),
             "estimate_gradients": bool(self.estimate_gradients),

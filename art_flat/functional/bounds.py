@@ -36,7 +36,8 @@ from typing import Literal, get_args
 import torch
 
 from .._utils.formatting import counted
-from .._utils.validation import check_labels, check_number, reject_eps_argument
+from .._utils.numbers import check_number
+from .._utils.validation import check_labels, reject_eps_argument
 from ..errors import InputError, UnknownNameError
 from . import _directional, _increase, _inverse
 from ._increase import Samples, head_geometry

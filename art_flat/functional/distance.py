@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from .._utils.validation import check_delta, check_norm, reject_eps_argument
+from .._utils.numbers import check_delta
+from .._utils.validation import check_norm, reject_eps_argument
 from ..errors import InputError
 from ..typing import NORMS, Norm
 from ._logits import accumulation_dtype

@@ -21,8 +21,9 @@ import torch
 from torch import fx, nn
 
 from .._utils.modes import outside_inference_mode, require_eval_mode
+from .._utils.numbers import check_number
 from .._utils.traced import record
-from .._utils.validation import check_inputs, check_norm, check_number
+from .._utils.validation import check_inputs, check_norm
 from ..errors import InputError, UnknownNameError
 from ..typing import Norm
 from ._jacobian import largest_jacobian

@@ -12,7 +12,8 @@ import torch
 
 from .._utils.arrays import to_numpy
 from .._utils.formatting import counted
-from .._utils.validation import check_delta, check_inputs, check_labels, check_norm
+from .._utils.numbers import check_delta, check_seed
+from .._utils.validation import check_inputs, check_labels, check_norm
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, load_attacks
 from ..errors import BudgetError, InputError
@@ -115,7 +116,7 @@ def make_case(
             f"got {given} of `x_adv` and `attack`; pass existing adversarial points as x_adv=, or "
             'attacks as attack=, such as attack="art_flat:APGD"'
         )
-    net = adapt(classifier)
+    net, seed = adapt(classifier), check_seed(seed)
     inputs = check_inputs(
         x, input_shape=net.input_shape, clip_values=net.clip_values, feature_names=net.feature_names
     ).detach()

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from .. import functional
 from .._utils.arrays import like, to_numpy
-from .._utils.validation import check_inputs, check_labels, check_norm, check_number
+from .._utils.numbers import check_number
+from .._utils.validation import check_inputs, check_labels, check_norm
 from ..adapters import Adapter, adapt
 from ..adapters._lipschitz import lipschitz_constants
 from ..certification import CERTIFICATE_KINDS

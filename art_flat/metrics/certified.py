@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from .._utils.arrays import to_numpy
-from .._utils.validation import check_delta, check_epsilon, reject_eps_argument
+from .._utils.numbers import check_delta, check_epsilon
+from .._utils.validation import reject_eps_argument
 from ..adapters import adapt
 from ..certification import CertificateKind
 from ..functional import BoundKind, LipschitzBound, LipschitzKind

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.arrays import to_numpy
-from .._utils.validation import check_delta, reject_eps_argument
+from .._utils.numbers import check_delta
+from .._utils.validation import reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attack
 from ..errors import AttackNotUsableError, InputError

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .._utils.validation import check_epsilon, reject_eps_argument
+from .._utils.numbers import check_epsilon
+from .._utils.validation import reject_eps_argument
 from ..scores.reduce import any_adversarial, worst_case_loss_change
 from ._case import Case, make_case
 from ._reduction import Reduction, check_reduction, reduced

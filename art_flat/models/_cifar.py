@@ -14,8 +14,8 @@ from torchvision.models.densenet import DenseNet
 from torchvision.models.resnet import BasicBlock
 from torchvision.models.vgg import make_layers
 
+from .._utils.numbers import check_number
 from .._utils.random import seeded_rng
-from .._utils.validation import check_number
 
 
 class _ResNet(nn.Module):

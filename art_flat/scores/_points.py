@@ -12,7 +12,8 @@ import torch
 
 from .._utils.arrays import to_numpy, to_tensor
 from .._utils.formatting import counted
-from .._utils.validation import check_labels, check_number
+from .._utils.numbers import check_number
+from .._utils.validation import check_labels
 from ..errors import InputError
 from ..functional import cross_entropy
 from .reduce import any_adversarial, difference, evaluated_samples, masked_min, smallest_increase

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .._utils.validation import check_number
+from .._utils.numbers import check_number
 from ..errors import InputError
 from ._points import (
     check_mask,

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from .._utils.validation import check_number
+from .._utils.numbers import check_number
 from ..errors import InputError
 from ._points import check_column, check_weight, require_not_nan
 from .weighted import area_ratio, mean_ratio

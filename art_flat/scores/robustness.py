@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from .._utils.validation import check_epsilon, reject_eps_argument
+from .._utils.numbers import check_epsilon
+from .._utils.validation import reject_eps_argument
 from ._points import check_case, require_not_nan
 from .reduce import any_adversarial, worst_case_loss_change
 from .weighted import robust_share, weighted_share

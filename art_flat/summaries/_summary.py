@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.validation import check_definition, check_epsilon
+from .._utils.numbers import check_epsilon
+from .._utils.validation import check_definition
 from ..records import Records
 from ..typing import Definition
 from .cells import cells

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .._utils.validation import check_epsilon
+from .._utils.numbers import check_epsilon
 from ..records import Records
 from .cells import cells
 

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from .._utils.modes import eval_mode
-from .._utils.validation import check_count, check_delta, check_norm, check_number
+from .._utils.numbers import check_count, check_delta, check_number
+from .._utils.validation import check_norm
 from ..errors import InputError
 from ..functional.ascent import expand, shrink_to_ball, unit_step
 

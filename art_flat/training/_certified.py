@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from .._utils.validation import check_delta, check_number
+from .._utils.numbers import check_delta, check_number
 from ..certification import TrainableGraph, worst_case_loss
 from ..errors import InputError
 

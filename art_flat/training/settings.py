@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from .._utils.validation import check_count, check_number
+from .._utils.numbers import check_count, check_number, check_seed
 from ..errors import InputError, ParameterError, closest
 from ._adversary import Adversary
 from ._certified import CertifiedLoss
@@ -58,6 +58,7 @@ class TrainingSettings:
         if self.adversary is not None and self.certified is not None:
             raise InputError("`adversary` and `certified` are two ways of training; choose one")
         checked: dict[str, Any] = {
+            "seed": check_seed(self.seed),
             "epochs": check_count(self.epochs, "epochs"),
             "batch_size": check_count(self.batch_size, "batch_size"),
             "crop": check_count(self.crop, "crop", at_least=0, of="pixels"),

@@ -6,7 +6,8 @@ from typing import Any
 
 import pandas as pd
 
-from ..._utils.validation import check_delta, check_norm
+from ..._utils.numbers import check_delta
+from ..._utils.validation import check_norm
 from ...errors import InputError
 from ...records import Records
 from ...summaries import select

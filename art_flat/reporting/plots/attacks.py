@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..._utils.formatting import ball_text
-from ..._utils.validation import check_epsilon, reject_eps_argument
+from ..._utils.numbers import check_epsilon
+from ..._utils.validation import reject_eps_argument
 from ...records import ALL_ATTACKS, Records
 from ...summaries import summarise
 from .._look import BLUE, GREEN, RED, SHARE, new_figure, rows_height, short_lines

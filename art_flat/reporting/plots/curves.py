@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 
 from ..._utils.formatting import norm_sign, radius_text
-from ..._utils.validation import check_epsilon, reject_eps_argument
+from ..._utils.numbers import check_epsilon
+from ..._utils.validation import reject_eps_argument
 from ...records import ALL_ATTACKS, Records
 from ...summaries import summarise, surface
 from .._look import (

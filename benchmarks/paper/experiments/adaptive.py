@@ -15,7 +15,7 @@ from torch import nn
 
 import art_flat as af
 from art_flat._utils.formatting import radius_text
-from art_flat._utils.validation import check_delta
+from art_flat._utils.numbers import check_delta
 from art_flat.detection import default_detectors, detection_table
 from art_flat.models import as_classifier
 from art_flat.regularization import FlatnessRegularizer
