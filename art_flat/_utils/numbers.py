@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import operator
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -90,6 +92,58 @@ def check_delta(delta: Any) -> float:
 def check_epsilon(epsilon: Any) -> float:
     """The tolerated loss change, ≥ 0, in nats."""
     return check_number(epsilon, "epsilon", "nats", at_least=0.0)
+
+
+def check_radii(deltas: Any) -> tuple[float, ...]:
+    """Radii of balls, in units of the classifier's `clip_values`, ascending and without repetition.
+
+    Args:
+        deltas: A radius, or several.
+
+    Returns:
+        At least one radius, > 0.
+
+    Raises:
+        InputError: If there is none, or one is invalid.
+
+    >>> check_radii(["8/255", 0.01])
+    (0.01, 0.03137254901960784)
+    """
+    radii = tuple(sorted({check_delta(delta) for delta in _several(deltas)}))
+    if not radii:
+        raise InputError("`deltas` has no radius; pass at least one, such as [2/255, 8/255]")
+    return radii
+
+
+def check_epsilons(epsilons: Any) -> tuple[float, ...]:
+    """Tolerated loss changes, in nats, ascending and without repetition.
+
+    Args:
+        epsilons: A loss change, or several.
+
+    Returns:
+        At least one loss change, ≥ 0.
+
+    Raises:
+        InputError: If there is none, one is invalid, or two are equal in the six digits of a column's name.
+
+    >>> check_epsilons([1, 0.1]), check_epsilons(0.5)
+    ((0.1, 1.0), (0.5,))
+    """
+    levels = tuple(sorted({check_epsilon(epsilon) for epsilon in _several(epsilons)}))
+    if not levels:
+        raise InputError("`epsilons` is empty; pass at least one loss change in nats, such as [0.1, 1.0]")
+    for small, large in pairwise(levels):
+        if f"{small:g}" == f"{large:g}":
+            raise InputError(
+                f"`epsilons` has {small!r} and {large!r}, which would both be the column @{small:g}; leave one out"
+            )
+    return levels
+
+
+def _several(values: Any) -> Iterable[Any]:
+    is_one = isinstance(values, (str, Mapping)) or not isinstance(values, Iterable)
+    return [values] if is_one or getattr(values, "ndim", 1) == 0 else values
 
 
 def check_seed(seed: Any) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
 
 import numpy as np
@@ -18,6 +18,8 @@ from .input_shapes import check_columns, check_input_shape
 
 P = ParamSpec("P")
 R = TypeVar("R")
+K = TypeVar("K")
+V = TypeVar("V")
 
 _NORM_ALIASES: dict[str, Norm] = {
     **{n.lower(): n for n in NORMS},
@@ -69,6 +71,33 @@ def check_norm(norm: Any) -> Norm:
     if key not in _NORM_ALIASES:
         raise UnknownNameError("norm", norm, NORMS)
     return _NORM_ALIASES[key]
+
+
+def unique_keys(mapping: Mapping[Any, V], normalised: Callable[[Any], K], name: str) -> dict[K, V]:
+    """A mapping with normalised keys.
+
+    Args:
+        mapping: Any mapping.
+        normalised: Maps a key to its normalised form.
+        name: Name of the argument, for errors.
+
+    Returns:
+        The same values in the same order.
+
+    Raises:
+        InputError: If two keys have the same normalised form, so that an entry would be lost.
+
+    >>> unique_keys({"inf": 1, 2: 3}, check_norm, "deltas")
+    {'Linf': 1, 'L2': 3}
+    """
+    given: dict[K, Any] = {}
+    for key in mapping:
+        first = given.setdefault(normalised(key), key)
+        if first is not key:
+            raise InputError(
+                f"`{name}` has {first!r} and {key!r}, which are the same key; make them one entry"
+            )
+    return {new: mapping[old] for new, old in given.items()}
 
 
 def check_definition(definition: Any) -> Definition:

@@ -13,8 +13,8 @@ import torch
 
 from .._utils.formatting import counted
 from .._utils.modes import outside_inference_mode
-from .._utils.numbers import check_count, check_delta, check_levels, check_number, check_seed
-from .._utils.validation import check_inputs, check_labels, check_norm, reject_eps_argument
+from .._utils.numbers import check_count, check_delta, check_levels, check_number, check_radii, check_seed
+from .._utils.validation import check_inputs, check_labels, check_norm, reject_eps_argument, unique_keys
 from ..adapters.base import Adapter, Outputs, Passes
 from ..errors import AttackNotUsableError, InputError, ModelChangedError, ParameterError, closest
 from ..typing import Norm
@@ -203,7 +203,7 @@ class Attack(ABC):
             seed=check_seed(seed),
             clean=clean,
             estimate_gradients=estimate_gradients,
-            radii=radii or {},
+            radii={n: check_radii(d) for n, d in unique_keys(radii or {}, check_norm, "radii").items()},
             levels=check_levels(levels),
             start=self._checked_start(net, start, inputs),
         )

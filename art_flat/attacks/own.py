@@ -263,7 +263,10 @@ def _check_budget(obj: Any, budget: Budget, library: LibraryObject) -> None:
 
 
 def _norms(norms: Any) -> tuple[Norm, ...]:
-    return tuple(check_norm(n) for n in ((norms,) if np.ndim(norms) == 0 else norms))
+    checked = tuple(dict.fromkeys(check_norm(n) for n in ((norms,) if np.ndim(norms) == 0 else norms)))
+    if not checked:
+        raise InputError('`norms` is empty; pass at least one, such as norms=["Linf"], or leave it out')
+    return checked
 
 
 def _name(obj: Any, name: str | None) -> str:

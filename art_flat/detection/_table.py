@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from .._utils.arrays import to_numpy
 from .._utils.formatting import counted
-from .._utils.numbers import check_count, check_delta
+from .._utils.numbers import check_count, check_radii
 from .._utils.validation import check_definition, check_inputs, check_labels, reject_eps_argument
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, AttackResult
@@ -92,9 +92,9 @@ def detection_table(
         false_positive_rate: Share of the clean points of the training folds that may be flagged, in [0, 1].
 
     Returns:
-        One row per δ: `attack`, `norm`, `delta`, `n` pairs, `log_kappa_change` (median of log κ(x′) − log κ(x)
-        over the pairs, nats), per detector its balanced accuracy in [0, 1], the mean over the folds, and, with
-        `_tpr` and `_adaptive_tpr` after its name, its true positive rates; NaN where there are fewer pairs than
+        One row per δ, ascending: `attack`, `norm`, `delta`, `n` pairs, `log_kappa_change` (median of
+        log κ(x′) − log κ(x) over the pairs, nats), per detector its balanced accuracy in [0, 1], the mean over the
+        folds, and, with `_tpr` and `_adaptive_tpr` after its name, its true positive rates; NaN where there are fewer pairs than
         folds, or the attack was not run. `attrs["findings"]` has the finding `detector-not-attacked` if it was not.
 
     Raises:
@@ -123,7 +123,7 @@ def detection_table(
     pairs = _Pairs(net, inputs, labels, net.outputs(inputs), definition, successful)
     chosen = default_detectors() if detectors is None else detectors
     rows = []
-    for delta in map(check_delta, np.atleast_1d(deltas).tolist()):
+    for delta in check_radii(deltas):
         ball = {"delta": delta, "norm": norm, "seed": seed}
         result = pairs.attacked(attacks[0], ball)
         usable = pairs.usable(result)

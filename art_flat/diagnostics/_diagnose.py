@@ -12,7 +12,7 @@ from torch import nn
 
 from .._utils.arrays import to_numpy
 from .._utils.formatting import counted, percent, percent_of
-from .._utils.validation import check_inputs, check_labels
+from .._utils.validation import check_inputs, check_labels, unique_keys
 from ..adapters import Adapter, adapt
 from ..errors import InputError
 from . import gradient_masking, preconditions, sanity
@@ -128,6 +128,7 @@ def diagnose(
     >>> [finding.id for finding in diagnose(example_results())]
     ['step-above-radius', 'suspicious-tolerance', 'flat-but-wrong']
     """
+    nets = None if nets is None else unique_keys(nets, str, "nets")
     run = Run(results, probed_now=nets or ())
     findings = [finding for check in _CHECKS for finding in check(run)]
     for name, table in (sweeps or {}).items():
@@ -139,7 +140,7 @@ def diagnose(
             )
         samples = _samples(results, len(x))
         for name, net in nets.items():
-            findings += _ask(str(name), adapt(net), x, y, samples)
+            findings += _ask(name, adapt(net), x, y, samples)
     return Findings(sorted(findings, key=lambda f: SEVERITIES.index(f.severity)))
 
 

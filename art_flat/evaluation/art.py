@@ -10,7 +10,7 @@ import pandas as pd
 from art.evaluations.evaluation import Evaluation
 
 from .._utils.formatting import norm_sign
-from .._utils.numbers import check_delta, check_epsilon
+from .._utils.numbers import check_epsilons, check_radii
 from .._utils.validation import check_norm, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..errors import InputError
@@ -72,7 +72,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         check_gradients: bool = True,
     ) -> None:
         self.norm = check_norm(norm)
-        self.epsilons = sorted({check_epsilon(e) for e in epsilons})
+        self.epsilons = list(check_epsilons(epsilons))
         self.check_gradients = check_gradients
         self.deltas = _check_deltas(deltas)
         self.results: Results | None = None
@@ -132,7 +132,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         Raises:
             InputError: If nothing has been evaluated yet, or an ε is negative.
         """
-        levels = self.epsilons if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
+        levels = self.epsilons if epsilons is None else check_epsilons(epsilons)
         word = "certified" if certified else "loss_change_robustness"
         worst = self._worst(levels).loc[self.delta_list]
         columns = {e: worst[f"{word}@{e:g}"] for e in levels}
@@ -230,11 +230,7 @@ def _check_deltas(deltas: Any) -> int | list[float]:
         if deltas < 1:
             raise InputError(f"`deltas` as a number of steps must be at least 1, got {deltas}")
         return int(deltas)
-    values = [deltas] if np.ndim(deltas) == 0 else list(deltas)
-    radii = sorted({check_delta(d) for d in values})
-    if not radii:
-        raise InputError("`deltas` has no radius; pass at least one, such as [2/255, 8/255]")
-    return radii
+    return list(check_radii(deltas))
 
 
 def _width(net: Adapter) -> np.ndarray:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
-from .._utils.numbers import check_delta
-from .._utils.validation import check_norm
+from .._utils.numbers import check_radii
+from .._utils.validation import check_norm, unique_keys
 from ..attacks import Attack
 from ..errors import InputError
 from ..typing import NORMS, Norm
@@ -27,7 +25,7 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
         Norm → radii in clip units.
 
     Raises:
-        InputError: If there is no radius, one is not positive, or a plain list fits several norms.
+        InputError: If there is no radius, one is not positive, a norm is there twice, or a plain list fits several.
     """
     if not isinstance(deltas, Mapping):
         norms = {a.info.norms for a in attacks}
@@ -38,10 +36,9 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
                 'pass a mapping, such as deltas={"Linf": [2/255, 8/255], "L2": [0.5]}'
             )
         deltas = {next(iter(norms))[0]: deltas}
-    radii: dict[Norm, tuple[float, ...]] = {}
-    for norm, values in deltas.items():
-        values = [values] if np.ndim(values) == 0 else list(values)
-        radii[check_norm(norm)] = tuple(sorted({check_delta(v) for v in values}))
-    if not any(radii.values()):
+    if not deltas:
         raise InputError('`deltas` has no radius; pass at least one, such as deltas={"Linf": [8/255]}')
-    return {norm: radii[norm] for norm in NORMS if radii.get(norm)}
+    radii: Deltas = {
+        n: check_radii(values) for n, values in unique_keys(deltas, check_norm, "deltas").items()
+    }
+    return {norm: radii[norm] for norm in NORMS if norm in radii}

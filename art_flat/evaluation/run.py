@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .._utils.numbers import check_count
+from .._utils.validation import unique_keys
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attacks
 from ..errors import InputError
@@ -158,7 +159,7 @@ def adapt_models(models: Mapping[str, Any] | Any) -> dict[str, Adapter]:
         raise InputError(
             'no model was given; pass an ART classifier or a mapping such as {"standard": classifier}'
         )
-    return {str(name): adapt(model) for name, model in named.items()}
+    return {name: adapt(model) for name, model in unique_keys(named, str, "models").items()}
 
 
 def check_run(

@@ -8,7 +8,8 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
-from .._utils.numbers import check_count, check_epsilon, check_levels, check_number, check_seed
+from .._utils.numbers import check_count, check_epsilons, check_levels, check_number, check_seed
+from .._utils.validation import unique_keys
 from ..errors import InputError, UnknownNameError
 from ..records.run_folder import FREE_OPTIONS
 from .targets import TARGET_RULES
@@ -78,7 +79,7 @@ class Settings:
             "target": _check_target(self.target),
             "levels": check_levels(self.levels),
             "threads": None if self.threads is None else check_count(self.threads, "threads"),
-            "epsilons": tuple(sorted({check_epsilon(e) for e in self.epsilons})),
+            "epsilons": check_epsilons(self.epsilons),
             "save_adversarial": bool(self.save_adversarial),
             "n_jobs": _check_n_jobs(self.n_jobs),
             "time_limit": _check_time_limit(self.time_limit),
@@ -115,7 +116,8 @@ def _check_lipschitz(lipschitz: Any) -> str | Mapping[str, float] | None:
             f"`lipschitz` must be 'auto', 'spectral', None, or map models to constants, got {lipschitz!r}"
         )
     unit = "features per clip unit"
-    return {m: check_number(v, f"lipschitz[{m!r}]", unit, above=0.0) for m, v in lipschitz.items()}
+    named = unique_keys(lipschitz, str, "lipschitz")
+    return {m: check_number(v, f"lipschitz[{m!r}]", unit, above=0.0) for m, v in named.items()}
 
 
 def _check_certify(certify: Any) -> str | None:

@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import torch
 
+from .._utils.numbers import check_delta
+from .._utils.validation import check_norm
 from ..typing import Norm
 from ._logits import accumulation_dtype
 from .distance import _difference, _length, distances, project
@@ -56,7 +58,7 @@ def snap_into_balls(
     lengths = distances(x, x_adv)
     magnitude = float(torch.maximum(x.abs().amax(), x_adv.abs().amax()))
     snapped = x_adv
-    for norm, delta in balls:
+    for norm, delta in ((check_norm(norm), check_delta(delta)) for norm, delta in balls):
         slack = ROUNDING_ULPS * _EPS * magnitude * x[0].numel() ** _EXPONENT[norm]
         near = (lengths[norm] > delta) & (lengths[norm] <= _widened(delta) + slack)
         rows = near.nonzero()[:, 0]

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .._utils.arrays import to_numpy
-from .._utils.numbers import check_delta
+from .._utils.numbers import check_delta, check_radii
 from .._utils.validation import reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..attacks import Attack, load_attack
@@ -67,9 +66,9 @@ def loss_increase_over_radii(
     ((3,), True)
     """
     check_reduction(reduction, ("mean", "quantile", "none"))
-    radii = [check_delta(delta) for delta in deltas]
-    if not radii or any(small >= large for small, large in pairwise(radii)):
-        raise InputError(f"`deltas` must be increasing radii, at least one; got {list(deltas)!r}")
+    radii = check_radii(deltas)
+    if np.ndim(deltas) and radii != tuple(map(check_delta, deltas)):
+        raise InputError(f"`deltas` must be increasing radii, got {list(deltas)!r}")
     chosen = load_attack(attack) if isinstance(attack, str) else attack
     if not chosen.info.takes_start:
         raise AttackNotUsableError(f"{chosen.name} chooses its own start; use art_flat:APGD")

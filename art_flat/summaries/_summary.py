@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.numbers import check_epsilon
+from .._utils.numbers import check_epsilons
 from .._utils.validation import check_definition
 from ..records import Records
 from ..typing import Definition
@@ -36,7 +36,7 @@ def summarise(
     >>> summarise(example_results(), [0.1])["robust_accuracy"].tolist()  # two attacks and the worst of both
     [1.0, 0.5, 1.0, 1.0, 1.0, 0.5]
     """
-    levels = records.facts["epsilons"] if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
+    levels = records.facts["epsilons"] if epsilons is None else check_epsilons(epsilons)
     definition = check_definition(definition)
     summary_rows: list[dict[str, Any]] = []
     attacks = {a["name"]: a for a in records.facts["attacks"]}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from .._utils.numbers import check_epsilon
+from .._utils.numbers import check_epsilons
 from ..records import Records
 from .cells import cells
 
@@ -32,7 +32,7 @@ def surface(records: Records, epsilons: Sequence[float] | None = None) -> pd.Dat
     >>> surface(example_results(), [0.1]).columns.tolist()
     ['model', 'norm', 'delta', 'epsilon', 'n_evaluated', 'certified', 'empirical', 'bound_kind']
     """
-    levels = SURFACE_EPSILONS if epsilons is None else sorted({check_epsilon(e) for e in epsilons})
+    levels = SURFACE_EPSILONS if epsilons is None else check_epsilons(epsilons)
     columns = ["model", "norm", "delta", "epsilon", "n_evaluated", "certified", "empirical", "bound_kind"]
     parts = []
     for model in records.model_names:
