@@ -103,7 +103,8 @@ class Results(Records):
 
         The best of a sample is over all attacks, radii, norms and source models of the records. Radii are read as a
         grid: an attack that breaks a sample at δ_j and not at δ_{j−1} scores from δ_{j−1} on, so attacks with a
-        fixed budget and minimum-norm attacks are comparable. More radii make the scores more precise.
+        fixed budget and minimum-norm attacks are comparable. More radii make the scores more precise. The scores of a
+        step of a sequence are those after it, as in `summary`.
 
         Returns:
             Columns `model, attack, source_model, norm, delta, n_evaluated, distance_optimality,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
@@ -15,6 +16,7 @@ from ._embed import embed
 from ._look import BLUE, CYCLE, GREY, KAPPA_ZERO, OUTCOME_COLOURS
 from ._numbers import short, shorts
 from .attack_names import short_names
+from .attack_runs import attack_runs
 
 COLUMNS = {
     "robust_accuracy": ("robust accuracy", "n_evaluated"),
@@ -27,7 +29,7 @@ COLUMNS = {
     "flat_fraction": ("flatter, of the broken", "n_adversarial"),
     "confidently_wrong_fraction": ("confidently wrong", "n_evaluated"),
     "forwards": ("forwards", "number"),
-    "seconds": ("seconds", "number"),
+    "seconds": ("seconds", "time"),
 }
 """Columns of the table of attacks: title, and the kind of number or, for a share, the column of its denominator."""
 
@@ -94,34 +96,45 @@ def _surfaces(table: pd.DataFrame) -> list[dict[str, Any]]:
 
 
 def _table(summary: pd.DataFrame, epsilon: float) -> list[dict[str, Any]]:
-    if summary.empty:
-        return []
+    """Rows of the table of attacks; those of a sequence have the rows of its steps in `steps`."""
     robust = f"loss_change_robustness@{epsilon:g}"
     frame = summary.rename(columns={robust: "loss_robust"})
     return [
         {
-            **{c: str(row[c]) for c in ("model", "attack", "source_model", "norm")},
-            "delta": float(row["delta"]),
-            "maximises_loss": bool(row["maximises_loss"]),
-            "failed": int(row["n_failed"]),
-            **{c: int(row[c]) for c in ("n_evaluated", "n_adversarial")},
-            **{c: short(row[c]) for c in COLUMNS},
+            **_row(row),
+            "steps": [
+                _row(r) for step in run.steps for r in step[step["delta"] == row["delta"]].to_dict("records")
+            ],
         }
-        for row in frame.to_dict("records")
+        for run in attack_runs(frame)
+        for row in run.rows.to_dict("records")
     ]
+
+
+def _row(row: Mapping[Any, Any]) -> dict[str, Any]:
+    return {
+        **{c: str(row[c]) for c in ("model", "attack", "source_model", "norm")},
+        "delta": float(row["delta"]),
+        "maximises_loss": bool(row["maximises_loss"]),
+        "failed": int(row["n_failed"]),
+        **{c: int(row[c]) for c in ("n_evaluated", "n_adversarial")},
+        **{c: short(row[c]) for c in COLUMNS},
+    }
 
 
 def _curves(summary: pd.DataFrame) -> list[dict[str, Any]]:
-    if summary.empty:
-        return []
-    keys = ["model", "norm", "attack", "source_model"]
-    return [
-        {
-            **dict(zip(keys, map(str, values), strict=True)),
-            "accuracy": short(part["accuracy"].iloc[0]),
-            "delta": shorts(part["delta"], 9),
-            "robust": shorts(part["robust_accuracy"]),
-            "certified": shorts(part["certified_accuracy"]),
-        }
-        for values, part in summary.sort_values("delta", kind="stable").groupby(keys, sort=False)
-    ]
+    keys = ("model", "norm", "attack", "source_model")
+    curves = []
+    for run in attack_runs(summary):
+        part = run.rows.sort_values("delta", kind="stable")
+        first = part.iloc[0]
+        curves.append(
+            {
+                **{key: str(first[key]) for key in keys},
+                "accuracy": short(first["accuracy"]),
+                "delta": shorts(part["delta"], 9),
+                "robust": shorts(part["robust_accuracy"]),
+                "certified": shorts(part["certified_accuracy"]),
+            }
+        )
+    return curves

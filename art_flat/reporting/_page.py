@@ -28,6 +28,8 @@ from .attack_names import shortened, with_short_names
 from .text import failure_counts, not_run_lines, target_lines
 
 _PARTS = files(__package__) / "page"
+SCRIPTS = ("plotly-cartesian.min.js", "look.js", "table.js", "valley.js", "report.js")
+"""Scripts of the page, in the order in which they run."""
 _BREAKS = re.compile(r"(?<=,)(?=\S)|(?<=\w\()(?=\S)")
 """Where a long name of an attack may be broken between lines: after a comma or the opening bracket."""
 
@@ -76,7 +78,7 @@ def render(results: Records, definition: Definition = "paper") -> str:
     scores = with_short_names(with_optimality(summary, optimality(results)), results)
     epsilon = f"{middle(results.facts['epsilons']):g}"
     best = strongest(scores)
-    scripts = [_part(name) for name in ("plotly-cartesian.min.js", "look.js", "valley.js", "report.js")]
+    scripts = [_part(name) for name in SCRIPTS]
     hashes = " ".join(f"'sha256-{_sha256(s)}'" for s in scripts)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["counted"] = counted
@@ -104,6 +106,7 @@ def render(results: Records, definition: Definition = "paper") -> str:
         facts=results.facts,
         definition=definition,
         stated=data["stated"],
+        sequences=", ".join(dict.fromkeys(row["attack"] for row in data["table"] if row["steps"])),
         transfer=bool((results.adversarial["model"] != results.adversarial["source_model"]).any()),
         radius=radius_text,
         images=data["images"],

@@ -9,6 +9,7 @@ import pandas as pd
 
 from .._utils.formatting import norm_sign, percent, percent_of, radius_text
 from ..records import ALL_ATTACKS
+from .attack_runs import attack_runs
 from .text import origin
 
 KEYS = ["model", "attack", "source_model", "norm", "delta"]
@@ -30,7 +31,7 @@ def with_optimality(summary: pd.DataFrame, optimality: pd.DataFrame) -> pd.DataF
 
 
 def strongest(scores: pd.DataFrame) -> list[dict[str, Any]]:
-    """The strongest single attacks by each criterion.
+    """The strongest attacks and sequences by each criterion.
 
     Args:
         scores: From `with_optimality`.
@@ -40,7 +41,7 @@ def strongest(scores: pd.DataFrame) -> list[dict[str, Any]]:
     """
     if scores.empty:
         return []
-    single = scores[scores["attack"] != ALL_ATTACKS]
+    single = pd.concat(run.rows for run in attack_runs(scores[scores["attack"] != ALL_ATTACKS]))
     return [
         {
             "model": str(model),

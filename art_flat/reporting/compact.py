@@ -10,10 +10,8 @@ import pandas as pd
 from .._utils.formatting import MISSING, counted, is_missing, norm_sign, number, percent, radius_text
 from .._utils.sequence_names import split_position
 from ..records import ALL_ATTACKS
+from .attack_runs import STEP, AttackRun, attack_runs
 from .text import certificate_notes, is_targeted, marked_share, origin, unfinished_notes
-
-STEP = "↳ "
-"""Start of the lines below a sequence, one for each of its steps."""
 
 
 class Section(NamedTuple):
@@ -95,8 +93,8 @@ def _sequence_notes(frame: pd.DataFrame) -> Iterator[str]:
     sequences = dict.fromkeys(sequence for _, sequence, _ in places)
     if sequences:
         yield (
-            f"{', '.join(sequences)}: each step attacks the samples that the earlier ones did not fool; {STEP}after: "
-            "share of all samples that is robust to it and to those before it."
+            f"{', '.join(sequences)}: each step attacks the samples that the earlier ones did not fool; "
+            f"{STEP.strip()}: share of all samples that is robust to it and to those before it."
         )
 
 
@@ -145,20 +143,15 @@ def _attack_lines(part: pd.DataFrame, deltas: Sequence[float]) -> Iterator[list[
 
     Below a sequence are its steps in order, with what each left of all samples.
     """
-    places = [split_position(str(name)) or (str(name), "", 0) for name in part["attack"]]
-    single, sequence, position = zip(*places, strict=True)
-    rows = part.assign(single=single, sequence=sequence, position=position)
-    rows["attack"] = rows["sequence"].where(rows["sequence"] != "", rows["single"])
-    runs = [run for _, run in rows.groupby(["attack", "sequence", "source_model"], sort=False)]
-    for run in sorted(runs, key=_strength):
-        yield _attack_line(run.sort_values("robust_accuracy", kind="stable").drop_duplicates("delta"), deltas)
-        for _, step in run[run["sequence"] != ""].groupby("position"):
-            yield _attack_line(step.assign(attack=f"{STEP}after " + step["single"]), deltas)
+    for run in sorted(attack_runs(part), key=_strength):
+        yield _attack_line(run.rows, deltas)
+        for step in run.steps:
+            yield _attack_line(step, deltas)
 
 
-def _strength(run: pd.DataFrame) -> tuple[bool, float]:
+def _strength(run: AttackRun) -> tuple[bool, float]:
     """What an attack left over all radii, for sorting; last where nothing is known."""
-    left = run.groupby("delta")["robust_accuracy"].min()
+    left = run.rows["robust_accuracy"]
     return bool(left.isna().all()), float(left.mean())
 
 

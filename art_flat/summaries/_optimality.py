@@ -35,7 +35,8 @@ def optimality(records: Records) -> pd.DataFrame:
             best = _attack_scores(points, np.arange(points.attack.size), norm, grid)
             for chosen, keys in points.groups(norm, attacks):
                 if keys["attack"] != ALL_ATTACKS:
-                    own = _attack_scores(points, chosen, norm, grid)
+                    earlier = points.earlier_stages(**keys)
+                    own = _attack_scores(points, np.union1d(chosen, earlier), norm, grid)
                     rows += [
                         {
                             "model": model,

@@ -138,6 +138,68 @@ def test_prints_every_figure_whole(page):
     assert page.locator("#shown").inner_text().startswith("Figures show cnn, L∞, δ = 0.1")
 
 
+@pytest.fixture(scope="module")
+def sequence_report(digits, tmp_path_factory):
+    net, x, y = digits
+    attacks = [
+        "art_flat:PGD(steps=2) @strong.1",
+        "torchattacks:FAB(multi_targeted=True, steps=2, n_restarts=1, n_classes=10) @strong.2",
+        "art_flat:GaussianNoise @strong.3",
+        "art_flat:APGD(steps=5)",
+        "art_flat:UniformNoise",
+    ]
+    results = af.evaluate(net, x[:12], y[:12], attacks=attacks, deltas={"Linf": [0.05, 0.1]}, certify=None)
+    return results.report(tmp_path_factory.mktemp("sequence") / "report.html")
+
+
+TABLE_NAMES = "[...document.querySelectorAll('#table tbody tr')].map(r => r.cells[0].innerText.trim())"
+
+
+@pytest.mark.parametrize("width", [360, 1024, 1920])
+def test_steps_stay_below_their_sequence(browser, sequence_report, width):
+    page = browser.new_page(viewport={"width": width, "height": 900})
+    page.goto(sequence_report.as_uri())
+    page.wait_for_selector("html[data-ready]", state="attached")
+    steps = ["↳ after art_flat:PGD(steps=2)", "↳ after torchattacks:FAB(", "↳ after art_flat:GaussianNoise"]
+
+    def blocks():
+        """The names of the rows, with the steps of the sequence checked and left out."""
+        names = page.evaluate(TABLE_NAMES)
+        for i in [i for i, name in enumerate(names) if name.startswith("strong")]:
+            below = [name for name in names[i + 1 : i + 4] if name.startswith("↳")]
+            assert all(name.startswith(start) for name, start in zip(below, steps[: len(below)], strict=True))
+            assert below
+        return [name.split()[0] for name in names if not name.startswith("↳")]
+
+    page.locator("#all-cells").check()
+    orders = set()
+    for key in ("attack", "robust_accuracy", "loss_robust", "seconds"):
+        for _ in range(2):
+            page.locator(f"#table th[data-key={key}] button").click()
+            orders.add(tuple(blocks()))
+    assert len(orders) > 2
+    assert all(sorted(order) == sorted(blocks()) for order in orders)
+    page.locator("#filter").fill("gaussian")  # a step
+    assert blocks() == ["strong", "strong"]
+    assert page.locator("#count").inner_text().startswith("2 of ")
+    page.locator("#table .fold").first.focus()
+    page.keyboard.press("Enter")
+    assert len(page.evaluate(TABLE_NAMES)) == 2
+    assert page.locator("#table .fold").first.get_attribute("aria-expanded") == "false"
+    page.keyboard.press("Enter")
+    assert blocks() == ["strong", "strong"]
+    page.locator("#filter").fill("")
+    for cells in (page.locator("#all-cells").check, page.locator("#all-cells").uncheck):
+        cells()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("document.querySelector('#table').scrollWidth") <= page.evaluate(
+            "document.querySelector('#attacks').clientWidth"
+        )
+        assert page.evaluate(WIDER_THAN_THEIR_BOX) == []
+        assert page.evaluate(BROKEN_NAMES) == []
+    page.close()
+
+
 A4, LETTER = (703, 1032), (725, 965)
 """Width and height of a page less its margins, CSS pixels."""
 

@@ -73,7 +73,7 @@ def test_names_are_escaped(run):
     page = render(Results(**parts, facts={**run.facts, "models": {EVIL: {}}}))
     assert "<img src=x" not in page
     assert data_of(page)["models"] == [EVIL]
-    assert len(re.findall("</script>", page)) == 5
+    assert len(re.findall("</script>", page)) == 6
 
 
 def test_nothing_recorded(run):

@@ -89,6 +89,15 @@ def test_one_attack_alone_is_the_best(digits):
     assert (frame[["distance_optimality", "loss_optimality"]] == 1).all().all()
 
 
+def test_a_sequence_alone_is_the_best_after_its_last_step(digits):
+    net, x, y = digits
+    steps = ["art_flat:GaussianNoise @two.1", "art_flat:PGD(steps=10) @two.2"]
+    frame = af.evaluate(net, x, y, attacks=steps, deltas={"Linf": [0.1, 0.2]}, certify=None).optimality()
+    scores = frame.set_index("attack")[["distance_optimality", "loss_optimality"]]
+    assert (scores.loc[steps[1]] == 1).all().all()
+    assert (scores.loc[steps[0]] < 1).all().all()
+
+
 def test_one_that_never_ran_has_no_row(digits):
     net, x, y = digits
 

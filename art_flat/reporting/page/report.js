@@ -1,9 +1,9 @@
 "use strict";
 (() => {
-  const { D, $, MODEBAR, breakable, CYCLE, GREY, SYMBOLS, esc, sign, number, median, share, positive, power, radius, counted, el, fill, root, narrow, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty } = Look;
+  const { D, $, MODEBAR, CYCLE, GREY, SYMBOLS, esc, sign, number, share, positive, power, radius, counted, el, fill, root, narrow, tone, title, powers, deltaTitle, stepLine, bracket, draw, empty } = Look;
   const OUTCOMES = Object.keys(D.colours.outcomes);
   const [BLUE, RED] = CYCLE;
-  const state = { model: 0, norm: null, delta: null, attack: -1, eps: 0, sort: "robust_accuracy", up: true };
+  const state = { model: 0, norm: null, delta: null, attack: -1, eps: 0 };
 
   // ---- what is chosen
   const model = () => D.models[state.model];
@@ -70,59 +70,6 @@
     return draw("fig-curve", traces.map((t) => ({ type: "scatter", ...t })), {
       xaxis: { title: title(deltaTitle(state.norm)), rangemode: "tozero" }, yaxis: { title: title("accuracy (share of samples)"), range: [-0.03, 1.03] },
     });
-  }
-
-  // ---- 3 table
-  const KEYS = [["attack", "attack"], ["model", "model"], ["norm", "norm"], ["delta", "δ"]];
-  const COLUMNS = [...KEYS.map(([k, t]) => [k, t, k === "delta" ? "number" : "text"]), ...D.columns];
-  const attackName = (row) => `${row.attack}${row.maximises_loss ? "" : " †"}${row.source_model === row.model ? "" : ` (found on ${row.source_model})`}`;
-  function drawTable() {
-    const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-    const every = $("all-cells").checked;
-    const rows = D.table.filter((r) =>
-      (every || (r.model === model() && r.norm === state.norm && r.delta === state.delta)) &&
-      words.every((w) => `${attackName(r)} ${r.model} ${r.norm} ${sign(r.norm)} ${r.delta}`.toLowerCase().includes(w)));
-    const key = state.sort, way = state.up ? 1 : -1;
-    rows.sort((a, b) => {
-      const [p, q] = [a[key], b[key]];
-      if (p === null || q === null) return (p === null) - (q === null);
-      return way * (typeof p === "string" ? p.localeCompare(q) : p - q);
-    });
-    $("table").tBodies[0].replaceChildren(...rows.map((row) => {
-      const tr = el("tr", undefined, row.attack === D.all ? { class: "all" } : {});
-      for (const [name, title, kind] of COLUMNS) {
-        const value = row[name];
-        const of = kind in row && value !== null ? row[kind] : null;  // the denominator of a share
-        const text = name === "norm" ? sign(value) : kind === "text" ? value : name === "delta" ? radius(value) : kind in row || kind === "score" ? share(value) : kind === "nats" ? median(value, 3) : number(value, 3);
-        const td = el("td", undefined, { ...(name === "attack" ? {} : { "data-label": title }), ...(kind === "text" ? { class: "text" } : kind === "nats" ? { class: "words" } : {}) });
-        td.append(...breakable(name === "attack" ? attackName(row) : text));
-        if (of !== null) td.append(" ", el("span", `of ${of}`, { class: "of" }));
-        tr.append(td);
-      }
-      return tr;
-    }));
-    $("table").classList.toggle("every", every);  // model, norm and radius are those at the top
-    $("count").textContent = `${rows.length} of ${counted(D.table.length, "row")}`;
-    for (const th of $("table").tHead.rows[0].cells) {
-      th.setAttribute("aria-sort", th.dataset.key === key ? (state.up ? "ascending" : "descending") : "none");
-    }
-  }
-  function makeTable() {
-    const tr = el("tr");
-    for (const [name, text, kind] of COLUMNS) {
-      const th = el("th", undefined, { scope: "col", "data-key": name, class: kind });
-      const button = el("button", kind === "nats" ? `${text} (nats)` : text, { type: "button" });
-      button.addEventListener("click", () => {
-        state.up = state.sort === name ? !state.up : true;
-        state.sort = name;
-        drawTable();
-      });
-      th.append(button);
-      tr.append(th);
-    }
-    $("table").tHead.append(tr);
-    $("filter").addEventListener("input", drawTable);
-    $("all-cells").addEventListener("change", drawTable);
   }
 
   // ---- 4 clouds
@@ -255,8 +202,8 @@
   }
 
   // ---- everything
-  const valley = Valley(state);
-  const parts = [drawSurface, drawSlice, drawCurve, drawTable, drawClouds, drawBoxes, drawGallery, ...valley.parts];
+  const valley = Valley(state), table = AttackTable(state);
+  const parts = [drawSurface, drawSlice, drawCurve, table.draw, drawClouds, drawBoxes, drawGallery, ...valley.parts];
   const drawAll = () => parts.forEach((part) => part());
   function choices() {
     const norms = [...new Set(D.cells.filter((c) => c.model === state.model).map((c) => c.norm))];
@@ -303,7 +250,7 @@
   let own;
   addEventListener("beforeprint", () => { own = root.dataset.theme; root.dataset.theme = "light"; root.classList.add("printing"); drawAll(); });
   addEventListener("afterprint", () => { root.classList.remove("printing"); if (own) root.dataset.theme = own; else delete root.dataset.theme; drawAll(); fit(); });
-  makeTable();
+  table.make();
   choosing();
   drawAll();
   root.dataset.ready = "1";
