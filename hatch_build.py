@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ _CODE = re.compile(r"(```.*?```)", flags=re.DOTALL)
 _TARGET = r"(?!https?:|mailto:|#|data:)(?P<target>[^\s\"')]+)"
 _PICTURE = re.compile(rf"!\[(?P<text>[^\]]*)\]\({_TARGET}\)")
 _LINK = re.compile(rf"(?<!!)\[(?P<text>[^\]]*)\]\({_TARGET}\)")
-_ATTRIBUTE = re.compile(rf"(?P<name>src|srcset|href)=\"{_TARGET}\"")
-_TAGS = re.compile(r"</?(picture|source|img)\b[^>]*>")
+_PICTURE_TAG = re.compile(rf"(?P<before><(?:img|source)\b[^>]*?\bsrc(?:set)?=\"){_TARGET}(?P<after>\"[^>]*>)")
+_LINK_TAG = re.compile(rf"(?P<before><a\b[^>]*?\bhref=\"){_TARGET}(?P<after>\"[^>]*>)(?P<text>.*?)</a>")
+_EMPTY = re.compile(r"<picture>\s*</picture>")
+
+NewTarget = Callable[[str], str | None]
 
 
 def readme_outside(text: str, repository: str | None) -> str:
@@ -26,19 +30,44 @@ def readme_outside(text: str, repository: str | None) -> str:
     Returns:
         The text.
     """
-    parts = _CODE.split(text)
-    return "".join(part if i % 2 else _outside(part, repository) for i, part in enumerate(parts))
-
-
-def _outside(text: str, repository: str | None) -> str:
     if repository is None:
-        return _LINK.sub(r"\g<text>", _TAGS.sub("", _PICTURE.sub("", text)))
-    raw, page = f"{repository.rstrip('/')}/raw/HEAD/", f"{repository.rstrip('/')}/blob/HEAD/"
-    text = _PICTURE.sub(lambda m: f"![{m['text']}]({raw}{m['target']})", text)
-    text = _LINK.sub(lambda m: f"[{m['text']}]({page}{m['target']})", text)
-    return _ATTRIBUTE.sub(
-        lambda m: f'{m["name"]}="{page if m["name"] == "href" else raw}{m["target"]}"', text
+        return with_targets(text, picture=lambda _: None, page=lambda _: None)
+    root = repository.rstrip("/")
+    return with_targets(
+        text, picture=lambda t: f"{root}/raw/HEAD/{t}", page=lambda t: f"{root}/blob/HEAD/{t}"
     )
+
+
+def with_targets(text: str, *, picture: NewTarget, page: NewTarget) -> str:
+    """Markdown with other targets of its relative pictures and links; code blocks are unchanged.
+
+    Args:
+        text: Markdown, which may contain HTML.
+        picture: Target of a picture → its new target, or None to leave the picture out.
+        page: Target of a link → its new target, or None to keep only the link's text.
+
+    Returns:
+        The text.
+    """
+    parts = _CODE.split(text)
+    return "".join(part if i % 2 else _with_targets(part, picture, page) for i, part in enumerate(parts))
+
+
+def _with_targets(text: str, picture: NewTarget, page: NewTarget) -> str:
+    def replace(pattern: re.Pattern[str], new: NewTarget, template: str, otherwise: str) -> None:
+        nonlocal text
+
+        def replaced(match: re.Match[str]) -> str:
+            groups, target = match.groupdict(), new(match["target"])
+            return (otherwise if target is None else template).format(**groups | {"target": target})
+
+        text = pattern.sub(replaced, text)
+
+    replace(_PICTURE, picture, "![{text}]({target})", "")
+    replace(_LINK, page, "[{text}]({target})", "{text}")
+    replace(_PICTURE_TAG, picture, "{before}{target}{after}", "")
+    replace(_LINK_TAG, page, "{before}{target}{after}{text}</a>", "{text}")
+    return _EMPTY.sub("", text)
 
 
 class ReadmeHook(MetadataHookInterface):

@@ -1,5 +1,6 @@
 """Names that docstrings refer to exist, so that the links of the API reference lead somewhere."""
 
+import ast
 import pkgutil
 import re
 
@@ -22,3 +23,14 @@ def test_dotted_names_in_docstrings_resolve():
         except (ImportError, AttributeError):
             missing.append(f"{module}: {name}")
     assert missing == []
+
+
+def test_docstrings_are_markdown():
+    markup = re.compile(r"^\s*(={3,}|-{3,}|~{3,})( |$)|:[a-z]+:`|^\s*\.\. \w|::$", flags=re.MULTILINE)
+    found = []
+    for module, path in source_files().items():
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
+                text = ast.get_docstring(node) or ""
+                found += [f"{module}: {match[0].strip()}" for match in markup.finditer(text)]
+    assert found == []

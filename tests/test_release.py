@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import tarfile
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -57,9 +59,40 @@ def test_without_an_address_nothing_points_nowhere(readme_outside):
     )
 
 
-def test_every_relative_target_of_the_readme_exists():
+def relative_targets():
     readme = re.sub(r"```.*?```", "", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     targets = re.findall(r"\]\(([^)\s#]+)", readme) + re.findall(r"(?:src|srcset)=\"([^\"]+)\"", readme)
-    relative = [t for t in targets if not t.startswith(("http://", "https://"))]
+    return [target for target in targets if not target.startswith(("http://", "https://"))]
+
+
+def test_every_relative_target_of_the_readme_exists():
+    assert relative_targets()
+    assert [target for target in relative_targets() if not (ROOT / target).exists()] == []
+
+
+PICTURES = r"<img src=\"([^\"]+)\"|!\[[^\]]*\]\(([^)]+)\)|srcset=\"([^\"]+)\""
+
+
+def pictures_of(text):
+    return [next(filter(None, found)) for found in re.findall(PICTURES, text)]
+
+
+def test_the_long_description_has_pictures_at_the_address_of_the_repository():
+    metadata = pytest.importorskip("hatchling.metadata.core")
+    from hatchling.plugin.manager import PluginManager
+
+    config = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    config["project"]["urls"] = {"Repository": "https://git.example/me/lib"}
+    text = metadata.ProjectMetadata(str(ROOT), PluginManager(), config).core.readme
+    relative = pictures_of((ROOT / "README.md").read_text(encoding="utf-8"))
     assert relative
-    assert [t for t in relative if not (ROOT / t).exists()] == []
+    assert pictures_of(text) == [f"https://git.example/me/lib/raw/HEAD/{target}" for target in relative]
+
+
+def test_the_source_distribution_holds_what_the_readme_refers_to(tmp_path, monkeypatch):
+    build = pytest.importorskip("hatchling.build")
+    monkeypatch.chdir(ROOT)
+    name = build.build_sdist(str(tmp_path))
+    with tarfile.open(tmp_path / name) as archive:
+        held = {member.name.partition("/")[2] for member in archive.getmembers()}
+    assert set(relative_targets()) <= held

@@ -124,16 +124,14 @@ def radial_profile(
 ) -> RadialProfile:
     """Loss, κ, confidence and the curvature of the loss along straight rays from each sample.
 
-    ============= ===============================================================================================
-    direction     meaning
-    ============= ===============================================================================================
-    `adversarial` up the gradient of the loss (of log Σ_{j≠y} exp z_j − z_y, which points the same way and does not
-                  underflow), or towards the points given as `adversarial`; off the manifold
-    `random`      a random direction orthogonal to the span of the nearest neighbours; off the manifold
-    `class`       towards the nearest sample of another class
-    `manifold`    a random direction within the span of the differences to the nearest neighbours; on the manifold,
-                  as estimated from them
-    ============= ===============================================================================================
+    The directions of the rays:
+
+    - `adversarial`: up the gradient of the loss (of log Σ_{j≠y} exp z_j − z_y, which points the same way and does
+      not underflow), or towards the points given as `adversarial`; off the manifold
+    - `random`: a random direction orthogonal to the span of the nearest neighbours; off the manifold
+    - `class`: towards the nearest sample of another class
+    - `manifold`: a random direction within the span of the differences to the nearest neighbours; on the manifold,
+      as estimated from them
 
     The curvature is the second difference of the loss, in float64, over the radii as they are given. Networks of
     ReLUs are piecewise linear, so it is the mean curvature between neighbouring radii, kinks included.

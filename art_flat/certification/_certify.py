@@ -59,14 +59,12 @@ def bounds_in_ball(
 
     Every bound holds for the net in real arithmetic; the rounding error of the bound itself is added to it.
 
-    ================== ==================================================================== ==================
-    `kind`             pre-activations are bounded by                                       cost, passes
-    ================== ==================================================================== ==================
-    `"interval"`       intervals; so is the loss                                            about 5
-    `"crown_interval"` intervals; the loss by linear functions carried backward             about 50
-    `"crown"`          linear functions carried backward from each                          hundreds
-    `"branch"`         the same, on parts of the ball split by the signs of ReLU arguments  `seconds` a sample
-    ================== ==================================================================== ==================
+    | `kind`             | pre-activations are bounded by                                      | cost, passes       |
+    |--------------------|---------------------------------------------------------------------|--------------------|
+    | `"interval"`       | intervals; so is the loss                                           | about 5            |
+    | `"crown_interval"` | intervals; the loss by linear functions carried backward            | about 50           |
+    | `"crown"`          | linear functions carried backward from each                         | hundreds           |
+    | `"branch"`         | as `"crown"`, on parts of the ball split by signs of ReLU arguments | `seconds` a sample |
 
     Each kind is the minimum of itself and the ones before it.
 

@@ -66,47 +66,45 @@ def diagnose(
 ) -> Findings:
     """All findings about a run, the most severe first.
 
-    ============================= ======== ========================================================================
-    id                            severity fires when
-    ============================= ======== ========================================================================
-    `no-white-box-attack`         error    a defence without gradient kept every white-box attack from running
-    `vanishing-gradients`         warning  10 % of the clean losses have gradients that underflow float32
-    `zero-gradients`              error    5 % of the input gradients are exactly zero: on some samples before the run
-                                           where they are in float64 too, on all of `x` with `nets`
-    `undefined-outputs`           error    outputs are NaN or infinite at clean or adversarial points
-    `batch-dependent-predictions` error    logits depend on the other samples of the batch (before the run, with `nets`)
-    `wrong-labels`                error    predictions are the labels renumbered, or accuracy is far below chance
-    `suspicious-range`            warning  inputs fill less than 2 % of the clip range
-    `radius-beyond-data`          warning  the ball around a sample holds all the others
-    `other-loss`                  info     the classifier's loss has class weights or label smoothing
-    `masked-by-scale`             error    at some head scale, points found at scale 1 fool 10 % more samples than
-                                           the attack run there (needs `sweeps`)
-    `black-box-beats-white-box`   error    a black-box attack or noise fools 5 % that no white-box attack fools
-    `transfer-beats-white-box`    error    points found on another model do so
-    `one-step-beats-many`         error    one gradient step fools 5 % more than five or more
-    `larger-radius-weaker`        warning  an attack's success falls by 5 % at a larger δ
-    `unstable-predictions`        error    equal inputs have different outputs: randomised or stateful (on the probe
-                                           inputs before the run, in records where an attack returned clean points,
-                                           and with `nets`)
-    `outputs-are-probabilities`   warning  no logit leads by more than 1 although the model is accurate; with
-                                           `nets` also where outputs sum to one (error if they are the logits)
-    `suspicious-radius`           warning  δ is at least half the clip range (L∞), or below half a grey level
-    `step-above-radius`           warning  a step is longer than δ (info if it is the only one)
-    `steps-below-radius`          warning  all steps together are shorter than δ
-    `suspicious-tolerance`        warning  ε is at least log k, the loss of a guess
-    `outside-budget`              warning  points lie outside their ball (error if 90 % do, though the attack got δ);
-                                           without a fixed budget: 90 % lie outside every ball
-    `outside-range`               error    points moved further than the clip range is wide
-    `bound-exceeded`              error    a loss rose by more than the bound at the measured feature shift, or a
-                                           prediction flipped for less than log 2 − ℓ
-    `failed-units`                error    an attack raised an error or returned NaN points
-    `too-few-classes`             info     an attack was skipped because it needs more classes
-    `skipped-attacks`             info     an attack was skipped for another reason
-    `certificates-skipped`        info     Lipschitz constants were not derived, since that is costly by default, or
-                                           the model has no bounds over balls of inputs
-    `certificates-limited`        info     full bounds over balls would have cost more than the attacks
-    `flat-but-wrong`              warning  10 % have a confidently wrong point flatter than the clean one
-    ============================= ======== ========================================================================
+    Each finding, its severity, and when it fires:
+
+    - `no-white-box-attack` (error): a defence without gradient kept every white-box attack from running
+    - `vanishing-gradients` (warning): 10 % of the clean losses have gradients that underflow float32
+    - `zero-gradients` (error): 5 % of the input gradients are exactly zero: on some samples before the run where they
+      are in float64 too, on all of `x` with `nets`
+    - `undefined-outputs` (error): outputs are NaN or infinite at clean or adversarial points
+    - `batch-dependent-predictions` (error): logits depend on the other samples of the batch (before the run, with
+      `nets`)
+    - `wrong-labels` (error): predictions are the labels renumbered, or accuracy is far below chance
+    - `suspicious-range` (warning): inputs fill less than 2 % of the clip range
+    - `radius-beyond-data` (warning): the ball around a sample holds all the others
+    - `other-loss` (info): the classifier's loss has class weights or label smoothing
+    - `masked-by-scale` (error): at some head scale, points found at scale 1 fool 10 % more samples than the attack
+      run there (needs `sweeps`)
+    - `black-box-beats-white-box` (error): a black-box attack or noise fools 5 % that no white-box attack fools
+    - `transfer-beats-white-box` (error): points found on another model do so
+    - `one-step-beats-many` (error): one gradient step fools 5 % more than five or more
+    - `larger-radius-weaker` (warning): an attack's success falls by 5 % at a larger δ
+    - `unstable-predictions` (error): equal inputs have different outputs: randomised or stateful (on the probe inputs
+      before the run, in records where an attack returned clean points, and with `nets`)
+    - `outputs-are-probabilities` (warning): no logit leads by more than 1 although the model is accurate; with `nets`
+      also where outputs sum to one (error if they are the logits)
+    - `suspicious-radius` (warning): δ is at least half the clip range (L∞), or below half a grey level
+    - `step-above-radius` (warning): a step is longer than δ (info if it is the only one)
+    - `steps-below-radius` (warning): all steps together are shorter than δ
+    - `suspicious-tolerance` (warning): ε is at least log k, the loss of a guess
+    - `outside-budget` (warning): points lie outside their ball (error if 90 % do, though the attack got δ); without a
+      fixed budget: 90 % lie outside every ball
+    - `outside-range` (error): points moved further than the clip range is wide
+    - `bound-exceeded` (error): a loss rose by more than the bound at the measured feature shift, or a prediction
+      flipped for less than log 2 − ℓ
+    - `failed-units` (error): an attack raised an error or returned NaN points
+    - `too-few-classes` (info): an attack was skipped because it needs more classes
+    - `skipped-attacks` (info): an attack was skipped for another reason
+    - `certificates-skipped` (info): Lipschitz constants were not derived, since that is costly by default, or the
+      model has no bounds over balls of inputs
+    - `certificates-limited` (info): full bounds over balls would have cost more than the attacks
+    - `flat-but-wrong` (warning): 10 % have a confidently wrong point flatter than the clean one
 
     Shares are of the clean-correct samples, except for gradients (all samples). No findings do not prove
     that nothing is wrong.

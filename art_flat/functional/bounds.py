@@ -4,21 +4,19 @@ F(t) = max over ‖v‖ ≤ t of ℓ(φ + v) − ℓ(φ) for the loss ℓ = −l
 u_j = w_j − w_y, r_j = ‖u_j‖, g = Σ_j p_j u_j (the gradient of ℓ in φ), diam = max ‖w_i − w_j‖,
 G = Σ_j p_j(1 − p_j) and ψ(R) = 2(exp R − 1 − R)/R²:
 
-===================== ==================================================================== =====
-`kind`                bound on F(t)                                                        sound
-===================== ==================================================================== =====
-`quadratic`           t‖g‖ + t² diam²/8                                                    yes
-`lse`                 log(1 + Σ_j p_j (exp(t r_j) − 1)); exact for two classes             yes
-`chord`               log(Σ_j p_j cosh(t r_j) + ‖Σ_j p_j sinh(t r_j) u_j / r_j‖);          yes
-                      at most `lse`, exact to first order in t and for two classes
-`flatness`            t‖g‖ + (t²/2) ‖W‖_F² G ψ(t diam): κ of the paper, over ‖φ‖²           yes
-`flatness_neuronwise` the same with ½ Σ_st p_s p_t ‖w_s − w_t‖² for ‖W‖_F² G                yes
-`directional`         the ball split along the worst direction (`_directional`);            yes
-                      at most `chord`, and the worst case up to a fraction of a per cent
-                      for most samples of trained nets
-`best`                the smallest of these for each sample                                yes
-`paper`               (Δ²/2) κ + Δ³ k d/24, Δ = t/‖φ‖, as arXiv 2510.14231 states it        no
-===================== ==================================================================== =====
+| `kind`                | bound on F(t)                                                  | sound |
+|-----------------------|----------------------------------------------------------------|-------|
+| `quadratic`           | t‖g‖ + t² diam²/8                                              | yes   |
+| `lse`                 | log(1 + Σ_j p_j (exp(t r_j) − 1))                              | yes   |
+| `chord`               | log(Σ_j p_j cosh(t r_j) + ‖Σ_j p_j sinh(t r_j) u_j / r_j‖)     | yes   |
+| `flatness`            | t‖g‖ + (t²/2) ‖W‖_F² G ψ(t diam): κ of the paper, over ‖φ‖²    | yes   |
+| `flatness_neuronwise` | the same with ½ Σ_st p_s p_t ‖w_s − w_t‖² for ‖W‖_F² G         | yes   |
+| `directional`         | the ball split along the worst direction (`_directional`)      | yes   |
+| `best`                | the smallest of these for each sample                          | yes   |
+| `paper`               | (Δ²/2) κ + Δ³ k d/24, Δ = t/‖φ‖, as arXiv 2510.14231 states it | no    |
+
+For two classes `lse` and `chord` are exact. For more, `chord` is at most `lse` and exact to first order in t;
+`directional` is at most `chord`, and the worst case up to a fraction of a per cent for most samples of trained nets.
 
 The paper's bound has no gradient term, so every sample with g ≠ 0 exceeds it once t is small; Δ is
 L δ/‖φ‖ for an input radius δ, and the L⁶ that the paper prints in the cubic term is read as L³.

@@ -1,12 +1,10 @@
 """Lipschitz constants of a net or of its feature extractor: ‖φ(x) − φ(x′)‖₂ ≤ L ‖x − x′‖.
 
-================ ============================================================================ ==========
-`kind`           L                                                                            sound
-================ ============================================================================ ==========
-`"spectral"`     from the norms of the layers, carried through the graph                      yes
-`"given"`        a user's constant                                                            if correct
-`"empirical"`    the largest Jacobian norm at given points                                    no: an estimate
-================ ============================================================================ ==========
+| `kind`        | L                                                       | sound           |
+|---------------|---------------------------------------------------------|-----------------|
+| `"spectral"`  | from the norms of the layers, carried through the graph | yes             |
+| `"given"`     | a user's constant                                       | if correct      |
+| `"empirical"` | the largest Jacobian norm at given points               | no: an estimate |
 
 Constants hold for the net in real arithmetic, over all inputs.
 """

@@ -45,14 +45,11 @@ def relative_sharpness(
 ) -> torch.Tensor:
     """κ, the trace of the Hessian scaled by the weights of the last layer.
 
-    ============== ======================================== ============================================
-    `definition`   formula                                  source
-    ============== ======================================== ============================================
-    `"paper"`      ‖W‖_F² · Tr H                            arXiv 2510.14231
-    `"neuronwise"` Σ_st ⟨w_s, w_t⟩ Tr H_st                  Petzka et al., NeurIPS 2021
-                   = ‖φ‖² · ½ Σ_st p_s p_t ‖w_s − w_t‖²
-    `"unsquared"`  ‖W‖_F · Tr H                             the paper's public code
-    ============== ======================================== ============================================
+    | `definition`   | formula                                                      | source                      |
+    |----------------|--------------------------------------------------------------|-----------------------------|
+    | `"paper"`      | ‖W‖_F² · Tr H                                                | arXiv 2510.14231            |
+    | `"neuronwise"` | Σ_st ⟨w_s, w_t⟩ Tr H_st = ‖φ‖² · ½ Σ_st p_s p_t ‖w_s − w_t‖² | Petzka et al., NeurIPS 2021 |
+    | `"unsquared"`  | ‖W‖_F · Tr H                                                 | the paper's public code     |
 
     The neuronwise one does not change when φ is scaled by c and W by 1/c, nor when all rows are shifted
     alike; the first of these also holds for the paper's.
