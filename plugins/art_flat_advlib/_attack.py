@@ -10,13 +10,14 @@ import torch
 
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
+from art_flat.attacks.checks import CheckContext
 from art_flat.attacks.view import UnitView, attack_in_view, require_one_range
 from art_flat.errors import ParameterError
 from art_flat.functional import project
 from art_flat.typing import Norm
 
 from ._library import library
-from ._spec import ORDERS, AdvLibSpec, Case, spelled
+from ._spec import ORDERS, AdvLibSpec, spelled
 
 
 class AdvLibAttack(Attack):
@@ -54,7 +55,7 @@ class AdvLibAttack(Attack):
             if self.settings[key] is not None or self.info.defaults[key] is not None:
                 self.require_count(key, self.settings[key])
         for check in self.row.checks:
-            check(Case(self.info.name, net, norm, self.settings))
+            check(CheckContext(self.info.name, net, norm, self.settings))
 
     def run(self, problem: Problem) -> torch.Tensor:
         """Return the library's points, in clip units; see `Attack.run`."""

@@ -5,15 +5,15 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 
 from art_flat.attacks import Problem
+from art_flat.attacks.checks import CheckContext
 from art_flat.errors import AttackNotUsableError, InputError
 
 from ._library import PENALTIES, augmented_lagrangian, auto_pgd, fast_minimum_norm, with_globals
-from ._spec import Case
 
 _REACH = 0.9
 """Share of the farthest distance that ALMA's first step may ask for."""
@@ -21,59 +21,50 @@ _REACH = 0.9
 # Checks: each raises if the attack cannot run
 
 
-def _refuse(case: Case, reason: str) -> NoReturn:
-    raise AttackNotUsableError(f"{case.name} cannot be used: {reason}")
-
-
-def _require(is_valid: bool, case: Case, key: str, what: str) -> None:
+def _require(is_valid: bool, case: CheckContext, key: str, what: str) -> None:
     if not is_valid:
         raise InputError(f"{case.name}: `{key}` must be {what}, got {case.params[key]!r}")
 
 
-def _need_classes(case: Case, least: int, what: str) -> None:
-    if case.net.nb_classes < least:
-        _refuse(case, f"{what} needs at least {least} classes, the classifier has {case.net.nb_classes}")
-
-
-def two_steps(case: Case) -> None:
+def two_steps(case: CheckContext) -> None:
     """Require two steps: the schedule of the dual variable divides by one less."""
     _require(case.params["num_steps"] >= 2, case, "num_steps", "at least 2")
 
 
-def known_penalty(case: Case) -> None:
+def known_penalty(case: CheckContext) -> None:
     """Require the name of a penalty function of the library."""
     penalty = case.params["penalty"]
     _require(penalty in PENALTIES, case, "penalty", f"one of {', '.join(PENALTIES)}")
 
 
-def three_classes(case: Case) -> None:
+def three_classes(case: CheckContext) -> None:
     """Require three classes: the logit ratio divides by the difference to the third largest logit."""
-    _need_classes(case, 3, "the ratio of logits that it reduces")
+    case.require_classes(3, "the ratio of logits that it reduces")
 
 
-def known_loss(case: Case) -> None:
+def known_loss(case: CheckContext) -> None:
     """Require a loss that the library knows."""
     _require(case.params["loss_function"] in {"ce", "dlr"}, case, "loss_function", "'ce' or 'dlr'")
 
 
-def classes_for_dlr(case: Case) -> None:
+def classes_for_dlr(case: CheckContext) -> None:
     """Require three classes for the DLR loss."""
     if case.params["loss_function"] == "dlr":
-        _need_classes(case, 3, 'loss_function="dlr"')
+        case.require_classes(3, 'loss_function="dlr"')
 
 
-def classes_for_targeted_dlr(case: Case) -> None:
+def classes_for_targeted_dlr(case: CheckContext) -> None:
     """Require four classes for the targeted DLR loss."""
     if case.params["loss_function"] == "dlr":
-        _need_classes(case, 4, 'loss_function="dlr" with targets')
+        case.require_classes(4, 'loss_function="dlr" with targets')
 
 
-def large_radii_in_l1(case: Case) -> None:
+def large_radii_in_l1(case: CheckContext) -> None:
     """Require what the library asserts or ignores for `use_large_reps`: L1, three steps, no `best_loss`."""
     if not case.params["use_large_reps"]:
         return
     if case.norm != "L1":
-        _refuse(case, f"use_large_reps=True is for the norm L1, not {case.norm}")
+        case.refuse(f"use_large_reps=True is for the norm L1, not {case.norm}")
     _require(
         case.params["n_iter"] >= 3, case, "n_iter", "at least 3 with use_large_reps, which has three phases"
     )
@@ -81,7 +72,7 @@ def large_radii_in_l1(case: Case) -> None:
         raise InputError(f"{case.name}: the library ignores use_large_reps with best_loss; give one of them")
 
 
-def known_operator(case: Case) -> None:
+def known_operator(case: CheckContext) -> None:
     """Require a proximal operator of the library."""
     known = (None, 0, 1, 2, 23, math.inf)
     operator = case.params["proximal_operator"]

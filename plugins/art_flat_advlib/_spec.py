@@ -9,8 +9,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from art_flat.adapters.base import Adapter
 from art_flat.attacks import Problem
+from art_flat.attacks.checks import CheckContext
 from art_flat.typing import Norm
 
 from ._library import library
@@ -26,23 +26,6 @@ def spelled(name: str) -> str:
     'alpha_init'
     """
     return "".join(c if c.isascii() else unicodedata.name(c).split()[-1].lower() for c in name)
-
-
-@dataclass(frozen=True)
-class Case:
-    """What the checks of an attack look at.
-
-    Attributes:
-        name: The attack, for messages.
-        net: The classifier.
-        norm: Norm of the ball.
-        params: The attack's parameters, including defaults.
-    """
-
-    name: str
-    net: Adapter
-    norm: Norm
-    params: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -77,7 +60,7 @@ class AdvLibSpec:
     counts: tuple[str, ...] = ()
     hidden: tuple[str, ...] = ()
     defaults_here: Mapping[str, Any] = field(default_factory=dict)
-    checks: tuple[Callable[[Case], None], ...] = ()
+    checks: tuple[Callable[[CheckContext], None], ...] = ()
     settings: Callable[[Problem, Mapping[str, Any]], Mapping[str, Any]] | None = None
     repaired: Callable[[Callable[..., Any], Mapping[str, Any]], Callable[..., Any]] | None = None
     refusal: str = ""

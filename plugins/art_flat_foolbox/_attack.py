@@ -11,8 +11,9 @@ import torch
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
 from art_flat.attacks.base import Steps
+from art_flat.attacks.checks import CheckContext
 from art_flat.attacks.view import UnitView, attack_in_view, require_one_range
-from art_flat.errors import AttackNotUsableError, ParameterError
+from art_flat.errors import ParameterError
 from art_flat.typing import Norm
 
 from ._spec import STEP, FoolboxSpec
@@ -62,11 +63,8 @@ class WrappedFoolboxAttack(Attack):
             InputError: If a parameter is invalid for the classifier.
         """
         require_one_range(self.info.name, "foolbox", net)
-        if self.row.images and len(net.input_shape) != 3:
-            raise AttackNotUsableError(
-                f"{self.info.name} cannot be used: it needs images (channels, height, width), the classifier takes "
-                f"{net.input_shape}"
-            )
+        if self.row.images:
+            CheckContext(self.info.name, net, norm, self.settings).require_images()
         self.require_count("steps", self.settings.get("steps", 1))
         self.require_step(STEP, self.settings.get(STEP))
 

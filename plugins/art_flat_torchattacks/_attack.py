@@ -10,11 +10,12 @@ import torch
 from art_flat.adapters.base import Adapter
 from art_flat.attacks import Attack, AttackInfo, Problem
 from art_flat.attacks.base import Steps
+from art_flat.attacks.checks import CheckContext
 from art_flat.attacks.view import UnitView, require_one_range
-from art_flat.errors import AttackNotUsableError, ParameterError
+from art_flat.errors import ParameterError
 from art_flat.typing import Norm
 
-from ._spec import SET_BY_CALL, CheckContext, Setup, TorchattacksSpec
+from ._spec import SET_BY_CALL, Setup, TorchattacksSpec
 
 
 class TorchattacksAttack(Attack):
@@ -44,11 +45,8 @@ class TorchattacksAttack(Attack):
         """
         case = CheckContext(self.info.name, net, norm, self.settings)
         require_one_range(case.name, "torchattacks", net)
-        if self.row.images and not case.image:
-            raise AttackNotUsableError(
-                f"{case.name} cannot be used: it needs images (channels, height, width), the classifier "
-                f"takes {net.input_shape}"
-            )
+        if self.row.images:
+            case.require_images()
         steps = self.row.step.steps if self.row.step is not None else None
         if steps is not None:
             self.require_count(steps, case.params[steps])

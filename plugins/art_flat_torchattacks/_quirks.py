@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torchattacks
 
 from art_flat.attacks import load_attack
+from art_flat.attacks.checks import CheckContext
 from art_flat.errors import AttackNotUsableError, InputError
 from art_flat.functional import project
 
 from ._attack import TorchattacksAttack
-from ._spec import CheckContext, Setup, whole_batch
+from ._spec import Setup, whole_batch
 
 JSMA_FEATURES = 12_288
 """Maximum number of features for JSMA, whose maps of features × features take gigabytes above it."""
@@ -23,51 +24,34 @@ JSMA_FEATURES = 12_288
 # Checks: each raises if the attack cannot run
 
 
-def refuse(case: CheckContext, reason: str) -> NoReturn:
-    """Raise an error with the reason why the attack cannot run.
-
-    Raises:
-        AttackNotUsableError: Always.
-    """
-    raise AttackNotUsableError(f"{case.name} cannot be used: {reason}")
-
-
-def need_classes(case: CheckContext, least: int, what: str) -> None:
-    """Require at least `least` classes."""
-    if case.net.nb_classes < least:
-        refuse(case, f"{what} needs at least {least} classes, the classifier has {case.net.nb_classes}")
-
-
 def four_classes(case: CheckContext) -> None:
     """Require four classes: the targeted DLR loss uses the four largest logits."""
-    need_classes(case, 4, "the targeted DLR loss")
+    case.require_classes(4, "the targeted DLR loss")
 
 
 def three_classes_for_dlr(case: CheckContext) -> None:
     """Require three classes: the DLR loss uses the three largest logits."""
     if case.params["loss"] == "dlr":
-        need_classes(case, 3, 'loss="dlr"')
+        case.require_classes(3, 'loss="dlr"')
 
 
 def classes_of_version(case: CheckContext) -> None:
     """Require the classes of AutoAttack's DLR losses: untargeted (rand), or also targeted (standard, plus)."""
     version = case.params["version"]
-    need_classes(case, 3 if version == "rand" else 4, f"version={version!r}")
+    case.require_classes(3 if version == "rand" else 4, f"version={version!r}")
 
 
 def one_or_three_channels(case: CheckContext) -> None:
     """Require one or three channels: the library's kernels have three; one channel is repeated."""
     if case.image[0] not in {1, 3}:
-        refuse(
-            case, f"its kernels are for 3 channels (1 is shown as 3), the classifier takes {case.image[0]}"
-        )
+        case.refuse(f"its kernels are for 3 channels (1 is shown as 3), the classifier takes {case.image[0]}")
 
 
 def square_images(case: CheckContext) -> None:
     """Require square images: the library uses one side for both."""
     _, height, width = case.image
     if height != width:
-        refuse(case, f"it takes height for width, and the images are {height}×{width}")
+        case.refuse(f"it takes height for width, and the images are {height}×{width}")
 
 
 def shrinking_resize(case: CheckContext) -> None:
@@ -90,15 +74,15 @@ def window_fits(case: CheckContext) -> None:
     _, height, width = case.image
     window = max(5, round(math.sqrt(case.params.get("p_init", 0.8) * height * width)) | 1)
     if case.norm == "L2" and min(height, width) < window:
-        refuse(case, f"in L2 its window of {window} pixels does not fit into images of {height}×{width}")
+        case.refuse(f"in L2 its window of {window} pixels does not fit into images of {height}×{width}")
 
 
 def saliency_fits(case: CheckContext) -> None:
     """Limit the number of features: JSMA builds maps of features × features."""
     features = math.prod(case.net.input_shape)
     if features > JSMA_FEATURES:
-        refuse(
-            case, f"it builds maps of features × features; {features} features are more than {JSMA_FEATURES}"
+        case.refuse(
+            f"it builds maps of features × features; {features} features are more than {JSMA_FEATURES}"
         )
 
 
@@ -119,7 +103,7 @@ def inner_attacks_fit(case: CheckContext) -> None:
     """Require that every attack inside MultiAttack accepts the classifier and the norm."""
     for inner in inner_attacks(case.params["attacks"]):
         if case.norm not in inner.info.norms:
-            refuse(case, f"{inner.name} inside it does not support the norm {case.norm}")
+            case.refuse(f"{inner.name} inside it does not support the norm {case.norm}")
         inner.check(case.net, case.norm)
 
 

@@ -10,8 +10,8 @@ from typing import Any, Literal
 import torch
 import torchattacks
 
-from art_flat.adapters.base import Adapter
 from art_flat.attacks import Problem
+from art_flat.attacks.checks import CheckContext
 from art_flat.attacks.view import UnitView
 from art_flat.typing import Norm
 
@@ -38,28 +38,6 @@ class Step:
     parameter: str = "alpha"
     steps: str | None = "steps"
     factor: float = 2.5
-
-
-@dataclass(frozen=True)
-class CheckContext:
-    """Context of the checks before an attack runs.
-
-    Attributes:
-        name: Name of the attack, for messages.
-        net: The classifier.
-        norm: Norm of the ball.
-        params: The attack's parameters, including defaults.
-    """
-
-    name: str
-    net: Adapter
-    norm: Norm
-    params: Mapping[str, Any]
-
-    @property
-    def image(self) -> tuple[int, ...]:
-        """Channels, height and width; empty if the inputs are not images."""
-        return self.net.input_shape if len(self.net.input_shape) == 3 else ()
 
 
 @dataclass(frozen=True)
