@@ -150,7 +150,7 @@ class Larger(NamedTuple):
     params: str | None = None  # those of 8×8 if None
     delta: float | None = None  # on 8×8 digits; `attack_cells.radius` scales it
     floor: float = 0.1
-    cells: str = "all"  # all twelve, "cover" (four), "two", "easy" (two), "one" (grey: hopeless in colour)
+    cells: str = "pairs"  # six, "cover" (four), "two", "easy" (two), "one" (grey: hopeless in colour)
     n: int = 6
 
 
