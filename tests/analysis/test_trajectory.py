@@ -1,7 +1,4 @@
-"""What the probe records, against the model asked again at the points that were passed through it."""
-
-import copy
-import math
+"""What the probe records, against the model asked again at the points themselves, and what it leaves behind."""
 
 import numpy as np
 import pandas as pd
@@ -10,54 +7,15 @@ import torch
 from sampling import slow
 from tolerances import close
 from torch import nn
+from traced import asked_again, make, wide_fixture  # noqa: F401
 
 import art_flat as af
 from art_flat.analysis import trace_attack
-from art_flat.attacks import Attack, AttackInfo, load_attack
+from art_flat.attacks import load_attack
 from art_flat.errors import InputError, ParameterError, UnknownNameError
 from art_flat.models import as_classifier
 
 COLUMNS = ["sample", "step", "loss", "kappa", "log_kappa", "confidence", "label", "distance"]
-
-
-class Scripted(Attack):
-    """An attack that does what its test says."""
-
-    def run(self, problem):
-        return self.info.defaults["run"](problem)
-
-
-def scripted(run, **facts):
-    facts = {"norms": ("Linf",), **facts}
-    return AttackInfo("test:Scripted", build=lambda: Scripted(info_of[0]), defaults={"run": run}, **facts)
-
-
-info_of = []
-
-
-def make(run, **facts):
-    info_of[:] = [scripted(run, **facts)]
-    return info_of[0].build()
-
-
-def asked_again(net, points, y):
-    """Loss, κ, confidence, label at points, from logits and features, in float64 and without art_flat."""
-    z, phi = (t.double() for t in net.outputs(torch.as_tensor(points)))
-    p = torch.exp(z - z.logsumexp(1, keepdim=True))
-    weight = net.head.weight.double()
-    others = torch.stack([p.sum(1) - p[:, j] for j in range(p.shape[1])], 1)
-    kappa = (weight**2).sum() * (phi**2).sum(1) * (p * others).sum(1)
-    loss = -torch.log(p[range(len(y)), torch.as_tensor(y)])
-    return {"loss": loss, "kappa": kappa, "confidence": p.amax(1), "label": z.argmax(1)}
-
-
-@pytest.fixture(scope="module")
-def wide(digits):
-    """The digits net in float64, so that a batch's size changes nothing that a test can see."""
-    net, x, y = digits
-    model = copy.deepcopy(net.estimator.model).double()
-    net = af.adapt(as_classifier(model, input_shape=(1, 8, 8), nb_classes=10))
-    return net, x[:12].astype(np.float64), y[:12]
 
 
 @pytest.mark.parametrize("name", ["art_flat:PGD(steps=6)", "torchattacks:PGD(steps=6)"])
@@ -188,142 +146,6 @@ def test_a_sample_that_gradients_do_not_move_keeps_its_steps(wide):
     assert (traced.frame().query("sample == 0")["distance"] == 0).all()
 
 
-def shuffled(problem, passes):
-    for rows in passes:
-        noise = (torch.rand(len(rows), *problem.x.shape[1:], dtype=problem.x.dtype) - 0.5) * problem.delta
-        problem.module(torch.clamp(problem.x[rows] + noise, 0, 1))
-    return problem.x
-
-
-def test_rows_are_found_where_they_are_dropped_reordered_and_repeated(wide):
-    net, x, y = wide
-    passes = [[3, 1, 2], [0], [5, 5, 4, 5], list(range(11, -1, -1)), [7, 9], [7, 9], [0] * 12]
-    seen = []
-
-    def run(problem):
-        handle = problem.module.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
-        try:
-            return shuffled(problem, passes)
-        finally:
-            handle.remove()
-
-    traced = trace_attack(net, make(run, budget="fixed"), x, y, delta=0.2)
-    assert traced.matching_exact
-    assert traced.n_foreign == 0
-    expected = {i: [] for i in range(12)}
-    for rows, points in zip(passes, seen, strict=True):
-        for row, loss in zip(rows, asked_again(net, points, y[rows])["loss"], strict=True):
-            expected[row].append(float(loss))
-    for sample, part in traced.frame().groupby("sample"):
-        np.testing.assert_array_equal(part["step"], range(len(part)))
-        np.testing.assert_allclose(part["loss"].iloc[1:-1], expected[sample], **close("net"))
-
-
-def test_matching_that_cannot_be_exact_says_so(wide):
-    net, x, y = wide
-    near = np.concatenate([x[:3], np.clip(x[:1] + 0.01, 0, 1)])
-    labels = np.concatenate([y[:3], y[:1]])
-    still = make(lambda problem: shuffled(problem, [[0, 1]]), budget="fixed")
-    assert not trace_attack(net, still, near, labels, delta=0.2).matching_exact
-    assert trace_attack(net, still, near[:3], labels[:3], delta=0.2).matching_exact
-    twins = np.concatenate([x[:2], x[:1]])
-    traced = trace_attack(
-        net, make(lambda p: shuffled(p, [[0, 1, 2]]), budget="fixed"), twins, y[[0, 1, 0]], delta=0.2
-    )
-    assert not traced.matching_exact
-    assert (traced.valley()["n_steps"] == 3).all()  # a whole batch is taken to be in order
-
-
-def test_probe_images_are_left_out(wide):
-    net, x, y = wide
-
-    def run(problem):
-        problem.module(torch.ones_like(problem.x[:1]))
-        problem.module((problem.x + 0.05).clamp(0, 1))
-        return problem.x
-
-    traced = trace_attack(net, make(run, budget="fixed"), x, y, delta=0.1)
-    assert traced.n_foreign == 1
-    assert (traced.valley()["n_steps"] == 3).all()
-
-
-def test_valley_of_a_path_known_in_advance(linear):
-    net = linear([[-4.0, 0.0], [4.0, 0.0]], bias=[2.0, -2.0])  # logits ±(4 x₀ − 2), boundary at x₀ = ½
-    x, y = np.array([[0.25, 0.5], [0.375, 0.25]], dtype=np.float32), np.array([0, 0])
-    stops = [0.45, 0.6, 0.95, 1.0]
-
-    def run(problem):
-        for stop in stops:
-            points = problem.x.clone()
-            points[:, 0] = stop
-            problem.module(points)
-        points[1, 0] = 0.55
-        return points
-
-    traced = trace_attack(net, make(run, budget="fixed"), x, y, delta=0.8, flat_epsilon=0.2)
-    samples = traced.valley()
-    np.testing.assert_array_equal(samples["flip_step"], [2, 2])
-    np.testing.assert_array_equal(samples["peak_step"], [2, 2])
-    wanted = 32 * (0.5**2 + np.array([0.5, 0.25]) ** 2) / 2  # two classes: the bound is attained
-    np.testing.assert_allclose(samples["ridge_bound"], wanted, **close("net", scale=0))
-    np.testing.assert_allclose(samples["ridge_height"], wanted, **close("net", scale=0))
-
-    def kappa(x0, x1):
-        p = 1 / (1 + math.exp(8 * x0 - 4))
-        return 32 * (x0**2 + x1**2) * 2 * p * (1 - p)
-
-    np.testing.assert_allclose(
-        samples["kappa_clean"], [kappa(0.25, 0.5), kappa(0.375, 0.25)], **close("net", scale=0)
-    )
-    np.testing.assert_allclose(
-        samples["kappa_peak"], [kappa(0.6, 0.5), kappa(0.6, 0.25)], **close("net", scale=0)
-    )
-    np.testing.assert_allclose(
-        samples["kappa_end"], [kappa(1.0, 0.5), kappa(0.55, 0.25)], **close("net", scale=0)
-    )
-    np.testing.assert_allclose(samples["end_over_clean"], samples["kappa_end"] / samples["kappa_clean"])
-    confident = [1 / (1 + math.exp(-8 * s + 4)) for s in stops]
-    flat = [[kappa(s, x1) < kappa(*x0) for s in stops] for x0, x1 in ((x[0], 0.5), (x[1], 0.25))]
-    steps = [sum(c >= 0.9 and f for c, f in zip(confident, row, strict=True)) for row in flat]
-    np.testing.assert_array_equal(
-        samples["valley_steps"], [steps[0] + 1, steps[1]]
-    )  # one ends at 1.0, one leaves
-    np.testing.assert_array_equal(samples["uncanny"], [True, False])
-    assert traced.uncanny_valley_fraction == 0.5
-    assert traced.success == 1
-    p = 1 / (1 + math.exp(2))  # two classes: log(1 − p + p exp(8t)) = ε
-    np.testing.assert_allclose(
-        samples["flat_radius_clean"].iloc[0], math.log((math.exp(0.2) - 1 + p) / p) / 8, **close("net")
-    )
-    summary = traced.summary((0.5,)).set_index("measure")
-    assert summary.loc["kappa_clean", "q50"] == pytest.approx(samples["kappa_clean"].median())
-    assert set(summary["delta"]) == {0.8}
-    assert set(summary["success"]) == {1.0}
-
-
-def test_wrong_clean_points_have_no_ridge_and_do_not_count(linear):
-    net = linear([[-4.0, 0.0], [4.0, 0.0]], bias=[2.0, -2.0])
-    x, y = np.array([[0.9, 0.5]], dtype=np.float32), np.array([0])
-    traced = trace_attack(net, "art_flat:PGD(steps=2)", x, y, delta=0.1)
-    samples = traced.valley()
-    assert samples["ridge_height"].isna().all()
-    assert not samples["right_clean"].any()
-    assert math.isnan(traced.uncanny_valley_fraction)
-    assert math.isnan(traced.success)
-    assert traced.summary()["n"].eq(0).all()
-
-
-@pytest.mark.parametrize("definition", ["neuronwise", "unsquared"])
-def test_definitions(wide, definition):
-    net, x, y = wide
-    traced = trace_attack(net, "art_flat:PGD(steps=2)", x, y, delta=0.2, definition=definition)
-    frame = traced.frame()
-    ends = frame.groupby("sample").last()["kappa"]
-    np.testing.assert_allclose(
-        ends, net.relative_sharpness(traced.result.x, definition=definition), **close("net", scale=0)
-    )
-
-
 @pytest.mark.slow
 def test_norms_and_ranges_are_in_clip_units(digits):
     net, x, y = digits
@@ -433,12 +255,3 @@ def test_plot(digits):
     assert "δ = 0.1" in figure.get_suptitle()
     assert axes.lines[0].get_xdata()[0] == 0
     assert len(axes.lines[0].get_xdata()) == 3 + 3  # clean, random start, three updates, the result
-
-
-def test_strength_decides_how_deep_into_the_valley(digits):
-    net, x, y = digits
-    weak, strong = (trace_attack(net, "art_flat:PGD(steps=20)", x, y, delta=d) for d in (0.05, 0.3))
-    assert strong.success > weak.success
-    end, top = (strong.valley()[c].median() for c in ("log_kappa_end", "log_kappa_peak"))
-    assert end < top - 1
-    assert strong.uncanny_valley_fraction > 0.2

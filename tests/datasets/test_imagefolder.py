@@ -1,12 +1,16 @@
 """Folders of images: bits, hidden folders, classes of another split, and files read when they are indexed."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import numpy as np
 import pytest
 from PIL import Image
 
 import art_flat as af
 from art_flat.datasets import load_dataset
-from art_flat.errors import InputError
+from art_flat.errors import InputError, UnknownNameError
 
 RNG = np.random.default_rng(0)
 
@@ -99,3 +103,90 @@ def test_the_run_keeps_the_names_of_the_classes(tmp_path, linear):
     )  # fmt: skip
     assert results.facts["class_names"] == names
     assert af.Results.load(tmp_path / "out").facts["class_names"] == names
+
+
+def write_images(
+    root: Path, per_class: dict[str, int], shape: tuple[int, int] = (5, 4)
+) -> dict[str, np.ndarray]:
+    """PNGs of random colours, `root`/class/NN.png; the arrays written, by path."""
+    written = {}
+    for name, number in per_class.items():
+        (root / name).mkdir(parents=True)
+        for i in range(number):
+            image = RNG.integers(0, 256, size=(*shape, 3), dtype=np.uint8)
+            Image.fromarray(image).save(root / name / f"{i:02}.png")
+            written[f"{name}/{i:02}"] = image
+    return written
+
+
+@pytest.mark.parametrize("inside", ["", "test"])
+def test_imagefolder(tmp_path: Path, inside: str) -> None:
+    written = write_images(tmp_path / inside, {"cat": 2, "ant": 3})
+    data = load_dataset("imagefolder", root=tmp_path)
+    assert data.class_names == ("ant", "cat")
+    assert data.y.tolist() == [0, 0, 0, 1, 1]
+    assert data.sample_ids.tolist() == [0, 1, 2, 3, 4]
+    expected = [written[f"{name}/{i:02}"] for name, number in (("ant", 3), ("cat", 2)) for i in range(number)]
+    assert np.array_equal(
+        data.x, np.stack(expected).transpose(0, 3, 1, 2).astype("float32") / np.float32(255)
+    )
+
+
+def test_imagefolder_reads_n_spread_over_the_classes(tmp_path: Path) -> None:
+    write_images(tmp_path, {"a": 4, "b": 4, "c": 4})
+    for file in tmp_path.glob("*/0[1-3].png"):
+        file.write_bytes(b"never opened")
+    data = load_dataset("imagefolder", root=tmp_path, n=3)
+    assert data.y.tolist() == [0, 1, 2]
+    assert data.sample_ids.tolist() == [0, 4, 8]
+    with pytest.raises(InputError, match=r"cannot read the image .*01\.png.*repair or remove it"):
+        load_dataset("imagefolder", root=tmp_path)
+
+
+def test_imagefolder_of_different_sizes(tmp_path: Path) -> None:
+    write_images(tmp_path / "a", {"x": 1}, shape=(6, 6))
+    write_images(tmp_path / "b", {"x": 1}, shape=(6, 9))
+    with pytest.raises(
+        InputError, match=r"differ in size: .*00\.png has 6×9 pixels, those before it 6×6; pass `size`"
+    ):
+        load_dataset("imagefolder", root=tmp_path)
+    assert load_dataset("imagefolder", root=tmp_path, size=4).x.shape == (2, 3, 4, 4)
+    assert load_dataset("imagefolder", root=tmp_path, size=[4, 8]).x.shape == (2, 3, 4, 8)
+
+
+def test_imagefolder_size_cuts_around_the_centre(tmp_path: Path) -> None:
+    image = write_images(tmp_path, {"a": 1}, shape=(6, 8))["a/00"].transpose(2, 0, 1).astype(
+        "float32"
+    ) / np.float32(255)
+    assert np.array_equal(load_dataset("imagefolder", root=tmp_path, size=[6, 8]).x[0], image)
+    assert np.array_equal(load_dataset("imagefolder", root=tmp_path, size=6).x[0], image[:, :, 1:7])
+
+
+@pytest.mark.parametrize("size", [0, [4], "4", [4, -1]])
+def test_imagefolder_size_must_be_pixels(tmp_path: Path, size: object) -> None:
+    write_images(tmp_path, {"a": 1})
+    with pytest.raises(InputError, match=r"`size` must be a number of pixels or \(height, width\)"):
+        load_dataset("imagefolder", root=tmp_path, size=size)
+
+
+def test_imagefolder_does_not_take_splits_for_classes(tmp_path: Path) -> None:
+    write_images(tmp_path / "train", {"a": 1, "b": 1})
+    write_images(tmp_path / "val", {"a": 1, "b": 2})
+    with pytest.raises(UnknownNameError, match=r"unknown split in .*'test'.*'train'"):
+        load_dataset("imagefolder", root=tmp_path)
+    assert len(load_dataset("imagefolder", root=tmp_path, split="val")) == 3
+
+
+def test_imagefolder_with_a_class_called_train(tmp_path: Path) -> None:
+    write_images(tmp_path, {"bus": 1, "train": 1})
+    assert load_dataset("imagefolder", root=tmp_path, split="train").class_names == ("bus", "train")
+
+
+def test_imagefolder_without_images(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"there is no folder .*gone"):
+        load_dataset("imagefolder", root=tmp_path / "gone")
+    with pytest.raises(InputError, match=r"is not a folder of images: .*one folder per class"):
+        load_dataset("imagefolder", root=tmp_path)
+    (tmp_path / "a").mkdir()
+    with pytest.raises(InputError, match=r"is not a folder of images: Found no valid file for the classes a"):
+        load_dataset("imagefolder", root=tmp_path)
