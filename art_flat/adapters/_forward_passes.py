@@ -37,7 +37,7 @@ class ForwardPasses(ABC):
         self.estimator = estimator
         self.nb_classes = int(nb_classes)
         self.input_shape = tuple(int(s) for s in input_shape)
-        self.clip_values = clip_pair(clip_values)
+        self.clip_values = clip_pair(clip_values, self.input_shape)
         self.device = device
         self.dtype = dtype
         self._batch_size = default_batch_size(self.input_shape)

@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..errors import UnsupportedEstimatorError
+
 if TYPE_CHECKING:
     from ..typing import Array
 
@@ -97,21 +99,45 @@ class Passes:
     backwards: float = 0
 
 
-def clip_pair(clip_values: Any) -> tuple[Any, Any] | None:
+def clip_pair(clip_values: Any, input_shape: tuple[int, ...]) -> tuple[Any, Any] | None:
     """ART's clip values as two floats, or as two arrays where they differ between features.
 
     Args:
-        clip_values: A pair, an array with two rows, or None.
+        clip_values: A pair of numbers or arrays, an array with two rows, or None.
+        input_shape: Shape of one sample, to which arrays must broadcast.
 
     Returns:
         Smallest and largest input, or None.
 
-    >>> clip_pair(np.array([0, 255], dtype=np.float32))
+    Raises:
+        UnsupportedEstimatorError: If arrays do not broadcast to the inputs, or a value is NaN.
+
+    >>> clip_pair(np.array([0, 255], dtype=np.float32), (3, 8, 8))
     (0.0, 255.0)
+    >>> clip_pair((np.zeros((3, 1, 1)), np.ones((3, 1, 1))), (3, 8, 8))
+    (0.0, 1.0)
     """
     if clip_values is None:
         return None
-    low, high = (np.asarray(v) for v in clip_values)
-    if low.size == high.size == 1:
-        return float(low.reshape(())), float(high.reshape(()))
+    low, high = (_one_limit(np.asarray(v), input_shape) for v in clip_values)
+    if any(np.isnan(limit).any() for limit in (low, high)):
+        raise UnsupportedEstimatorError(
+            "the classifier's clip_values are NaN; give it the smallest and largest input, or None"
+        )
+    if all((limit == limit.flat[0]).all() for limit in (low, high)):
+        return float(low.flat[0]), float(high.flat[0])
     return low, high
+
+
+def _one_limit(limit: np.ndarray, input_shape: tuple[int, ...]) -> np.ndarray:
+    if limit.shape[:1] == (1,) and limit.ndim == len(input_shape) + 1:
+        limit = limit[0]  # an axis of the samples
+    try:
+        np.broadcast_to(limit, input_shape)
+    except ValueError:
+        per_channel = (input_shape[0], *[1] * (len(input_shape) - 1))
+        raise UnsupportedEstimatorError(
+            f"the classifier's clip_values have the shape {limit.shape}, which does not broadcast to an input of shape "
+            f"{input_shape}; give two numbers, one value per channel as {per_channel}, or arrays of that shape"
+        ) from None
+    return limit

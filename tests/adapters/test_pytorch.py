@@ -18,6 +18,7 @@ import art_flat as af
 from art_flat.errors import HeadNotFoundError, InputError, UnsupportedEstimatorError
 
 SHAPE = (2, 5, 5)
+HIGH = np.linspace(1, 3, 50, dtype=np.float32).reshape(SHAPE)
 
 
 def network(seed=0, k=4):
@@ -90,7 +91,9 @@ class TestSeesWhatPredictSees:
         plain = classifier(preprocessing=None).predict(samples())
         assert np.allclose(z, plain, atol=1e-4) == (name in {"none", "default", "only when fitting"})
 
-    @pytest.mark.parametrize("clip", [(0, 255), (-1.0, 1.0), None, (np.zeros(SHAPE), np.full(SHAPE, 3.0))])
+    @pytest.mark.parametrize(
+        "clip", [(0, 255), (-1.0, 1.0), None, (np.zeros(SHAPE), np.linspace(1, 3, 50).reshape(SHAPE))]
+    )
     def test_clip_values(self, clip):
         estimator = classifier(clip_values=clip, preprocessing=(100.0, 50.0))
         net = af.adapt(estimator)
@@ -99,6 +102,37 @@ class TestSeesWhatPredictSees:
             assert net.clip_values is None
         else:
             np.testing.assert_array_equal(np.asarray(net.clip_values), np.asarray(clip))
+
+    @pytest.mark.parametrize("shape", [(1,), (2, 1, 1), (1, 2, 1, 1), (1, 5), SHAPE])
+    def test_arrays_of_equal_clip_values_are_one_pair(self, shape):
+        net, plain = (
+            af.adapt(classifier(clip_values=clip)) for clip in [(np.zeros(shape), np.ones(shape)), (0, 1)]
+        )
+        assert net.clip_values == (0.0, 1.0)
+        assert net.identity() == plain.identity()
+        y = np.arange(6) % 4
+        points = [
+            af.load_attack("torchattacks:PGD(steps=2)")(n, samples(), y, delta=0.1).x for n in (net, plain)
+        ]
+        np.testing.assert_array_equal(*points)
+
+    def test_clip_values_per_channel(self):
+        high = np.array([1.0, 0.5]).reshape(2, 1, 1)
+        for low, top in [(np.zeros((2, 1, 1)), high), (np.zeros((1, 2, 1, 1)), high[None])]:
+            net = af.adapt(classifier(clip_values=(low, top)))
+            result = af.load_attack("art_flat:PGD(steps=2)")(net, samples() / 2, np.zeros(6, int), delta=0.3)
+            assert (result.x.max(axis=(0, 2, 3)) <= [1.0, 0.5]).all()
+            with pytest.raises(InputError, match=r"clip_values are 0 to 0\.5…1"):
+                net.logits(samples())
+
+    @pytest.mark.parametrize("n", [2, 3])
+    def test_clip_values_that_do_not_fit(self, n):
+        estimator = classifier(clip_values=(np.zeros(n), np.linspace(1, 2, n)))
+        words = rf"clip_values have the shape \({n},\).*one value per channel as \(2, 1, 1\)"
+        with pytest.raises(UnsupportedEstimatorError, match=words):
+            af.adapt(estimator)
+        with pytest.raises(UnsupportedEstimatorError, match="clip_values are NaN"):
+            af.adapt(classifier(clip_values=(0, np.nan)))
 
     def test_features_by_hand(self):
         model = network()
