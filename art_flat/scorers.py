@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._utils.arrays import to_numpy
 from ._utils.numbers import check_delta, check_epsilon, check_seed
-from ._utils.validation import check_definition, check_norm, reject_eps_argument
+from ._utils.validation import check_definition, check_labels, check_norm, reject_eps_argument
 from .adapters import Adapter, adapt
 from .attacks.suite import load_attacks
 from .errors import InputError, UnsupportedEstimatorError
@@ -98,22 +98,24 @@ class loss_change_robustness_scorer:
         load_attacks(attack)  # an unknown attack fails here, not inside a cross-validation
         self.attack, self.clip_values, self.seed = attack, clip_values, check_seed(seed)
 
-    def __call__(self, estimator: Any, X: Any, y: Any) -> float:
+    def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
         """Attack the samples and score the adversarial points.
 
         Args:
             estimator: Fitted `LogisticRegression` or `MLPClassifier`, or a classifier that `adapt` accepts.
             X: Samples, shape (n, d).
             y: Labels, shape (n,), as the estimator was fitted on; for estimators other than scikit-learn's,
-                indices or one-hot rows.
+                indices or one-hot rows. One-hot rows have a column for each of the estimator's `classes_`.
 
         Returns:
             The (δ,ε)-robust share, in [0, 1]: an upper estimate, as attacks may miss the largest loss.
 
         Raises:
             UnsupportedEstimatorError: If the estimator is a pipeline, or has no adapter.
-            InputError: If `y` has a label that the estimator was not fitted on.
+            InputError: If `y` is missing, or has a label that the estimator was not fitted on.
         """
+        if y is None:
+            raise InputError("loss_change_robustness_scorer needs labels; pass `y`, one label per sample")
         if isinstance(estimator, Pipeline):
             raise UnsupportedEstimatorError(
                 "a Pipeline changes the units of the inputs on the way, so that the ball of radius delta would "
@@ -162,7 +164,9 @@ def _indices(estimator: Any, y: Any) -> Any:
     labels = np.asarray(y)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
-    unknown = sorted(set(labels.tolist()) - set(estimator.classes_.tolist()))
+    if labels.ndim != 1:
+        return check_labels(labels, nb_classes=len(estimator.classes_))
+    unknown = np.setdiff1d(labels, estimator.classes_).tolist()
     if unknown:
         raise InputError(
             f"`y` has the label(s) {', '.join(map(repr, unknown[:5]))}, which {type(estimator).__name__} was "

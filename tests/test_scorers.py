@@ -198,3 +198,38 @@ class TestLossChangeRobustness:
             scorer(make_pipeline(StandardScaler(), model).fit(x, y), x, y)
         with pytest.raises(InputError, match=r"label\(s\) 7, which .* was not fitted on"):
             scorer(model.fit(x, y), x, np.where(y == 0, 7, y))
+
+
+class TestLabels:
+    @pytest.mark.parametrize("model", [LogisticRegression(C=50), mlp()])
+    @pytest.mark.parametrize("classes", [[1, 2, 3], [-1, 0, 7], ["a", "b", "c"], [0.5, 1.5, 2.5]])
+    @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
+    def test_any_classes_score_as_indices(self, model, classes):
+        x, indices = data()
+        scorers = [loss_change_robustness_scorer(delta=0.1, epsilon=epsilon) for epsilon in (0.02, 0.1, 0.4)]
+
+        def scores(estimator, y):
+            return [scorer(estimator, x, y) for scorer in scorers]
+
+        expected = scores(clone(model).fit(x, indices), indices)
+        assert len(set(expected)) > 1
+        labels = np.array(classes)[indices]
+        if labels.dtype.kind == "f":
+            labels = labels.astype(str)
+        fitted = clone(model).fit(x, labels)
+        for form in (labels, labels[:, None], labels.tolist(), np.eye(3)[indices]):
+            assert scores(fitted, form) == expected
+
+    def test_missing_and_unknown_labels(self):
+        x, y = np.random.default_rng(0).random((30, 4)), np.arange(30) % 3 + 1
+        model, scorer = LogisticRegression().fit(x, y), loss_change_robustness_scorer(delta=0.1, epsilon=0.1)
+        for call in (lambda: scorer(model, x), lambda: scorer(model, x, None)):
+            with pytest.raises(InputError, match="needs labels; pass `y`"):
+                call()
+        assert neg_relative_sharpness_scorer(model, x) == neg_relative_sharpness_scorer(model, x, y)
+        with pytest.raises(InputError, match=r"label\(s\) 0, which LogisticRegression was not fitted on"):
+            scorer(model, x, y - 1)
+        with pytest.raises(InputError, match=r"label\(s\) nan, which"):
+            scorer(model, x, np.where(y == 1, np.nan, y))
+        with pytest.raises(InputError, match="soft labels"):
+            scorer(model, x, np.full((30, 3), 1 / 3))
