@@ -121,11 +121,17 @@ def why_not_called(model: nn.Module, name: str | None, calls: list[Call]) -> str
         )
     last, layer = calls[-1][:2]
     packed = callable(getattr(layer, "weight", None)) or "quantized" in type(layer).__module__
-    return f"no linear head in {title}: the last layer called is {last!r} ({type(layer).__name__}). " + (
-        "Its weights are quantised; give the classifier the float model."
-        if packed
-        else 'Pass head="name" to adapt().'
-    )
+    if packed:
+        advice = "Its weights are quantised; give the classifier the float model."
+    elif isinstance(layer, nn.Conv2d) and set(layer.kernel_size) == {1} and layer.groups == 1:
+        advice = (
+            "κ has its closed form for one linear map of one feature vector per sample; a 1×1 convolution at several "
+            "positions is not one. At a single position, or if only mean pooling follows it, pool first and replace "
+            f"it by nn.Flatten() and nn.Linear({layer.in_channels}, {layer.out_channels}) with its weight.flatten(1)"
+        )
+    else:
+        advice = 'Pass head="name" to adapt().'
+    return f"no linear head in {title}: the last layer called is {last!r} ({type(layer).__name__}). {advice}"
 
 
 def _quantised(model: nn.Module) -> list[str]:

@@ -176,8 +176,12 @@ def _checked_norm(value: Any) -> Norm:
 def _check_options(kind: Any, seconds: Any, enough: Any, batch_size: Any, dtype: torch.dtype) -> None:
     if kind not in CERTIFICATE_KINDS:
         raise UnknownNameError("kind of certificate", kind, CERTIFICATE_KINDS)
-    if (seconds is not None) != (kind == "branch"):
-        raise InputError(f'`seconds` is for kind="branch" and needed there; the kind is {kind!r}')
+    if kind == "branch" and seconds is None:
+        raise InputError(
+            'kind="branch" needs `seconds`, the limit of processor time per sample; pass it, such as seconds=10'
+        )
+    if kind != "branch" and seconds is not None:
+        raise InputError(f'`seconds` is for kind="branch"; the kind is {kind!r}, leave it out')
     if seconds is not None:
         check_number(seconds, "seconds", "seconds for each sample", above=0.0)
     if enough is not None:

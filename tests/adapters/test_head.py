@@ -197,9 +197,27 @@ def test_squeezenet_has_no_linear_layer():
     model = tv.squeezenet1_1(num_classes=4)
     with pytest.raises(HeadNotFoundError) as error:
         af.adapt(classifier(model, shape=SHAPE))
-    text = "no linear head in SqueezeNet: the last layer called is 'classifier.1' (Conv2d)."
-    text += ' Pass head="name" to adapt().'
-    assert str(error.value) == text
+    text = "no linear head in SqueezeNet: the last layer called is 'classifier.1' (Conv2d). κ has its closed form for "
+    assert str(error.value).startswith(text)
+
+
+def test_convolution_as_head_is_replaced_by_the_linear_layer_of_the_error():
+    torch.manual_seed(0)
+    body = [nn.Conv2d(3, 4, 3), nn.ReLU()]
+    convolution, linear = nn.Conv2d(4, 5, 1), nn.Linear(4, 5)
+    linear.weight.data, linear.bias.data = convolution.weight.data.flatten(1), convolution.bias.data
+    models = (
+        nn.Sequential(*body, convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten()),
+        nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), convolution, nn.Flatten()),
+    )
+    net = af.adapt(
+        classifier(nn.Sequential(*body, nn.AdaptiveAvgPool2d(1), nn.Flatten(), linear), shape=SHAPE, k=5)
+    )
+    x = torch.rand(2, *SHAPE)
+    for model in models:
+        with pytest.raises(HeadNotFoundError, match=r"pool first and replace.*nn\.Linear\(4, 5\)"):
+            af.adapt(classifier(model, shape=SHAPE, k=5))
+        torch.testing.assert_close(net.logits(x), model(x).detach(), **close("net"))
 
 
 def test_linear_layer_inside_a_convolutional_head_is_not_taken():
