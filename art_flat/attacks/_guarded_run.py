@@ -7,12 +7,13 @@ import io
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from .._utils.arrays import synchronize
+from .._utils.global_state import global_state_kept
 from .._utils.random import rng_was_used, seeded_rng
 from .._utils.timeouts import interruptible
 from .problem import Problem
@@ -29,6 +30,7 @@ class GuardedRun:
         seconds: Wall-clock time.
         messages: Its warnings and the lines that it printed.
         changed: Parts of the model that it changed, and that were restored, such as `"weights"`.
+        changed_settings: Global settings of torch and NumPy that it changed, and that were restored.
         used_global_rng: Whether it drew from the global random generators.
     """
 
@@ -38,6 +40,7 @@ class GuardedRun:
     seconds: float
     messages: Sequence[str]
     changed: Sequence[str]
+    changed_settings: Sequence[str]
     used_global_rng: bool
 
 
@@ -52,8 +55,16 @@ def run_guarded(run: Callable[[Problem], Any], problem: Problem) -> GuardedRun:
         Its result and side effects.
     """
     net = problem.net
+    own = replace(
+        problem,
+        x=problem.x.clone(),
+        y=problem.y.clone(),
+        target=None if problem.target is None else problem.target.clone(),
+        start=None if problem.start is None else problem.start.clone(),
+    )  # an attack may write into its input, by which its points are measured
     with (
         net.guard() as changed,
+        global_state_kept() as changed_settings,
         seeded_rng(problem.seed, net.device),
         net.counting() as passes,
         _captured_messages() as messages,
@@ -61,11 +72,13 @@ def run_guarded(run: Callable[[Problem], Any], problem: Problem) -> GuardedRun:
         synchronize(net.device)
         started = time.perf_counter()
         with interruptible():
-            points = run(problem)
+            points = run(own)
         synchronize(net.device)
         seconds = time.perf_counter() - started
         used_rng = rng_was_used(problem.seed)
-    return GuardedRun(points, passes.forwards, passes.backwards, seconds, messages, changed, used_rng)
+    return GuardedRun(
+        points, passes.forwards, passes.backwards, seconds, messages, changed, changed_settings, used_rng
+    )
 
 
 @contextlib.contextmanager

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .._utils.arrays import to_numpy
+from .._utils.arrays import to_numpy, to_tensor
 from .._utils.formatting import counted
 from ..adapters.base import Outputs
-from ..errors import BudgetError
+from ..errors import BudgetError, InputError
 from ..functional import cross_entropy, round_to_levels, snap_into_balls
 from ..typing import Norm
 from ._guarded_run import GuardedRun
@@ -41,7 +41,7 @@ def measured_result(
         The points and their measurements, tensors on the model's device.
 
     Raises:
-        BudgetError: If the points are not a tensor of the shape of the clean ones.
+        BudgetError: If the points are not real numbers of the shape of the clean ones.
     """
     points, finite = _repair(run.points, problem)
     if levels is not None:
@@ -76,6 +76,8 @@ def _side_effects(run: GuardedRun, outside: int) -> Iterator[str]:
     """Descriptions of the side effects of an attack."""
     if run.changed:
         yield f"changed the model's {', '.join(run.changed)} (restored)"
+    if run.changed_settings:
+        yield f"changed global settings: {', '.join(run.changed_settings)} (restored)"
     if run.used_global_rng:
         yield "drew from the global random generators (seeded, restored)"
     if outside:
@@ -85,15 +87,26 @@ def _side_effects(run: GuardedRun, outside: int) -> Iterator[str]:
 def _repair(points: Any, problem: Problem) -> tuple[Tensor, Tensor]:
     """Points clipped to the range, and which of them were finite."""
     x = problem.x
-    if not isinstance(points, Tensor) or points.shape != x.shape:
-        received = tuple(points.shape) if hasattr(points, "shape") else type(points).__name__
-        raise BudgetError(
-            f"the attack returned {received} where points of shape {tuple(x.shape)} were expected"
-        )
-    points = points.detach().to(x.device, x.dtype)
+    points = _as_tensor(points, tuple(x.shape)).detach().to(x.device, x.dtype)
     finite = torch.isfinite(points).flatten(1).all(dim=1)
     points = torch.where(finite.view(-1, *[1] * (x.ndim - 1)), points, x)
     return torch.minimum(torch.maximum(points, problem.low), problem.high), finite
+
+
+def _as_tensor(points: Any, shape: tuple[int, ...]) -> Tensor:
+    """What an attack returned as a dense tensor of real numbers."""
+    expected = f"where points of shape {shape} were expected"
+    if isinstance(points, (list, tuple)) and any(isinstance(p, Tensor) for p in points):
+        points = [to_numpy(p) for p in points]
+    if isinstance(points, Tensor) and points.device.type == "meta":
+        raise BudgetError(f"the attack returned a tensor on the meta device, without values, {expected}")
+    try:
+        tensor = to_tensor(points)
+    except InputError as error:
+        raise BudgetError(f"the attack returned {type(points).__name__} {expected}: {error}") from None
+    if tensor.shape != shape:
+        raise BudgetError(f"the attack returned {tuple(tensor.shape)} {expected}")
+    return tensor
 
 
 def _fooled(logits: Tensor, problem: Problem) -> Tensor:

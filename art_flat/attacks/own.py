@@ -169,10 +169,8 @@ class OwnAttack(Attack):
             raise AttackNotUsableError(
                 f"{self.info.name} was made targeted and needs target classes: pass `target`"
             )
-        points = self._subject.run(problem)
-        if isinstance(points, np.ndarray):
-            points = torch.from_numpy(points)
-        return points  # type: ignore[no-any-return]
+        points: torch.Tensor = self._subject.run(problem)
+        return points
 
     @property
     def short_name(self) -> str:
