@@ -87,5 +87,5 @@ def test_several_tolerances(net, name):
 
 
 def test_order_and_repetitions():
-    assert check_radii([0.2, 0.1, "0.2"]) == (0.1, 0.2)
+    assert check_radii([0.2, 0.1, "0.2"]) == (0.2, 0.1)
     assert check_epsilons(e for e in (1, 0, 1.0)) == (0.0, 1.0)

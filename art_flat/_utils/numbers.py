@@ -95,7 +95,7 @@ def check_epsilon(epsilon: Any) -> float:
 
 
 def check_radii(deltas: Any) -> tuple[float, ...]:
-    """Radii of balls, in units of the classifier's `clip_values`, ascending and without repetition.
+    """Radii of balls, in units of the classifier's `clip_values`, in the given order and without repetition.
 
     Args:
         deltas: A radius, or several.
@@ -107,9 +107,9 @@ def check_radii(deltas: Any) -> tuple[float, ...]:
         InputError: If there is none, or one is invalid.
 
     >>> check_radii(["8/255", 0.01])
-    (0.01, 0.03137254901960784)
+    (0.03137254901960784, 0.01)
     """
-    radii = tuple(sorted({check_delta(delta) for delta in _several(deltas)}))
+    radii = tuple(dict.fromkeys(check_delta(delta) for delta in _several(deltas)))
     if not radii:
         raise InputError("`deltas` has no radius; pass at least one, such as [2/255, 8/255]")
     return radii

@@ -92,7 +92,7 @@ def detection_table(
         false_positive_rate: Share of the clean points of the training folds that may be flagged, in [0, 1].
 
     Returns:
-        One row per δ, ascending: `attack`, `norm`, `delta`, `n` pairs, `log_kappa_change` (median of
+        One row per δ: `attack`, `norm`, `delta`, `n` pairs, `log_kappa_change` (median of
         log κ(x′) − log κ(x) over the pairs, nats), per detector its balanced accuracy in [0, 1], the mean over the
         folds, and, with `_tpr` and `_adaptive_tpr` after its name, its true positive rates; NaN where there are fewer
         pairs than folds, or the attack was not run. `attrs["findings"]` has the finding `detector-not-attacked` if it

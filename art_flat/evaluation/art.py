@@ -230,7 +230,7 @@ def _check_deltas(deltas: Any) -> int | list[float]:
         if deltas < 1:
             raise InputError(f"`deltas` as a number of steps must be at least 1, got {deltas}")
         return int(deltas)
-    return list(check_radii(deltas))
+    return sorted(check_radii(deltas))
 
 
 def _width(net: Adapter) -> np.ndarray:

@@ -39,6 +39,7 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
     if not deltas:
         raise InputError('`deltas` has no radius; pass at least one, such as deltas={"Linf": [8/255]}')
     radii: Deltas = {
-        n: check_radii(values) for n, values in unique_keys(deltas, check_norm, "deltas").items()
+        n: tuple(sorted(check_radii(values)))
+        for n, values in unique_keys(deltas, check_norm, "deltas").items()
     }
     return {norm: radii[norm] for norm in NORMS if norm in radii}

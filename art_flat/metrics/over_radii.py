@@ -66,7 +66,7 @@ def loss_increase_over_radii(
     ((3,), True)
     """
     check_reduction(reduction, ("mean", "quantile", "none"))
-    radii = check_radii(deltas)
+    radii = tuple(sorted(check_radii(deltas)))
     if np.ndim(deltas) and radii != tuple(map(check_delta, deltas)):
         raise InputError(f"`deltas` must be increasing radii, got {list(deltas)!r}")
     chosen = load_attack(attack) if isinstance(attack, str) else attack

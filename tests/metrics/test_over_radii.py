@@ -77,7 +77,9 @@ def test_a_start_outside_the_ball_is_projected(curved):
 
 def test_wrong_arguments(curved):
     classifier, x, y = curved
-    for deltas in ([], [0.2, 0.1], [0.1, 0.1]):
+    with pytest.raises(InputError, match="`deltas` has no radius"):
+        metrics.loss_increase_over_radii(classifier, x, y, deltas=[])
+    for deltas in ([0.2, 0.1], [0.1, 0.1]):
         with pytest.raises(InputError, match="increasing"):
             metrics.loss_increase_over_radii(classifier, x, y, deltas=deltas)
     with pytest.raises(AttackNotUsableError, match="own start"):
