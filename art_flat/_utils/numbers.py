@@ -109,7 +109,7 @@ def check_radii(deltas: Any) -> tuple[float, ...]:
     >>> check_radii(["8/255", 0.01])
     (0.03137254901960784, 0.01)
     """
-    radii = tuple(dict.fromkeys(check_delta(delta) for delta in _several(deltas)))
+    radii = tuple(dict.fromkeys(check_delta(delta) for delta in several(deltas)))
     if not radii:
         raise InputError("`deltas` has no radius; pass at least one, such as [2/255, 8/255]")
     return radii
@@ -130,7 +130,7 @@ def check_epsilons(epsilons: Any) -> tuple[float, ...]:
     >>> check_epsilons([1, 0.1]), check_epsilons(0.5)
     ((0.1, 1.0), (0.5,))
     """
-    levels = tuple(sorted({check_epsilon(epsilon) for epsilon in _several(epsilons)}))
+    levels = tuple(sorted({check_epsilon(epsilon) for epsilon in several(epsilons)}))
     if not levels:
         raise InputError("`epsilons` is empty; pass at least one loss change in nats, such as [0.1, 1.0]")
     for small, large in pairwise(levels):
@@ -141,7 +141,8 @@ def check_epsilons(epsilons: Any) -> tuple[float, ...]:
     return levels
 
 
-def _several(values: Any) -> Iterable[Any]:
+def several(values: Any) -> Iterable[Any]:
+    """The values of a sequence, or a single value as one of them; texts and mappings are single values."""
     is_one = isinstance(values, (str, Mapping)) or not isinstance(values, Iterable)
     return [values] if is_one or getattr(values, "ndim", 1) == 0 else values
 

@@ -16,12 +16,13 @@ from .._utils.arrays import to_numpy
 from .._utils.formatting import ball_text, number, percent
 from .._utils.html import html_line, html_table
 from .._utils.modes import outside_inference_mode
-from .._utils.numbers import check_number
+from .._utils.numbers import check_number, several
 from .._utils.validation import check_definition, check_labels, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..adapters._graph_outputs import outputs_with_graph
 from ..adapters.base import Head, Outputs
-from ..attacks import Attack, AttackResult, load_attack
+from ..attacks import Attack, AttackResult
+from ..attacks.suite import load_single_attack
 from ..diagnostics.zero_gradients import zero_gradients
 from ..errors import InputError
 from ..typing import Definition
@@ -204,8 +205,8 @@ def scale_sweep(
     [0.5, 0.5]
     """
     net, definition = adapt(net), check_definition(definition)
-    attack = load_attack(attack) if isinstance(attack, str) else attack
-    factors = sorted({check_number(s, "scales", "no unit", above=0.0) for s in scales})
+    attack = load_single_attack(attack)
+    factors = sorted({check_number(s, "scales", "no unit", above=0.0) for s in several(scales)})
     if not factors:
         raise InputError("`scales` is empty; pass at least one factor, such as scales=[1, 10, 100]")
     inputs = prepared(net, x)

@@ -18,7 +18,8 @@ from .._utils.numbers import check_delta, check_epsilon
 from .._utils.validation import check_definition, check_labels, check_norm, reject_eps_argument
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
-from ..attacks import Attack, AttackResult, load_attack
+from ..attacks import Attack, AttackResult
+from ..attacks.suite import load_single_attack
 from ..functional.bounds import feature_radius
 from ..typing import Definition
 from ._inputs import prepared
@@ -253,7 +254,7 @@ def trace_attack(
     [0.0, 0.05, 0.05, 0.05]
     """
     net, definition, flat_epsilon = adapt(net), check_definition(definition), check_epsilon(flat_epsilon)
-    attack = load_attack(attack) if isinstance(attack, str) else attack
+    attack = load_single_attack(attack)
     norm = attack.info.norms[0] if norm is None else check_norm(norm)
     delta = None if delta is None else check_delta(delta)
     inputs = prepared(net, x)

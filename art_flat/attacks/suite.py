@@ -10,6 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from .._utils.formatting import counted
 from ..errors import ArtFlatError, ConfigError, InputError, UnknownNameError, closest
 from .base import Attack
 from .own import OwnAttack, as_attack
@@ -138,6 +139,29 @@ def load_attacks(specs: Any) -> list[Attack]:
     if not attacks:
         raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
     return list(attacks.values())
+
+
+def load_single_attack(spec: Any) -> Attack:
+    """The attack of anything that `load_attacks` accepts, if it is one.
+
+    Args:
+        spec: A name, an `Attack`, or a user-defined attack.
+
+    Returns:
+        The attack.
+
+    Raises:
+        InputError: If there are several, or none.
+
+    >>> load_single_attack("art_flat:APGD").name
+    'art_flat:APGD'
+    """
+    attacks = load_attacks(spec)
+    if len(attacks) != 1:
+        raise InputError(
+            f"`attack` names {counted(len(attacks), 'attack')}; pass one, and call once for each"
+        )
+    return attacks[0]
 
 
 def _attack_not_suite(spec: str) -> Attack:

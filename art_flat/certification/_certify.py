@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .._utils.modes import outside_inference_mode
-from .._utils.numbers import check_delta, check_number
+from .._utils.numbers import check_count, check_delta, check_number
 from .._utils.validation import check_inputs, check_labels, check_norm
 from ..errors import InputError, UnknownNameError
 from ..typing import Norm
@@ -188,8 +188,8 @@ def _check_options(kind: Any, seconds: Any, enough: Any, batch_size: Any, dtype:
         if kind != "branch":
             raise InputError(f'`enough` is for kind="branch"; the kind is {kind!r}')
         check_number(enough, "enough", "loss increase", at_least=0.0)
-    if batch_size is not None and batch_size < 1:
-        raise InputError(f"`batch_size` must be at least 1, got {batch_size}")
+    if batch_size is not None:
+        check_count(batch_size, "batch_size", of="samples")
     if dtype not in {torch.float32, torch.float64}:
         raise InputError(f"`dtype` must be torch.float64 or torch.float32, got {dtype}")
 

@@ -13,7 +13,7 @@ from sklearn.exceptions import NotFittedError
 from .._utils.arrays import to_numpy
 from .._utils.validation import check_definition, check_labels
 from ..adapters import adapt
-from ..attacks.suite import load_attacks
+from ..attacks.suite import load_single_attack
 from ..typing import Definition
 from ._classifier import SharpnessClassifier
 from ._rates import ADAPTIVE_STEPS, DetectionRates, adaptive_attack, check_rate, detector_scores, threshold_at
@@ -135,7 +135,7 @@ class SharpnessDetector(EvasionDetector):  # type: ignore[misc]
         self._require_fitted()
         share = check_rate(false_positive_rate)
         net, ball = adapt(self.classifier), {"delta": delta, "norm": norm, "seed": seed}
-        [plain] = load_attacks(attack)
+        plain = load_single_attack(attack)
         result = plain(net, x, y, **ball)
         is_pair = to_numpy(result.success) & (
             to_numpy(net.predict(x)) == to_numpy(check_labels(y, len(x), net.nb_classes))

@@ -15,13 +15,11 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from .._utils.arrays import to_numpy
-from .._utils.formatting import counted
 from .._utils.numbers import check_count, check_radii
 from .._utils.validation import check_definition, check_inputs, check_labels, reject_eps_argument
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, AttackResult
-from ..attacks.suite import load_attacks
-from ..errors import InputError
+from ..attacks.suite import load_single_attack
 from ..typing import Definition
 from ._classifier import SharpnessClassifier
 from ._cross_validated import CrossValidatedDetector
@@ -109,11 +107,7 @@ def detection_table(
     >>> table.columns.tolist()[:5], len(table)
     (['attack', 'norm', 'delta', 'n', 'log_kappa_change'], 2)
     """
-    net, attacks = adapt(classifier), load_attacks(attack)
-    if len(attacks) != 1:
-        raise InputError(
-            f"`attack` names {counted(len(attacks), 'attack')}; pass one, and call once for each"
-        )
+    net, single = adapt(classifier), load_single_attack(attack)
     folds = int(check_count(folds, "folds", at_least=2))
     check_definition(definition)
     inputs = check_inputs(
@@ -126,7 +120,7 @@ def detection_table(
     rows = []
     for delta in check_radii(deltas):
         ball = {"delta": delta, "norm": norm, "seed": seed}
-        result = pairs.attacked(attacks[0], ball)
+        result = pairs.attacked(single, ball)
         usable = pairs.usable(result)
         pair = np.stack([pairs.factors(outputs)[usable] for outputs in (pairs.clean, result.outputs)])
         tests = {
@@ -145,7 +139,7 @@ def detection_table(
             }
         )
     table = pd.DataFrame(rows)
-    table.attrs["findings"] = [] if adaptive else [not_attacked(attacks[0].name)]
+    table.attrs["findings"] = [] if adaptive else [not_attacked(single.name)]
     return table
 
 

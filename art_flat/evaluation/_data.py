@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .._utils.arrays import to_numpy
-from .._utils.foreign_arrays import is_batches
+from .._utils.foreign_arrays import as_numbers, is_batches
 from .._utils.input_shapes import check_columns, check_input_shape
 from .._utils.streaming import ContentHash, InputRows
 from .._utils.validation import check_inputs, check_labels
@@ -59,9 +59,14 @@ def check_data(nets: Mapping[str, Adapter], x: Any, y: Any, samples: Any, weight
         check_input_shape(rows.shape, net.input_shape)
         labels = check_labels(y, n, net.nb_classes).cpu()
     ids = np.arange(n) if samples is None else to_numpy(samples)
-    if ids.shape != (n,) or ids.dtype.kind not in "iu" or len(np.unique(ids)) != n:
-        raise InputError(f"`samples` must be {n} different whole numbers, one id per sample")
-    w = np.ones(n) if weight is None else to_numpy(weight).astype(np.float64)
+    if (
+        ids.shape != (n,)
+        or ids.dtype.kind not in "iu"
+        or len(np.unique(ids)) != n
+        or (n and int(ids.max()) >= 2**63)
+    ):
+        raise InputError(f"`samples` must be {n} different whole numbers below 2**63, one id per sample")
+    w = np.ones(n) if weight is None else as_numbers(weight, "weight").astype(np.float64)
     if w.shape != (n,) or not np.isfinite(w).all() or (w < 0).any() or not w.sum() > 0:
         raise InputError(f"`weight` must be {n} finite numbers of at least 0, not all 0")
     return Data(rows, to_numpy(labels), ids.astype(np.int64), w)

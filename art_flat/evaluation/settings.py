@@ -8,6 +8,8 @@ from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import Any
 
+import numpy as np
+
 from .._utils.numbers import check_count, check_epsilons, check_levels, check_number, check_seed
 from .._utils.validation import unique_keys
 from ..errors import InputError, UnknownNameError
@@ -72,15 +74,15 @@ class Settings:
         checked = {
             "seed": check_seed(self.seed),
             "shard_size": check_count(self.shard_size, "shard_size"),
-            "transfer": bool(self.transfer),
-            "estimate_gradients": bool(self.estimate_gradients),
+            "transfer": _check_bool(self.transfer, "transfer"),
+            "estimate_gradients": _check_bool(self.estimate_gradients, "estimate_gradients"),
             "lipschitz": None if self.certify in {None, "none"} else _check_lipschitz(self.lipschitz),
             "certify": _check_certify(self.certify),
             "target": _check_target(self.target),
             "levels": check_levels(self.levels),
             "threads": None if self.threads is None else check_count(self.threads, "threads"),
             "epsilons": check_epsilons(self.epsilons),
-            "save_adversarial": bool(self.save_adversarial),
+            "save_adversarial": _check_bool(self.save_adversarial, "save_adversarial"),
             "n_jobs": _check_n_jobs(self.n_jobs),
             "time_limit": _check_time_limit(self.time_limit),
             "part": _check_part(self.part),
@@ -106,6 +108,12 @@ class Settings:
                 del decisive[option]
         certificates = {"lipschitz": self.lipschitz, "certify": self.certify}
         return decisive | {name: "none" if value is None else value for name, value in certificates.items()}
+
+
+def _check_bool(value: Any, name: str) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"`{name}` must be True or False, got {value!r}")
+    return bool(value)
 
 
 def _check_lipschitz(lipschitz: Any) -> str | Mapping[str, float] | None:

@@ -11,7 +11,8 @@ from .._utils.arrays import to_numpy
 from .._utils.numbers import check_delta, check_radii
 from .._utils.validation import reject_eps_argument
 from ..adapters import Adapter, adapt
-from ..attacks import Attack, load_attack
+from ..attacks import Attack
+from ..attacks.suite import load_single_attack
 from ..errors import AttackNotUsableError, InputError
 from ._reduction import Reduction, check_reduction, reduced
 from .robustness import loss_increase
@@ -69,7 +70,7 @@ def loss_increase_over_radii(
     radii = tuple(sorted(check_radii(deltas)))
     if np.ndim(deltas) and radii != tuple(map(check_delta, deltas)):
         raise InputError(f"`deltas` must be increasing radii, got {list(deltas)!r}")
-    chosen = load_attack(attack) if isinstance(attack, str) else attack
+    chosen = load_single_attack(attack)
     if not chosen.info.takes_start:
         raise AttackNotUsableError(f"{chosen.name} chooses its own start; use art_flat:APGD")
     found = np.stack(list(_increases(adapt(classifier), x, y, radii, chosen, norm, seed)))
