@@ -110,7 +110,7 @@ def test_errors_come_first_and_every_id_is_documented(sound):
     ranks = [["error", "warning", "info"].index(f.severity) for f in found]
     assert ranks == sorted(ranks)
     assert len(set(ranks)) == 2
-    listed = set(re.findall(r"^`([a-z-]+)`", inspect.getdoc(diagnose), re.MULTILINE))
+    listed = set(re.findall(r"^- `([a-z-]+)`", inspect.getdoc(diagnose), re.MULTILINE))
     assert {f.id for f in found} <= listed
     assert len(listed) == 29
 
