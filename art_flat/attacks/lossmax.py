@@ -93,11 +93,12 @@ class APGD(_LossMaximiser):
 
     Source:
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
-        parameter-free attacks", ICML 2020, Algorithm 1 (momentum 0.75, ρ = 0.75). The first step is δ instead of
-        2 δ, which reaches larger losses in L2 in benchmarks/strength.py; in L∞ a run starts at the corner of the ball
-        in the mean direction of gradients at random points, a quarter of the steps but at most 25, which reaches
-        larger losses where many units are inactive, as after certified training; and the last iterate has no
-        gradient: `steps` gradients per run.
+        parameter-free attacks", ICML 2020, Algorithm 1 (momentum 0.75, ρ = 0.75). In L2 points are clipped to the
+        range before they are moved into the ball, which reaches larger losses where many values are at an end of the
+        range, as in MNIST (benchmarks/strength.py). In L∞ the first step is δ instead of 2 δ, and a run starts at the
+        corner of the ball in the mean direction of gradients at random points, a quarter of the steps but at most 25,
+        which reaches larger losses where many units are inactive, as after certified training. The last iterate has
+        no gradient: `steps` gradients per run.
         With `start`, the first run begins there or, where that is better, as far in this direction as the ball allows.
     """
 
@@ -133,7 +134,7 @@ class APGD(_LossMaximiser):
         value, grad = ascent_direction(evaluate, x)
         best.offer(x, value)
         run_best = _Best(x, value, grad)
-        size = torch.full_like(value, delta)
+        size = torch.full_like(value, 2 * delta if problem.norm == "L2" else delta)
         previous, checkpoints = x, _checkpoints(steps)
         rises = torch.zeros_like(value)
         last_best, last_size = run_best.value.clone(), size.clone()
@@ -199,9 +200,15 @@ def ascent_value(evaluate: Evaluate, x: torch.Tensor) -> torch.Tensor:
 
 
 def to_ball(problem: Problem, points: torch.Tensor) -> torch.Tensor:
-    """`points` projected into the ball of radius δ around the clean inputs, and clipped to the range."""
+    """`points` moved into the ball of radius δ around the clean inputs, and clipped to the range."""
+    if problem.norm == "L2":  # what a step loses at the ends of the range leaves room for the rest of it
+        points = _clip(problem, points)
     shift = shrink_to_ball(points - problem.x, float(problem.delta or 0), problem.norm)
-    return torch.minimum(torch.maximum(problem.x + shift, problem.low), problem.high)
+    return _clip(problem, problem.x + shift)
+
+
+def _clip(problem: Problem, points: torch.Tensor) -> torch.Tensor:
+    return torch.minimum(torch.maximum(points, problem.low), problem.high)
 
 
 def random_start(problem: Problem, generator: torch.Generator) -> torch.Tensor:

@@ -38,6 +38,20 @@ def test_two_classes_exact(linear, name, norm):
     assert (adv.distance <= delta).all()
 
 
+@pytest.mark.parametrize("name", ["art_flat:PGD(steps=5, random_start=False)", "art_flat:APGD(steps=5)"])
+def test_l2_steps_lose_nothing_at_the_ends_of_the_range(linear, name):
+    """Where values cannot move further, the worst point spends the whole radius on the others."""
+    weight = RNG.normal(size=(2, 40)).astype(np.float32)
+    net = linear(weight)
+    x, y = RNG.integers(0, 2, (5, 40)).astype(np.float32), np.array([0, 1, 0, 1, 1])
+    delta = 0.5
+    direction = np.where(y[:, None] == 0, weight[1] - weight[0], weight[0] - weight[1])
+    free = np.where((direction > 0) == (x == 0), direction, 0)
+    exact = cross_entropy(weight, x + delta * free / np.linalg.norm(free, axis=1, keepdims=True), y)
+    adv = af.load_attack(name)(net, x, y, delta=delta, norm="L2")
+    np.testing.assert_allclose(cross_entropy(weight, adv.x, y), exact, **close("layer"))
+
+
 @pytest.mark.parametrize("name", ["art_flat:PGD(restarts=5)", "art_flat:APGD(restarts=5)"])
 def test_many_classes_reach_the_best_corner(linear, name):
     """The loss of a linear model is convex, so its maximum over an L∞ ball is at a corner: try them all."""
