@@ -91,7 +91,10 @@ def page(found):
             f"Written by `python benchmarks/radius_grid.py`: mean loss increase, nats, of {N} images at five radii, "
             "`art_flat:APGD`, one seed, so without an interval. First the fewest gradients in all, of those "
             f"tried, that reach a share of the mean increase of {max(STEPS)} gradients a radius, each on its own, at "
-            "every radius; – where none does. Then every figure.",
+            "every radius; – where none does. Then every figure. To begin at the better of the point found before "
+            "and the usual start was tried on 48 images and is not done: in L∞ it found up to 2 % more on "
+            "mnist_cnn_a_adversarial with 10 to 20 gradients, up to 4 % less with 5, and up to 2 % less on "
+            "cifar_cnn_a_adversarial with any number; in L2 nothing changed.",
             markdown(list(savings(found))),
             markdown(table),
         ]
