@@ -84,7 +84,8 @@ class Adversary:
                 loss = nn.functional.cross_entropy(model(point), y, reduction="sum")
                 (gradient,) = torch.autograd.grad(loss, point)
                 ascended = point.detach() + self.step_size * unit_step(gradient, self.norm)
-                point = (x + shrink_to_ball(ascended - x, self.delta, self.norm)).clamp(*self.clip_values)
+                shift = ascended.clamp(*self.clip_values) - x
+                point = (x + shrink_to_ball(shift, self.delta, self.norm)).clamp(*self.clip_values)
             return point
 
     def _start(self, x: Tensor) -> Tensor:
