@@ -15,7 +15,7 @@ from ._utils.arrays import to_numpy
 from ._utils.numbers import check_delta, check_epsilon, check_seed
 from ._utils.validation import check_definition, check_labels, check_norm, reject_eps_argument
 from .adapters import Adapter, adapt
-from .attacks.suite import load_attacks
+from .attacks.suite import load_attacks_for
 from .errors import InputError, UnsupportedEstimatorError
 from .scores import loss_change_robustness_score
 from .typing import Definition
@@ -95,7 +95,9 @@ class loss_change_robustness_scorer:
         seed: int = 0,
     ) -> None:
         self.delta, self.epsilon, self.norm = check_delta(delta), check_epsilon(epsilon), check_norm(norm)
-        load_attacks(attack)  # an unknown attack fails here, not inside a cross-validation
+        attacks, _ = load_attacks_for(attack, [self.norm])  # fails here, not inside a cross-validation
+        if not attacks:
+            raise InputError(f"no attack of the suite {attack!r} supports the norm {self.norm}")
         self.attack, self.clip_values, self.seed = attack, clip_values, check_seed(seed)
 
     def __call__(self, estimator: Any, X: Any, y: Any = None) -> float:
@@ -124,9 +126,10 @@ class loss_change_robustness_scorer:
         net = _adapted(estimator, _ANY if self.clip_values is None else self.clip_values)
         x, labels = _array(X), _indices(estimator, y)
         clean = net.outputs(x)
+        attacks, _ = load_attacks_for(self.attack, [self.norm])
         results = [
             attack(net, x, labels, delta=self.delta, norm=self.norm, seed=self.seed, clean=clean)
-            for attack in load_attacks(self.attack)
+            for attack in attacks
         ]
         logits = torch.stack([r.outputs.logits for r in results])
         return loss_change_robustness_score(

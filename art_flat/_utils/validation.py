@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ParamSpec, TypeVar, cast
@@ -10,7 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 import numpy as np
 import torch
 
-from ..errors import InputError, ParameterError, UnknownNameError
+from ..errors import InputError, ParameterError, UnknownNameError, closest
 from ..typing import DEFINITIONS, NORMS, Definition, Norm
 from .arrays import to_tensor
 from .formatting import counted
@@ -33,7 +34,9 @@ _RANGE_TOLERANCE = 1e-6
 
 
 def reject_eps_argument(function: Callable[P, R]) -> Callable[P, R]:
-    """Reject the argument `eps` with an error that names `delta` and `epsilon`."""
+    """Reject `eps` and other unknown keywords with an error that names the right ones."""
+    parameters = inspect.signature(function).parameters
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
     @functools.wraps(function)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -42,6 +45,12 @@ def reject_eps_argument(function: Callable[P, R]) -> Callable[P, R]:
                 f"{function.__name__}() has no parameter 'eps': the radius is `delta`, "
                 "the tolerated loss change is `epsilon`"
             )
+        unknown = [] if takes_any else [name for name in kwargs if name not in parameters]
+        if unknown:
+            known = [name for name in parameters if name != "self"]
+            close = closest(unknown[0], known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"its parameters are {', '.join(known)}"
+            raise ParameterError(f"{function.__name__}() has no parameter {unknown[0]!r}; {hint}")
         return function(*args, **kwargs)
 
     return wrapper

@@ -39,6 +39,11 @@ def adapt(estimator: Any, head: str | None = None) -> Adapter:
     >>> net.head.name, net.head.nb_classes, net.head.nb_features
     ('3', 3, 8)
     """  # noqa: DOC202 (the registered functions return)
+    if type(estimator).__module__.startswith("sklearn."):
+        raise UnsupportedEstimatorError(
+            f"{type(estimator).__name__} is a scikit-learn estimator without a range of inputs; wrap it, with yours: "
+            "art.estimators.classification.SklearnClassifier(model, clip_values=(0, 1))"
+        )
     supported = sorted(c.__name__ for c in adapt.registry if c not in {object, nn.Module, Adapter})
     name = type(estimator).__name__
     raise UnsupportedEstimatorError(
@@ -60,6 +65,6 @@ def _(estimator: Adapter, head: str | None = None) -> Adapter:
 def _(estimator: nn.Module, head: str | None = None) -> Adapter:
     raise UnsupportedEstimatorError(
         f"{type(estimator).__name__} is a bare nn.Module without loss, input shape and "
-        "range; wrap it, with yours: art.estimators.classification.PyTorchClassifier(model, "
-        "loss=torch.nn.CrossEntropyLoss(), input_shape=(3, 32, 32), nb_classes=10, clip_values=(0, 1))"
+        "range; wrap it, with yours: art_flat.models.as_classifier(model, input_shape=(3, 32, 32), nb_classes=10, "
+        "clip_values=(0, 1)), or as ART's PyTorchClassifier"
     )

@@ -15,7 +15,8 @@ import pandas as pd
 from .._utils.files import write_atomically
 from .._utils.formatting import ball_text
 from ..adapters import Adapter, adapt
-from ..attacks import Attack, load_attacks
+from ..attacks import Attack
+from ..attacks.suite import load_attacks_for
 from ..diagnostics import diagnose
 from ..errors import AttackNotUsableError
 from ..records import Records
@@ -82,10 +83,7 @@ def write_analyses(
     ids = np.arange(len(x)) if samples is None else np.asarray(samples)
     work = _RunAnalyses(results, nets, x, y, ids, notify)
     folder.mkdir(parents=True, exist_ok=True)
-    traced, swept = (
-        load_attacks(list(names)) if names else [] for names in (analyses.trajectories, analyses.sweeps)
-    )
-    _check_norms([*traced, *swept], work.deltas)
+    traced, swept = (_attacks_in(work.deltas, names) for names in (analyses.trajectories, analyses.sweeps))
     jobs = [
         _Job("trajectories", [a.hash for a in traced], lambda: work.trajectories(traced), bool(traced)),
         _Job("scale_sweep", [a.hash for a in swept], lambda: work.sweeps(swept), bool(swept)),
@@ -223,13 +221,16 @@ class _RunAnalyses:
         return frame
 
 
-def _check_norms(attacks: Iterable[Attack], deltas: Mapping[Norm, Any]) -> None:
-    for attack in attacks:
+def _attacks_in(deltas: Mapping[Norm, Any], names: Sequence[str | Attack]) -> list[Attack]:
+    """The attacks that can be analysed in the norms of a run."""
+    attacks, left_out = load_attacks_for(list(names), list(deltas)) if names else ([], [])
+    for attack in attacks or left_out:
         if not set(attack.info.norms) & set(deltas):
             raise AttackNotUsableError(
                 f"{attack.name} supports {', '.join(attack.info.norms)}, but the run has radii in {', '.join(deltas)}; "
                 "leave it out of the analyses, or add a radius in one of its norms"
             )
+    return attacks
 
 
 def _stacked(frames: list[pd.DataFrame]) -> pd.DataFrame:

@@ -5,8 +5,8 @@
 adv-lib](../../plugins/README.md): its norms, its requirements, and whether it is usable, degraded or refused, with
 the reason; `art-flat attacks torchattacks:CW` describes one. Suites: `fast`, `linf`, `l2`, `l1`, `l0`, `black-box`,
 `paper` (the attacks of the paper's authors), `standard` (AutoAttack's four at the published settings, each on the
-samples that the earlier ones did not fool), `noise` (controls), `all`, or a TOML file of your own. Your own attack
-does not need a plugin:
+samples that the earlier ones did not fool), `noise` (controls), `all`, or a TOML file of your own. A run takes those
+attacks of a suite that support one of its norms. Your own attack does not need a plugin:
 ```python
 import torch
 from art_flat.attacks import as_attack

@@ -5,13 +5,14 @@ from __future__ import annotations
 import fnmatch
 import tomllib
 import warnings
-from collections.abc import Container, Iterable
+from collections.abc import Collection, Container, Iterable
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 from .._utils.formatting import counted
 from ..errors import ArtFlatError, ConfigError, InputError, UnknownNameError, closest
+from ..typing import Norm
 from .base import Attack
 from .own import OwnAttack, as_attack
 from .registry import absent_libraries, list_attacks, load_attack, same_attack
@@ -122,23 +123,53 @@ def load_attacks(specs: Any) -> list[Attack]:
     >>> [attack.name for attack in load_attacks(["art_flat:PGD(steps=2)", "art_flat:APGD"])]
     ['art_flat:PGD(steps=2)', 'art_flat:APGD']
     """
-    from .suite import SUITES, load_suite  # a suite is made of attacks, so suite imports this module
+    attacks, _ = _loaded(specs)
+    return list(attacks.values())
 
+
+def load_attacks_for(specs: Any, norms: Collection[Norm]) -> tuple[list[Attack], list[Attack]]:
+    """Attacks for balls in some norms: a suite contributes those that support one of them.
+
+    Args:
+        specs: As in `load_attacks`.
+        norms: The norms.
+
+    Returns:
+        The attacks, with every one that is named itself; and the remaining ones of the suites.
+
+    Raises:
+        InputError: As `load_attacks`.
+
+    >>> attacks, left_out = load_attacks_for(["fast", "torchattacks:CW"], ["Linf"])
+    >>> attacks[-1].name, [attack.info.name for attack in left_out]
+    ('torchattacks:CW', ['torchattacks:PGDL2', 'art:DeepFool'])
+    """
+    attacks, named = _loaded(specs)
+    is_left_out = {
+        name: name not in named and not set(norms) & set(a.info.norms) for name, a in attacks.items()
+    }
+    kept, left_out = (
+        [a for name, a in attacks.items() if is_left_out[name] == value] for value in (False, True)
+    )
+    return kept, left_out
+
+
+def _loaded(specs: Any) -> tuple[dict[str, Attack], set[str]]:
+    """Name → attack, and the names of those that are not only members of suites."""
     if isinstance(specs, str) or not isinstance(specs, Iterable):
         specs = [specs]
     attacks: dict[str, Attack] = {}
+    named: set[str] = set()
     for spec in specs:
-        if not isinstance(spec, str):
-            loaded = [as_attack(spec)]
-        elif spec in SUITES or spec.endswith(".toml"):
-            loaded = load_suite(spec)
+        if isinstance(spec, str) and (spec in SUITES or spec.endswith(".toml")):
+            for attack in load_suite(spec):
+                _include(attacks, attack)
         else:
-            loaded = [_attack_not_suite(spec)]
-        for attack in loaded:
-            _include(attacks, attack)
+            attack = _attack_not_suite(spec) if isinstance(spec, str) else as_attack(spec)
+            named.add(_include(attacks, attack))
     if not attacks:
         raise InputError('no attack was given; pass a suite such as "fast", names, or attacks')
-    return list(attacks.values())
+    return attacks, named
 
 
 def load_single_attack(spec: Any) -> Attack:
@@ -173,18 +204,19 @@ def _attack_not_suite(spec: str) -> Attack:
         raise
 
 
-def _include(attacks: dict[str, Attack], attack: Attack) -> None:
-    """Add an attack under a unique name, unless it is a repetition."""
+def _include(attacks: dict[str, Attack], attack: Attack) -> str:
+    """Add an attack under a unique name, unless it is a repetition; the name under which it is included."""
     if isinstance(attack, OwnAttack):
         attack = attack.source.again()
-        if any(attack.repeats(other) for other in attacks.values()):
-            return
+        if (name := next((n for n, other in attacks.items() if attack.repeats(other)), None)) is not None:
+            return name
         attack = _numbered(attack, attacks)
     before = attacks.setdefault(attack.name, attack)
     if before is not attack and not (before.hash == attack.hash and same_attack(attack)):
         raise InputError(
             f"two different attacks are called {attack.name}; give each its own: as_attack(..., name=...)"
         )
+    return attack.name
 
 
 def _numbered(attack: OwnAttack, taken: Container[str]) -> OwnAttack:

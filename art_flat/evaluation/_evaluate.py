@@ -70,7 +70,8 @@ def evaluate(
             yields pairs (x, y) is read once and kept in memory.
         y: True labels, indices (n,) or one-hot (n, k); omitted if `x` is a loader.
         deltas: Radii in clip units, `{norm: [δ, ...]}`; a plain list if all attacks have the same single norm.
-        attacks: Suites, names and attacks; see `art_flat.attacks.load_attacks`.
+        attacks: Suites, names and attacks; see `art_flat.attacks.load_attacks`. Of a suite, those that support a norm
+            of `deltas`; one that is named itself and supports none is recorded as skipped.
         out: Results folder. Units found in it are not computed again; without it all results stay in memory.
         seed: Seed for all random number generators, combined with the key of each unit.
         epsilons: Default tolerated loss changes of the summary, nats.

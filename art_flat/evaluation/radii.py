@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .._utils.numbers import check_radii
 from .._utils.validation import check_norm, unique_keys
 from ..attacks import Attack
@@ -12,6 +14,23 @@ from ..errors import InputError
 from ..typing import NORMS, Norm
 
 Deltas = Mapping[Norm, tuple[float, ...]]
+
+
+def norms_of(deltas: Any) -> list[Norm] | None:
+    """The norms of `deltas`; None for a plain list, whose norm is that of the attacks.
+
+    Args:
+        deltas: As in `check_deltas`.
+
+    Returns:
+        The norms.
+
+    Raises:
+        UnknownNameError: If a norm is unknown.
+    """
+    if not isinstance(deltas, Mapping):
+        return None
+    return [check_norm(norm) for norm in deltas]
 
 
 def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
@@ -30,10 +49,11 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
     if not isinstance(deltas, Mapping):
         norms = {a.info.norms for a in attacks}
         if len(norms) != 1 or len(next(iter(norms))) != 1:
-            found = ", ".join(n for n in NORMS if any(n in a.info.norms for a in attacks))
+            found = [n for n in NORMS if any(n in a.info.norms for a in attacks)]
+            given = ", ".join(map(str, np.atleast_1d(deltas).tolist()))
             raise InputError(
-                f"`deltas` is a plain list, but the attacks have several norms ({found}); "
-                'pass a mapping, such as deltas={"Linf": [2/255, 8/255], "L2": [0.5]}'
+                f"`deltas` names no norm, but the attacks support several ({', '.join(found)}); "
+                f'pass a mapping, such as deltas={{"{found[0]}": [{given}]}}'
             )
         deltas = {next(iter(norms))[0]: deltas}
     if not deltas:

@@ -13,18 +13,19 @@ from typing import Any
 from .._utils.numbers import check_count
 from .._utils.validation import unique_keys
 from ..adapters import Adapter, adapt
-from ..attacks import Attack, load_attacks
+from ..attacks import Attack
+from ..attacks.suite import load_attacks_for
 from ..errors import InputError
 from ..functional import LipschitzBound, LipschitzKind
 from ..records.run_folder import FREE_OPTIONS
 from ..records.store import Store
-from ..typing import Norm
+from ..typing import NORMS, Norm
 from ._data import Data, read_through
 from .ball_certificates import ball_plans
 from .ball_plan import BallPlan
 from .certificate_budget import too_costly
 from .grid import Grid, make_grid
-from .radii import Deltas, check_deltas
+from .radii import Deltas, check_deltas, norms_of
 from .settings import Settings
 from .targets import Targets, check_targets
 from .worker import WorkerContext
@@ -39,6 +40,7 @@ class Run:
         identities: Model name → everything that determines its predictions.
         data: The data.
         attacks: The attacks.
+        left_out: Attacks of suites that support none of the norms.
         deltas: Norm → radii, clip units.
         settings: The options, with everything resolved that depends on models, data and results folder.
         targets: Target class of each sample; None for an untargeted run.
@@ -54,6 +56,7 @@ class Run:
     identities: Mapping[str, Mapping[str, str]]
     data: Data
     attacks: Sequence[Attack]
+    left_out: Sequence[Attack]
     deltas: Deltas
     settings: Settings
     targets: Targets | None
@@ -131,6 +134,7 @@ class Run:
                 }
                 for a in self.attacks
             ],
+            "left_out": [{"name": a.name, "norms": list(a.info.norms)} for a in self.left_out],
         }
 
 
@@ -189,9 +193,10 @@ def check_run(
     Raises:
         InputError: If arguments are invalid, alone or together.
     """
-    loaded = load_attacks(attacks)
+    norms = norms_of(deltas)
+    loaded, left_out = load_attacks_for(attacks, NORMS if norms is None else norms)
     radii = check_deltas(deltas, loaded)
-    _check_norms(loaded, radii)
+    _check_norms([*loaded, *left_out], radii)
     _check_models_with_constants(settings, nets)
     targets = check_targets(settings.target, data.y, min(net.nb_classes for net in nets.values()))
     shards, content = read_through(nets, data, settings.shard_size)
@@ -205,15 +210,19 @@ def check_run(
     )  # fmt: skip
     decisive = _decisive_config(settings, radii, loaded, identities, {"n": len(data.x), "hash": content})
     return Run(
-        nets=nets, identities=identities, data=data, attacks=loaded, deltas=radii, settings=settings,
-        targets=targets, uncertified=uncertified, balls=balls, unbounded=unbounded, limited=limited, grid=grid,
-        config=_with_given(decisive, config or {}),
+        nets=nets, identities=identities, data=data, attacks=loaded, left_out=left_out, deltas=radii,
+        settings=settings, targets=targets, uncertified=uncertified, balls=balls, unbounded=unbounded,
+        limited=limited, grid=grid, config=_with_given(decisive, config or {}),
     )  # fmt: skip
 
 
 def _check_norms(attacks: Sequence[Attack], deltas: Deltas) -> None:
     if not any(norm in attack.info.norms for attack in attacks for norm in deltas):
-        raise InputError(f"none of the attacks supports a norm of `deltas` ({', '.join(deltas)})")
+        supported = {norm for attack in attacks for norm in attack.info.norms}
+        raise InputError(
+            f"none of the attacks supports a norm of `deltas` ({', '.join(deltas)}); "
+            f"they support {', '.join(norm for norm in NORMS if norm in supported)}"
+        )
 
 
 def _resolved_settings(

@@ -16,6 +16,7 @@ from .._utils.numbers import check_delta, check_seed
 from .._utils.validation import check_inputs, check_labels, check_norm
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, load_attacks
+from ..attacks.suite import load_attacks_for
 from ..errors import BudgetError, InputError
 from ..functional import snap_into_balls
 from ..scores._points import Points, ScoredCase, check_points
@@ -127,7 +128,7 @@ def make_case(
     if attack is None:
         attacked = list(_given(net, inputs, x_adv, radius, check_norm("Linf" if norm is None else norm)))
     else:
-        attacks, ball = _chosen(load_attacks(attack), radius, norm)
+        attacks, ball = _chosen(attack, radius, norm)
         attacked = [_attacked(a, net, inputs, labels, clean, radius, ball, seed) for a in attacks]
     logits_adv = torch.stack([t.outputs.logits.cpu() for t in attacked])
     points = check_points(labels, clean.logits)
@@ -179,9 +180,10 @@ def _inside(
     return points
 
 
-def _chosen(attacks: list[Attack], delta: float | None, norm: Any) -> tuple[list[Attack], Norm | None]:
+def _chosen(specs: Any, delta: float | None, norm: Any) -> tuple[list[Attack], Norm | None]:
     """The attacks that support the ball, and its norm; None without a ball."""
     if norm is None:
+        attacks = load_attacks(specs)
         firsts = sorted({a.info.norms[0] for a in attacks})
         if len(firsts) > 1 and delta is not None:
             raise InputError(
@@ -190,6 +192,8 @@ def _chosen(attacks: list[Attack], delta: float | None, norm: Any) -> tuple[list
             )
         return attacks, firsts[0] if len(firsts) == 1 else None
     ball = check_norm(norm)
+    attacks, of_suites = load_attacks_for(specs, [ball])
+    attacks += [a for a in of_suites if a.info.budget != "fixed"]
     usable = [a for a in attacks if a.info.budget != "fixed" or ball in a.info.norms]
     left_out = [f"{a.name} (supports {', '.join(a.info.norms)})" for a in attacks if a not in usable]
     if usable and left_out:
@@ -198,7 +202,7 @@ def _chosen(attacks: list[Attack], delta: float | None, norm: Any) -> tuple[list
             AttackNotRunWarning,
             stacklevel=4,
         )
-    return usable or attacks, ball
+    return usable or attacks or of_suites, ball
 
 
 def _attacked(

@@ -82,6 +82,7 @@ def render(results: Records, definition: Definition = "paper") -> str:
     hashes = " ".join(f"'sha256-{_sha256(s)}'" for s in scripts)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
     environment.filters["counted"] = counted
+    environment.filters["norm_sign"] = norm_sign
     environment.filters["breakable"] = lambda text: Markup("<wbr>").join(
         _BREAKS.split(str(text).replace(" %", "\xa0%"))
     )
@@ -98,6 +99,7 @@ def render(results: Records, definition: Definition = "paper") -> str:
         strongest=best,
         target_notes=target_lines(results),
         units=_units(results),
+        left_out=results.facts.get("left_out", []),
         not_run=[shortened(line, results) for line in not_run_lines(results)],
         failures=with_short_names(failed, results).to_dict("records"),
         failure_counts=failure_counts(failed) if len(failed) else "",

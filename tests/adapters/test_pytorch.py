@@ -456,7 +456,7 @@ class TestRefused:
     def test_bare_module(self):
         with pytest.raises(
             UnsupportedEstimatorError,
-            match=r"Sequential is a bare nn.Module .*PyTorchClassifier\(model, loss=",
+            match=r"Sequential is a bare nn.Module .*as_classifier\(model, input_shape=",
         ):
             af.adapt(network())
 

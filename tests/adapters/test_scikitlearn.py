@@ -123,3 +123,10 @@ def test_one_against_the_rest_is_refused():
 def test_head_cannot_be_named():
     with pytest.raises(InputError, match="leave out head='fc'"):
         af.adapt(classifier(), head="fc")
+
+
+def test_an_estimator_without_its_wrapper_names_it():
+    with pytest.raises(
+        UnsupportedEstimatorError, match=r"LogisticRegression is .*SklearnClassifier\(model, clip_values="
+    ):
+        af.adapt(LogisticRegression())

@@ -91,7 +91,9 @@ def test_copies_are_not_allocated_among_activations():
     weights = sum(p.nbytes for p in model.parameters())
     with (
         torch.profiler.profile(
-            activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+            activities=[torch.profiler.ProfilerActivity.CPU],
+            profile_memory=True,
+            acc_events=True,  # without it, torch 2.10 warns
         ) as profile,
         preserved(model),
     ):

@@ -109,6 +109,20 @@ def test_words_of_errors(digits, tmp_path):
         write_analyses(run, {"cnn": net}, x, y, tmp_path, Analyses(trajectories=[_linf()]))
 
 
+def test_a_suite_contributes_the_attacks_of_the_norms(digits, tmp_path):
+    net, x, y = digits
+    run = af.evaluate(
+        {"cnn": net}, x[:6], y[:6], attacks=["art_flat:PGD(steps=1)"], deltas={"L2": [0.1]}, certify=None
+    )
+    suite = tmp_path / "mine.toml"
+    suite.write_text(f'attacks = ["art_flat:PGD(steps=2)", "{_linf()}"]', encoding="utf-8")
+    write_analyses(run, {"cnn": net}, x[:6], y[:6], tmp_path, Analyses(trajectories=[str(suite)]))
+    assert set(pd.read_csv(tmp_path / "trajectories.csv")["attack"]) == {"art_flat:PGD(steps=2)"}
+    suite.write_text(f'attacks = ["{_linf()}"]', encoding="utf-8")
+    with pytest.raises(AttackNotUsableError, match="supports Linf, but the run has radii in L2"):
+        write_analyses(run, {"cnn": net}, x[:6], y[:6], tmp_path, Analyses(trajectories=[str(suite)]))
+
+
 def _linf():
     return next(n for n, i in af.list_attacks().items() if i.norms == ("Linf",) and i.usability == "usable")
 

@@ -8,6 +8,7 @@ import pytest
 import art_flat as af
 from art_flat.attacks import SUITES, SuiteWarning, load_suite
 from art_flat.attacks.registry import absent_libraries
+from art_flat.attacks.suite import load_attacks_for
 from art_flat.errors import ConfigError
 
 
@@ -104,3 +105,27 @@ def test_attacks_of_an_optional_library_are_left_out_in_silence_where_it_is_abse
     path.write_text('attacks = ["art_flat:PGD"]\nwhere_installed = 3')
     with pytest.raises(ConfigError, match="expected where_installed = "):
         load_suite(str(path))
+
+
+def unchanged(module, x, y):
+    return x
+
+
+def of_both_norms(tmp_path):
+    return own(tmp_path, "art_flat:PGD", "art:DeepFool", "art:NewtonFool")
+
+
+def test_a_suite_contributes_the_attacks_of_the_norms(tmp_path):
+    path = of_both_norms(tmp_path)
+    names = [[a.name for a in group] for group in load_attacks_for(path, ["Linf"])]
+    assert names == [["art_flat:PGD"], ["art:DeepFool", "art:NewtonFool"]]
+    assert load_attacks_for(path, ["Linf", "L2"])[1] == []
+    assert load_attacks_for(path, ["L1"])[0] == []
+
+
+@pytest.mark.parametrize("suite_is_first", [True, False])
+def test_an_attack_that_is_named_itself_stays(tmp_path, suite_is_first):
+    specs = [of_both_norms(tmp_path), "art:DeepFool", unchanged]
+    attacks, left_out = load_attacks_for(specs if suite_is_first else specs[::-1], ["Linf"])
+    assert {a.info.name for a in attacks} == {"art_flat:PGD", "art:DeepFool", "own:unchanged"}
+    assert [a.name for a in left_out] == ["art:NewtonFool"]

@@ -386,7 +386,19 @@ def test_progress_is_told(digits):
 @pytest.mark.parametrize(
     ("change", "error", "words"),
     [
-        ({"deltas": [0.1]}, InputError, "plain list, but the attacks have several norms"),
+        (
+            {"deltas": [0.1]},
+            InputError,
+            r'names no norm, .* several \(Linf, L2\); .*deltas=\{"Linf": \[0.1\]\}',
+        ),
+        ({"deltas": 0.1}, InputError, r'deltas=\{"Linf": \[0.1\]\}'),
+        ({"delta": 0.1}, ParameterError, "has no parameter 'delta'; did you mean 'deltas'"),
+        ({"attack": "fast"}, ParameterError, "has no parameter 'attack'; did you mean 'attacks'"),
+        (
+            {"norm": "Linf"},
+            ParameterError,
+            "has no parameter 'norm'; its parameters are models, x, y, deltas, ",
+        ),
         ({"deltas": {"Linf": []}}, InputError, "has no radius"),
         ({"deltas": {"Linf": [-1]}}, InputError, "must be greater than 0"),
         ({"deltas": {"Lx": [1]}}, UnknownNameError, "unknown norm 'Lx'"),

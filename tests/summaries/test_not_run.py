@@ -11,6 +11,7 @@ from art_flat.attacks import as_attack
 from art_flat.errors import InputError
 from art_flat.models import as_classifier, fcn
 from art_flat.reporting._page import render
+from art_flat.scorers import loss_change_robustness_scorer
 
 
 def far(module, x, y):
@@ -54,6 +55,59 @@ def test_text_and_report_begin_with_it(results):
     assert text.index(line) < text.index("| robust accuracy")
     page = render(results)
     assert page.index(line) < page.index("<table")
+
+
+@pytest.fixture(scope="module")
+def suite(tmp_path_factory):
+    path = tmp_path_factory.mktemp("suite") / "mine.toml"
+    path.write_text(
+        'attacks = ["art_flat:GaussianNoise", "art:DeepFool", "art:NewtonFool"]', encoding="utf-8"
+    )
+    return str(path)
+
+
+def test_attacks_of_a_suite_in_other_norms_are_only_named_as_left_out(case, suite):
+    results = evaluated(case, attacks=suite, deltas={"Linf": [0.1]})
+    assert set(results.summary()["attack"]) == {"art_flat:GaussianNoise"}
+    assert results.not_run().empty
+    assert not {f.id for f in results.findings()} & {"skipped-attacks"}
+    left_out = results.facts["left_out"]
+    assert left_out == [{"name": name, "norms": ["L2"]} for name in ("art:DeepFool", "art:NewtonFool")]
+    assert "art:DeepFool (L2)" in render(results).replace("<wbr>", "")
+    both = evaluated(case, attacks=suite, deltas={"Linf": [0.1], "L2": [0.5]})
+    assert both.facts["left_out"] == []
+    assert set(both.summary().query("norm == 'L2'")["attack"]) >= {"art:DeepFool", "art:NewtonFool"}
+
+
+def test_one_of_them_that_is_named_itself_is_in_the_list(case, suite):
+    results = evaluated(case, attacks=[suite, "art:DeepFool"], deltas={"Linf": [0.1]})
+    assert [row["attack"] for row in results.not_run().to_dict("records")] == ["art:DeepFool"]
+    assert [entry["name"] for entry in results.facts["left_out"]] == ["art:NewtonFool"]
+
+
+def test_a_suite_without_an_attack_in_the_norms_is_an_error(case, suite):
+    with pytest.raises(
+        InputError, match=r"none of the attacks supports a norm of `deltas` \(L0\); they support"
+    ):
+        evaluated(case, attacks=suite, deltas={"L0": [1]})
+
+
+def test_metrics_and_scorers_take_the_attacks_of_a_suite_in_the_norm(case, suite):
+    one = metrics.loss_change_robustness(
+        *case, attack=suite, delta=0.1, epsilon=0.1, norm="Linf"
+    )  # a warning would be an error
+    assert one == metrics.loss_change_robustness(
+        *case,
+        attack=["art_flat:GaussianNoise", "art:DeepFool", "art:NewtonFool"],
+        delta=0.1,
+        epsilon=0.1,
+        norm="Linf",
+    )
+    scorer = loss_change_robustness_scorer(delta=0.1, epsilon=0.1, attack=suite)
+    alone = loss_change_robustness_scorer(delta=0.1, epsilon=0.1, attack="art_flat:GaussianNoise")
+    assert scorer(*case) == alone(*case)
+    with pytest.raises(InputError, match="supports the norm L0"):
+        loss_change_robustness_scorer(delta=1, epsilon=0.1, norm="L0", attack=suite)
 
 
 def test_a_norm_that_no_attack_supports_is_in_the_list(case):
