@@ -163,7 +163,7 @@ def _autoattack(results: Records, model: str, norm: Norm, delta: float) -> tuple
         adversarial=adv,
         facts={**results.facts, "attacks": facts, "deltas": {norm: [delta]}},
     )
-    frame = summarise(only, [])
+    frame = summarise(only)
     if frame.empty:
         return None, "AutoAttack's attacks have no records at this radius"
     row = frame.iloc[-1]

@@ -64,8 +64,8 @@ def test_an_attack_that_knows_the_detector_is_not_found(halves, detector):
 @pytest.mark.parametrize("adaptive", [True, False])
 def test_table(problem, adaptive):
     net, x, y = problem
-    table = detection_table(net, x[:40], y[:40], PLAIN, [0.3, 1e-4], adaptive=adaptive)
-    near, none = table.iloc[0], table.iloc[1]
+    table = detection_table(net, x[:40], y[:40], PLAIN, [1e-4, 0.3], adaptive=adaptive)
+    none, near = table.iloc[0], table.iloc[1]
     for name in default_detectors():
         assert near[f"{name}_tpr"] > 0.4
         assert np.isnan(none[f"{name}_tpr"])
