@@ -49,6 +49,8 @@ class Net:
     radii: dict
     trained: str
     n: int = 16
+    weights: str = ""
+    """Name of the file, if not that of the net."""
 
 
 NETS = {
@@ -57,6 +59,7 @@ NETS = {
     "mnist_cnn_a_adversarial": Net("cnn_a", "mnist", {}, {"Linf": 0.3, "L2": 2.0}, "adversarially"),
     "mnist_wong_kolter_03": Net("cnn_a", "mnist", {}, {"Linf": 0.3, "L2": 2.0}, "certifiably"),
     "resnet20": Net("cifar_resnet20", "cifar10", IMAGENET, {"Linf": 1 / 255, "L2": 0.1}, "plainly", 8),
+    "resnet20 at 8/255": Net("cifar_resnet20", "cifar10", IMAGENET, {"Linf": 8 / 255}, "plainly", 8, "resnet20"),
     "cifar_cnn_a_adversarial": Net("cnn_a", "cifar10", CIFAR, {"Linf": 4 / 255, "L2": 0.5}, "adversarially"),
     "cifar_wong_kolter_8": Net("cnn_a", "cifar10", HALF, {"Linf": 8 / 255, "L2": 0.5}, "certifiably"),
 }  # fmt: skip
@@ -72,7 +75,7 @@ def load(name, data):
     from art_flat.models import build
 
     net = NETS[name]
-    weights = data / "nets" / f"{name}.safetensors"
+    weights = data / "nets" / f"{net.weights or name}.safetensors"
     source = data / ("mnist" if net.data == "mnist" else "cifar10_genuine_subset.npz")
     for path in (weights, source):
         if not path.exists():

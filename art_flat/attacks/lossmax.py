@@ -15,7 +15,8 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -29,6 +30,8 @@ from .objectives import Evaluate, loss_objective, staged_objective
 
 START_DRAWS = 25
 """Most gradients that APGD spends on the start point of a run."""
+CONFIDENT = math.log(999)
+"""log Σ_{j≠y} exp(z_j) − z_y from which the true class has a probability of at most 0.001."""
 
 
 class _LossMaximiser(Attack):
@@ -95,10 +98,12 @@ class APGD(_LossMaximiser):
         Croce and Hein, "Reliable evaluation of adversarial robustness with an ensemble of diverse
         parameter-free attacks", ICML 2020, Algorithm 1 (momentum 0.75, ρ = 0.75). In L2 points are clipped to the
         range before they are moved into the ball, which reaches larger losses where many values are at an end of the
-        range, as in MNIST (benchmarks/strength.py). In L∞ the first step is δ instead of 2 δ, and a run starts at the
-        corner of the ball in the mean direction of gradients at random points, a quarter of the steps but at most 25,
-        which reaches larger losses where many units are inactive, as after certified training. The last iterate has
-        no gradient: `steps` gradients per run.
+        range, as in MNIST (benchmarks/strength.py). In L∞ a run starts at the corner of the ball in the direction of
+        the gradient at a random point, with a first step of δ instead of 2 δ; samples that are not confidently wrong
+        there (true class above 0.001) start at that in the mean direction of gradients at random points, a quarter of
+        the steps but at most 25, which reaches larger losses where many units are inactive, as after certified
+        training.
+        The last iterate has no gradient: `steps` gradients per run.
         With `start`, the first run begins there or, where that is better, as far in this direction as the ball allows.
     """
 
@@ -114,55 +119,83 @@ class APGD(_LossMaximiser):
             note = "adaptive: its objective is not the largest loss in the ball"
             self.info = replace(info, maximises_loss=False, notes=(note,))
 
-    def _draws(self, problem: Problem) -> int:
-        """Gradients spent on the start point: up to a quarter of the steps, 0 where that does not pay."""
-        is_worthwhile = problem.norm == "Linf" and self._objective.is_loss
-        return min(START_DRAWS, self.settings["steps"] // 4) if is_worthwhile else 0
-
     def search(self, problem: Problem, best: _Best, generator: torch.Generator, restart: int) -> None:
         """See `_LossMaximiser.search`."""
-        evaluate = self._objective.on(problem)
-        is_warm = problem.start is not None and restart == 0
-        delta, n_draws = float(problem.delta or 0), 0 if is_warm else self._draws(problem)
-        steps = self.settings["steps"] - n_draws
+        evaluate, steps = self._objective.on(problem), self.settings["steps"]
         best.offer(problem.x, ascent_value(evaluate, problem.x))
-        x = (
-            _extended_start(problem, evaluate, best)
-            if is_warm
-            else _averaged_start(problem, evaluate, best, generator, n_draws)
-        )
+        first = 2.0 if problem.norm == "L2" else 1.0
+        if problem.start is not None and restart == 0:
+            return _ascend(problem, evaluate, best, _extended_start(problem, evaluate, best), steps, first)
+        x = random_start(problem, generator)
+        n_draws = min(START_DRAWS, steps // 4)
+        if not n_draws or problem.norm != "Linf" or not self._objective.is_loss:
+            return _ascend(problem, evaluate, best, x, steps, first)
+
+        total = unit_step(_offered_direction(evaluate, best, x), "L2")
+        corner = _corner(problem, total)
+        value, grad = ascent_direction(evaluate, corner)
+        is_open = value <= CONFIDENT if n_draws > 1 else torch.zeros_like(value, dtype=torch.bool)
+        with best.of(~is_open) as part:
+            known = _Best(corner[~is_open], value[~is_open], grad[~is_open])
+            _ascend(*self._part(problem, ~is_open), part, known, steps - 1, first=1.0)
+        with best.of(is_open) as part:
+            rest, evaluate = self._part(problem, is_open)
+            part.offer(corner[is_open], value[is_open])
+            total = (total + unit_step(grad, "L2"))[is_open]
+            for _ in range(n_draws - 2):
+                x = random_start(problem, generator)[is_open]  # drawn for all samples, so that none depends on the others
+                if len(x):
+                    total += unit_step(_offered_direction(evaluate, part, x), "L2")
+            _ascend(rest, evaluate, part, _corner(rest, total), steps - n_draws, first=2.0)
+
+    def _part(self, problem: Problem, mask: torch.Tensor) -> tuple[Problem, Evaluate]:
+        part = problem.part(mask)
+        return part, self._objective.on(part)
+
+
+def _ascend(
+    problem: Problem, evaluate: Evaluate, best: _Best, start: torch.Tensor | _Best, steps: int, first: float
+) -> None:
+    """Auto-PGD from a start whose gradient may be known; `steps` gradients in all, the first step is `first` δ."""
+    if not problem.x.shape[0]:
+        return
+    if isinstance(start, _Best):
+        x, value, grad = start.x, start.value, start.grad
+    else:
+        x = start
         value, grad = ascent_direction(evaluate, x)
-        best.offer(x, value)
-        run_best = _Best(x, value, grad)
-        size = torch.full_like(value, 2 * delta if problem.norm == "L2" else delta)
-        previous, checkpoints = x, _checkpoints(steps)
-        rises = torch.zeros_like(value)
-        last_best, last_size = run_best.value.clone(), size.clone()
-        since = 0
-        for k in range(steps):
-            step = expand(size, x).to(x.dtype)
-            z = to_ball(problem, x + step * unit_step(grad, problem.norm))
-            if k:
-                z = to_ball(problem, x + 0.75 * (z - x) + 0.25 * (x - previous))
-            previous, x = x, z
-            if k + 1 == steps:  # its gradient would lead nowhere
-                best.offer(x, ascent_value(evaluate, x))
-                break
-            new, grad = ascent_direction(evaluate, x)
-            best.offer(x, new)
-            rises += new > value
-            value = new
-            run_best.offer(x, value, grad)
-            since += 1
-            if k + 1 in checkpoints:
-                stalled = rises < 0.75 * since
-                stalled |= (size == last_size) & (run_best.value <= last_best)
-                last_size, last_best = size.clone(), run_best.value.clone()
-                size = torch.where(stalled, size / 2, size)
-                x, grad = _pick(stalled, run_best.x, x), _pick(stalled, run_best.grad, grad)
-                value = torch.where(stalled, run_best.value, value)
-                previous = _pick(stalled, x, previous)
-                rises, since = torch.zeros_like(rises), 0
+    best.offer(x, value)
+    run_best = _Best(x, value, grad)
+    delta = float(problem.delta or 0)
+    size = torch.full_like(value, first * delta)
+    previous, checkpoints = x, _checkpoints(steps)
+    rises = torch.zeros_like(value)
+    last_best, last_size = run_best.value.clone(), size.clone()
+    since = 0
+    for k in range(steps):
+        step = expand(size, x).to(x.dtype)
+        z = to_ball(problem, x + step * unit_step(grad, problem.norm))
+        if k:
+            z = to_ball(problem, x + 0.75 * (z - x) + 0.25 * (x - previous))
+        previous, x = x, z
+        if k + 1 == steps:  # its gradient would lead nowhere
+            best.offer(x, ascent_value(evaluate, x))
+            break
+        new, grad = ascent_direction(evaluate, x)
+        best.offer(x, new)
+        rises += new > value
+        value = new
+        run_best.offer(x, value, grad)
+        since += 1
+        if k + 1 in checkpoints:
+            stalled = rises < 0.75 * since
+            stalled |= (size == last_size) & (run_best.value <= last_best)
+            last_size, last_best = size.clone(), run_best.value.clone()
+            size = torch.where(stalled, size / 2, size)
+            x, grad = _pick(stalled, run_best.x, x), _pick(stalled, run_best.grad, grad)
+            value = torch.where(stalled, run_best.value, value)
+            previous = _pick(stalled, x, previous)
+            rises, since = torch.zeros_like(rises), 0
 
 
 class _Best:
@@ -183,6 +216,13 @@ class _Best:
         self.x = _pick(better, x, self.x)
         if grad is not None:
             self.grad = _pick(better, grad, self.grad)
+
+    @contextmanager
+    def of(self, mask: torch.Tensor) -> Iterator[_Best]:
+        """The best points of some samples; what is offered there is kept here."""
+        part = _Best(self.x[mask], self.value[mask])
+        yield part
+        self.x[mask], self.value[mask] = part.x, part.value
 
 
 def ascent_direction(evaluate: Evaluate, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -224,20 +264,15 @@ def random_start(problem: Problem, generator: torch.Generator) -> torch.Tensor:
     return to_ball(problem, x + noise)
 
 
-def _averaged_start(
-    problem: Problem, evaluate: Evaluate, best: _Best, generator: torch.Generator, n_draws: int
-) -> torch.Tensor:
-    """The point at distance δ in the mean direction of gradients at random points; a random point without draws."""
-    x = random_start(problem, generator)
-    if not n_draws:
-        return x
-    total = torch.zeros_like(x)
-    for _ in range(n_draws):
-        value, grad = ascent_direction(evaluate, x)
-        best.offer(x, value)
-        total += unit_step(grad, "L2")
-        x = random_start(problem, generator)
-    return to_ball(problem, problem.x + float(problem.delta or 0) * unit_step(total, problem.norm))
+def _offered_direction(evaluate: Evaluate, best: _Best, x: torch.Tensor) -> torch.Tensor:
+    value, grad = ascent_direction(evaluate, x)
+    best.offer(x, value)
+    return grad
+
+
+def _corner(problem: Problem, direction: torch.Tensor) -> torch.Tensor:
+    """The point at distance δ in a direction."""
+    return to_ball(problem, problem.x + float(problem.delta or 0) * unit_step(direction, problem.norm))
 
 
 def _extended_start(problem: Problem, evaluate: Evaluate, best: _Best) -> torch.Tensor:

@@ -90,6 +90,18 @@ class Problem:
     seed: int
     start: torch.Tensor | None = None
 
+    def part(self, mask: torch.Tensor) -> Problem:
+        """The same for some of the samples.
+
+        Args:
+            mask: Which of them, bool (n,).
+
+        Returns:
+            Their problem.
+        """
+        target, start = (None if t is None else t[mask] for t in (self.target, self.start))
+        return replace(self, x=self.x[mask], y=self.y[mask], target=target, start=start)
+
     @classmethod
     def from_checked(cls, net: Adapter, checked: CheckedArguments, module: nn.Module) -> Problem:
         """The problem on the classifier's device.

@@ -9,6 +9,7 @@ from tolerances import close
 from torch import nn
 
 import art_flat as af
+from art_flat.attacks import lossmax
 from art_flat.functional.ascent import log_odds_against
 from art_flat.models import as_classifier
 
@@ -182,3 +183,40 @@ def test_apgd_leaves_regions_without_gradient(steps, value, share):
     worst = np.logaddexp(0, 40 * (value + 0.1 - 0.5))
     # from one random point, a quarter of the units: 0.45 of it; at 0.42 from five points, 0.4 of them: 0.75 of it
     assert (net.loss(adv.x, y) > share * worst).all()
+
+
+@pytest.fixture
+def attacked():
+    """Points of APGD for chosen samples of a curved net; 20 gradients per run."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(16, 32), nn.Tanh(), nn.Linear(32, 3)).double()
+    model[0].weight.data *= 8
+    model[-1].weight.data *= 20
+    net = af.adapt(as_classifier(model, input_shape=(16,), nb_classes=3))
+    x = np.random.default_rng(0).random((40, 16))
+    y = net.predict(x)
+
+    def points(rows, restarts=1):
+        adv = af.load_attack("art_flat:APGD", steps=20, restarts=restarts)(net, x[rows], y[rows], delta=0.15)
+        assert adv.backwards == 20 * restarts
+        return adv.x
+
+    return points
+
+
+@pytest.mark.parametrize("restarts", [1, 2])
+def test_points_do_not_depend_on_the_other_samples(attacked, restarts):
+    usual, other = (attacked(np.r_[:10, i : i + 10], restarts)[:10] for i in (10, 30))
+    np.testing.assert_allclose(other, usual, rtol=0, atol=1e-9)
+
+
+def test_samples_that_are_confidently_wrong_take_one_gradient_for_the_start(attacked, monkeypatch):
+    usual = attacked(np.arange(20))
+    monkeypatch.setattr(lossmax, "CONFIDENT", -np.inf)
+    one = attacked(np.arange(20))
+    monkeypatch.setattr(lossmax, "CONFIDENT", np.inf)
+    several = attacked(np.arange(20))
+    is_one, is_several = (np.abs(usual - points).max(axis=1) < 1e-9 for points in (one, several))
+    assert (is_one | is_several).all()
+    assert (is_one & ~is_several).any()
+    assert (is_several & ~is_one).any()
