@@ -143,7 +143,7 @@ class APGD(_LossMaximiser):
             part.offer(corner[is_open], value[is_open])
             total = (total + unit_step(grad, "L2"))[is_open]
             for _ in range(n_draws - 2):
-                x = random_start(problem, generator)[is_open]  # drawn for all samples, so that none depends on the others
+                x = random_start(problem, generator)[is_open]  # drawn for all, so that none depends on others
                 if len(x):
                     total += unit_step(_offered_direction(evaluate, part, x), "L2")
             _ascend(rest, evaluate, part, _corner(rest, total), steps - n_draws, first=2.0)
