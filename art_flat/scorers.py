@@ -13,7 +13,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from ._utils.arrays import to_numpy
 from ._utils.numbers import check_delta, check_epsilon, check_seed
-from ._utils.validation import check_definition, check_labels, check_norm, reject_eps_argument
+from ._utils.validation import check_definition, check_keywords, check_labels, check_norm
 from .adapters import Adapter, adapt
 from .attacks.suite import load_attacks_for
 from .errors import InputError, UnsupportedEstimatorError
@@ -83,7 +83,7 @@ class loss_change_robustness_scorer:
     (5,)
     """
 
-    @reject_eps_argument
+    @check_keywords
     def __init__(
         self,
         *,

@@ -33,7 +33,7 @@ _RANGE_TOLERANCE = 1e-6
 """Share of the clip range by which float32 inputs may lie outside it."""
 
 
-def reject_eps_argument(function: Callable[P, R]) -> Callable[P, R]:
+def check_keywords(function: Callable[P, R]) -> Callable[P, R]:
     """Reject `eps` and other unknown keywords with an error that names the right ones."""
     parameters = inspect.signature(function).parameters
     takes_any = any(p.kind is p.VAR_KEYWORD for p in parameters.values())

@@ -17,7 +17,7 @@ from .._utils.formatting import ball_text, number, percent
 from .._utils.html import html_line, html_table
 from .._utils.modes import outside_inference_mode
 from .._utils.numbers import check_number, several
-from .._utils.validation import check_definition, check_labels, reject_eps_argument
+from .._utils.validation import check_definition, check_keywords, check_labels
 from ..adapters import Adapter, adapt
 from ..adapters._graph_outputs import outputs_with_graph
 from ..adapters.base import Head, Outputs
@@ -161,7 +161,7 @@ class ScaleSweep:
         return plot_scale_sweep(self.table)
 
 
-@reject_eps_argument
+@check_keywords
 @outside_inference_mode
 def scale_sweep(
     net: Any,

@@ -15,7 +15,7 @@ from .._utils.formatting import ball_text, counted, norm_sign, number, percent_o
 from .._utils.html import html_line, html_table
 from .._utils.modes import outside_inference_mode
 from .._utils.numbers import check_delta, check_epsilon
-from .._utils.validation import check_definition, check_labels, check_norm, reject_eps_argument
+from .._utils.validation import check_definition, check_keywords, check_labels, check_norm
 from ..adapters import Adapter, adapt
 from ..adapters.base import Outputs
 from ..attacks import Attack, AttackResult
@@ -204,7 +204,7 @@ class Trajectories:
         return figure
 
 
-@reject_eps_argument
+@check_keywords
 @outside_inference_mode
 def trace_attack(
     net: Any,

@@ -14,7 +14,7 @@ import torch
 from .._utils.formatting import counted
 from .._utils.modes import outside_inference_mode
 from .._utils.numbers import check_count, check_delta, check_levels, check_number, check_radii, check_seed
-from .._utils.validation import check_inputs, check_labels, check_norm, reject_eps_argument, unique_keys
+from .._utils.validation import check_inputs, check_keywords, check_labels, check_norm, unique_keys
 from ..adapters.base import Adapter, Outputs, Passes
 from ..errors import AttackNotUsableError, InputError, ModelChangedError, ParameterError, closest
 from ..typing import Norm
@@ -136,7 +136,7 @@ class Attack(ABC):
         return Attack.reduce_to_name(self) or super().__reduce__()
 
     @final
-    @reject_eps_argument
+    @check_keywords
     @outside_inference_mode
     def __call__(
         self,

@@ -16,7 +16,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from .._utils.arrays import to_numpy
 from .._utils.numbers import check_count, check_radii
-from .._utils.validation import check_definition, check_inputs, check_labels, reject_eps_argument
+from .._utils.validation import check_definition, check_inputs, check_keywords, check_labels
 from ..adapters import Adapter, Outputs, adapt
 from ..attacks import Attack, AttackResult
 from ..attacks.suite import load_single_attack
@@ -48,7 +48,7 @@ def default_detectors() -> Detectors:
     }
 
 
-@reject_eps_argument
+@check_keywords
 def detection_table(
     classifier: Any,
     x: Any,

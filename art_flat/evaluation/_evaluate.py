@@ -11,7 +11,7 @@ import pandas as pd
 
 from .._utils.modes import outside_inference_mode
 from .._utils.threads import threads as limited_threads
-from .._utils.validation import reject_eps_argument
+from .._utils.validation import check_keywords
 from ..attacks import Attack
 from ..records.fingerprint import random_models
 from ..records.manifest import environment
@@ -30,7 +30,7 @@ from .settings import DEFAULT_EPSILONS as DEFAULT_EPSILONS
 from .settings import Settings
 
 
-@reject_eps_argument
+@check_keywords
 @outside_inference_mode
 def evaluate(
     models: Mapping[str, Any] | Any,

@@ -11,7 +11,7 @@ from art.evaluations.evaluation import Evaluation
 
 from .._utils.formatting import norm_sign
 from .._utils.numbers import check_epsilons, check_radii
-from .._utils.validation import check_norm, reject_eps_argument
+from .._utils.validation import check_keywords, check_norm
 from ..adapters import Adapter, adapt
 from ..errors import InputError
 from ..records import ALL_ATTACKS
@@ -62,7 +62,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
     0.20     0.0  1.0
     """
 
-    @reject_eps_argument
+    @check_keywords
     def __init__(
         self,
         deltas: int | float | Sequence[float],
@@ -81,7 +81,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         self.accuracy: float | None = None
         self._full: float | None = None
 
-    @reject_eps_argument
+    @check_keywords
     def evaluate(  # type: ignore[override]
         self, classifier: Any, x: Array, y: Array, *, attacks: Any = "art_flat:APGD", **options: Any
     ) -> tuple[list[float], list[float], float]:
@@ -118,7 +118,7 @@ class FlatnessEvaluation(Evaluation):  # type: ignore[misc]  # ART has no types
         self.accuracy = float(np.average(clean["pred"] == clean["label"], weights=clean["weight"]))
         return self.delta_list, self.accuracy_adv_list, self.accuracy
 
-    @reject_eps_argument
+    @check_keywords
     def surface(self, epsilons: Sequence[float] | None = None, *, certified: bool = False) -> pd.DataFrame:
         """Share of samples whose loss rises by at most ε in the ball of radius δ; no model is run.
 

@@ -15,7 +15,7 @@ import pandas as pd
 from .._utils.formatting import counted, norm_sign
 from .._utils.numbers import check_number
 from .._utils.threads import threads
-from .._utils.validation import reject_eps_argument
+from .._utils.validation import check_keywords
 from ..adapters._lipschitz import lipschitz_constants
 from ..attacks import Attack
 from ..records.files import parquet
@@ -102,7 +102,7 @@ class Plan:
         return self.setup_seconds + self.start_seconds + max(ends)
 
 
-@reject_eps_argument
+@check_keywords
 def plan(
     models: Mapping[str, Any] | Any,
     x: Any,

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from .._utils.validation import reject_eps_argument
+from .._utils.validation import check_keywords
 from ..diagnostics import diagnose
 from ..diagnostics.finding import Findings
 from ..records import Records
@@ -45,7 +45,7 @@ class Results(Records):
         """
         return self.joined(definition)
 
-    @reject_eps_argument
+    @check_keywords
     def summary(
         self,
         epsilons: Sequence[float] | None = None,
@@ -114,7 +114,7 @@ class Results(Records):
         """
         return optimality(self)
 
-    @reject_eps_argument
+    @check_keywords
     def surface(self, epsilons: Sequence[float] | None = None) -> pd.DataFrame:
         """The (δ, ε)-robust share between its two ends: certified ≤ truth ≤ empirical, over all attacks.
 

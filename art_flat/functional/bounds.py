@@ -35,7 +35,7 @@ import torch
 
 from .._utils.formatting import counted
 from .._utils.numbers import check_number
-from .._utils.validation import check_labels, reject_eps_argument
+from .._utils.validation import check_keywords, check_labels
 from ..errors import InputError, UnknownNameError
 from . import _directional, _increase, _inverse
 from ._increase import Samples, head_geometry
@@ -73,7 +73,7 @@ _RADIUS: dict[BoundKind, _PerSample] = {
 }
 
 
-@reject_eps_argument
+@check_keywords
 def loss_increase_bound(
     logits: torch.Tensor,
     features: torch.Tensor,
@@ -121,7 +121,7 @@ def loss_increase_bound(
     return value.masked_fill(_invalid(logits), torch.nan)
 
 
-@reject_eps_argument
+@check_keywords
 @torch.no_grad()
 def feature_radius(
     logits: torch.Tensor,

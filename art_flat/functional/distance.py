@@ -7,7 +7,7 @@ import math
 import torch
 
 from .._utils.numbers import check_delta
-from .._utils.validation import check_norm, reject_eps_argument
+from .._utils.validation import check_keywords, check_norm
 from ..errors import InputError
 from ..typing import NORMS, Norm
 from ._logits import accumulation_dtype
@@ -55,7 +55,7 @@ def distances(x: torch.Tensor, x_adv: torch.Tensor) -> dict[Norm, torch.Tensor]:
     return {norm: _length(difference, norm) for norm in NORMS}
 
 
-@reject_eps_argument
+@check_keywords
 @torch.no_grad()
 def project(x: torch.Tensor, x_adv: torch.Tensor, delta: float, norm: Norm) -> torch.Tensor:
     """Project the points of `x_adv` into the ball of radius δ around `x`.

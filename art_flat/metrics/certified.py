@@ -8,7 +8,7 @@ import numpy as np
 
 from .._utils.arrays import to_numpy
 from .._utils.numbers import check_delta, check_epsilon
-from .._utils.validation import reject_eps_argument
+from .._utils.validation import check_keywords
 from ..adapters import adapt
 from ..certification import CertificateKind
 from ..functional import BoundKind, LipschitzBound, LipschitzKind
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..typing import Array, Norm
 
 
-@reject_eps_argument
+@check_keywords
 def certified_loss_change_robustness(
     classifier: Any,
     x: Array,
@@ -94,7 +94,7 @@ class RobustnessBracket(NamedTuple):
     """The kind of the Lipschitz constant, a given one is not verified; None if the bound uses none."""
 
 
-@reject_eps_argument
+@check_keywords
 def loss_change_robustness_bracket(
     classifier: Any,
     x: Array,
@@ -210,7 +210,7 @@ def input_radius(
     return LossBound(norm, lipschitz, kind, seconds).radius(classifier, x, y, check_epsilon(epsilon))
 
 
-@reject_eps_argument
+@check_keywords
 def certified_accuracy(
     classifier: Any,
     x: Array,

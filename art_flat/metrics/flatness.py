@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import functional
-from .._utils.validation import check_definition, reject_eps_argument
+from .._utils.validation import check_definition, check_keywords
 from ..adapters import Adapter, Outputs, adapt
 from ..errors import InputError
 from ._case import Case, make_case
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..typing import Array, Definition, Norm
 
 
-@reject_eps_argument
+@check_keywords
 def relative_sharpness(
     classifier: Any,
     x: Array,
@@ -81,7 +81,7 @@ def relative_sharpness(
     return reduced(kappa.numpy(), reduction, x, quantile)
 
 
-@reject_eps_argument
+@check_keywords
 def adversarial_flatness(
     classifier: Any,
     x: Array,

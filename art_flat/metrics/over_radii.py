@@ -9,7 +9,7 @@ import numpy as np
 
 from .._utils.arrays import to_numpy
 from .._utils.numbers import check_delta, check_radii
-from .._utils.validation import reject_eps_argument
+from .._utils.validation import check_keywords
 from ..adapters import Adapter, adapt
 from ..attacks import Attack
 from ..attacks.suite import load_single_attack
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from ..typing import Array, Norm
 
 
-@reject_eps_argument
+@check_keywords
 def loss_increase_over_radii(
     classifier: Any,
     x: Array,

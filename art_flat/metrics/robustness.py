@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._utils.numbers import check_epsilon
-from .._utils.validation import reject_eps_argument
+from .._utils.validation import check_keywords
 from ..scores.reduce import any_adversarial, worst_case_loss_change
 from ._case import Case, make_case
 from ._reduction import Reduction, check_reduction, reduced
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..typing import Array, Norm
 
 
-@reject_eps_argument
+@check_keywords
 def loss_increase(
     classifier: Any,
     x: Array,
@@ -64,7 +64,7 @@ def loss_increase(
     return reduced(_worst(case), reduction, x, quantile)
 
 
-@reject_eps_argument
+@check_keywords
 def loss_change_robustness(
     classifier: Any,
     x: Array,
@@ -119,7 +119,7 @@ def loss_change_robustness(
     return reduced(np.where(np.isnan(worst), np.nan, worst <= epsilon), reduction, x)
 
 
-@reject_eps_argument
+@check_keywords
 def prediction_change_robustness(
     classifier: Any,
     x: Array,
@@ -167,7 +167,7 @@ def prediction_change_robustness(
     return reduced(np.where(case.scored.evaluated, ~changed, np.nan), reduction, x)
 
 
-@reject_eps_argument
+@check_keywords
 def minimum_loss_increase(
     classifier: Any,
     x: Array,

@@ -15,13 +15,13 @@ from __future__ import annotations
 from typing import Any
 
 from .._utils.numbers import check_epsilon
-from .._utils.validation import reject_eps_argument
+from .._utils.validation import check_keywords
 from ._points import check_case, require_not_nan
 from .reduce import any_adversarial, worst_case_loss_change
 from .weighted import robust_share, weighted_share
 
 
-@reject_eps_argument
+@check_keywords
 def loss_change_robustness_score(
     y_true: Any,
     logits: Any,

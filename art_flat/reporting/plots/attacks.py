@@ -8,7 +8,7 @@ import numpy as np
 
 from ..._utils.formatting import ball_text
 from ..._utils.numbers import check_epsilon
-from ..._utils.validation import reject_eps_argument
+from ..._utils.validation import check_keywords
 from ...records import ALL_ATTACKS, Records
 from ...summaries import summarise
 from .._look import BLUE, GREEN, RED, SHARE, new_figure, rows_height, short_lines
@@ -16,7 +16,7 @@ from ..text import origin
 from ._choose import choose_cell
 
 
-@reject_eps_argument
+@check_keywords
 def plot_attacks(
     results: Records,
     *,

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..._utils.formatting import norm_sign, radius_text
 from ..._utils.numbers import check_epsilon
-from ..._utils.validation import reject_eps_argument
+from ..._utils.validation import check_keywords
 from ...records import ALL_ATTACKS, Records
 from ...summaries import summarise, surface
 from .._look import (
@@ -33,7 +33,7 @@ ENDS = {"empirical": "not broken by any attack", "certified": "certified"}
 """The two ends of the bracket, by the column of `Results.surface`."""
 
 
-@reject_eps_argument
+@check_keywords
 def plot_surface(
     results: Records,
     *,
@@ -94,7 +94,7 @@ def _edges(values: np.ndarray) -> np.ndarray:
     return np.asarray(np.exp(np.concatenate([[logs[0] - half], inner, [logs[-1] + last]])))
 
 
-@reject_eps_argument
+@check_keywords
 def plot_bracket(
     results: Records, *, epsilon: float = 0.1, model: str | None = None, norm: Any = None
 ) -> Any:
@@ -133,7 +133,7 @@ def plot_bracket(
     return figure
 
 
-@reject_eps_argument
+@check_keywords
 def plot_security_curve(
     results: Records, *, model: str | None = None, norm: Any = None, attacks: Sequence[str] | None = None
 ) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..._utils.formatting import ball_text
-from ..._utils.validation import reject_eps_argument
+from ..._utils.validation import check_keywords
 from ...errors import InputError, StoreError, UnknownNameError
 from ...records import Records
 from ...summaries import select
@@ -16,7 +16,7 @@ from .._look import new_figure
 from ._choose import choose_cell
 
 
-@reject_eps_argument
+@check_keywords
 def plot_samples(
     results: Records,
     *,

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from ..._utils.formatting import ball_text
-from ..._utils.validation import reject_eps_argument
+from ..._utils.validation import check_keywords
 from ...records import Records
 from ...summaries import select
 from ...typing import Definition
@@ -29,7 +29,7 @@ from .._look import (
 from ._choose import choose_cell
 
 
-@reject_eps_argument
+@check_keywords
 def plot_kappa(
     results: Records,
     *,
@@ -78,7 +78,7 @@ def plot_kappa(
     return figure
 
 
-@reject_eps_argument
+@check_keywords
 def plot_confidence(
     results: Records,
     *,
@@ -118,7 +118,7 @@ def plot_confidence(
     return figure
 
 
-@reject_eps_argument
+@check_keywords
 def plot_distributions(
     results: Records,
     *,
