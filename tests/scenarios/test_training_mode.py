@@ -49,7 +49,9 @@ CALLS = {
     "bounds": adapted(lambda net: net.bounds_in_ball(X, Y, delta=0.01)),
     "recipe": lambda model, folder: af.adapt(classifier(model)).recipe(folder),
     "attack": adapted(lambda net: af.load_attack(ATTACK)(net, X, Y, delta=0.1)),
-    "torchattacks": adapted(lambda net: af.load_attack("torchattacks:PGD(steps=2)")(net, X, Y, delta=0.1)),
+    "torchattacks:PGD": adapted(
+        lambda net: af.load_attack("torchattacks:PGD(steps=2)")(net, X, Y, delta=0.1)
+    ),
     "ART": adapted(lambda net: af.load_attack("art:FastGradientMethod")(net, X, Y, delta=0.1)),
     "evaluate": of_classifier(af.evaluate, X, Y, attacks=ATTACK, deltas={"Linf": [0.05]}),
     "metric": of_classifier(metrics.loss_increase, X, Y, attack=ATTACK, delta=0.1),
