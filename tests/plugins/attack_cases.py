@@ -172,7 +172,9 @@ LARGER = {
     ),
     "art:NewtonFool": Larger(delta=9.0),
     "art:HopSkipJump": Larger(delta=6.0, floor=0.3, n=3),
-    "art:SignOPTAttack": Larger("max_iter=25, num_trial=400, k=20", 9.0, cells="cover", n=6),
+    "art:SignOPTAttack": Larger(  # in colour with ten classes random directions hardly ever find a start
+        "max_iter=25, num_trial=400, k=20", 9.0, cells="two", n=6
+    ),
     "art:ZooAttack": Larger(
         "max_iter=30, learning_rate=0.5, initial_const=1000.0, nb_parallel=512, use_resize=False, variable_h=0.01",
         6.0,
