@@ -88,12 +88,13 @@ ROWS: tuple[TorchattacksSpec, ...] = (
         budget="minimum-norm",
         targeted=False,
         settings=quirks.whole_range,
+        call=quirks.nearest_over_classes,
         notes=(
             notes.ALONE,
             notes.RESTART,
             notes.SEED,
             "norm L1 fails inside the library; its targeted mode attacks nothing and is not offered",
-            "n_classes, for multi_targeted, is at most the classifier's number of classes",
+            "multi_targeted returns the nearest point over the classes, at most the classifier's number of them",
         ),
     ),
     TorchattacksSpec(

@@ -41,6 +41,21 @@ def test_minimum_norm_attacks_ignore_delta_and_leave_wrong_samples():
         np.testing.assert_array_equal(attack(net, x[:2], wrong[:2]).x, x[:2])
 
 
+def test_fab_over_all_classes_is_as_near_as_the_library_finds_within_any_radius():
+    net, x, y = few()
+    found = load_attack("torchattacks:FAB", multi_targeted=True, steps=5)(net, x, y)
+    module, images, labels = net.as_module(), torch.from_numpy(x), torch.from_numpy(y)
+
+    def breaks(i, eps):
+        attack = torchattacks.FAB(module, eps=eps, steps=5, seed=0, multi_targeted=True, n_classes=10)
+        attack.set_device(images.device)
+        return int(module(attack(images, labels)[i : i + 1]).argmax()) != labels[i]
+
+    for i, distance in enumerate(found.distance):
+        assert breaks(i, 1.01 * distance)
+        assert not breaks(i, 0.99 * distance)
+
+
 @pytest.mark.slow
 def test_deepfool_crosses_the_boundary_where_the_library_stalls():
     net, x, y = small_problem()
