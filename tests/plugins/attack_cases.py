@@ -172,7 +172,7 @@ LARGER = {
     ),
     "art:NewtonFool": Larger(delta=9.0),
     "art:HopSkipJump": Larger(delta=6.0, floor=0.3, n=3),
-    "art:SignOPTAttack": Larger(  # in colour with ten classes random directions hardly ever find a start
+    "art:SignOPTAttack": Larger(  # in colour with ten classes random directions rarely find a start
         "max_iter=25, num_trial=400, k=20", 9.0, cells="two", n=6
     ),
     "art:ZooAttack": Larger(
