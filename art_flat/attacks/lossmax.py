@@ -102,8 +102,7 @@ class APGD(_LossMaximiser):
         the gradient at a random point, with a first step of δ instead of 2 δ; samples that are not confidently wrong
         there (true class above 0.001) start at that in the mean direction of gradients at random points, a quarter of
         the steps but at most 25, which reaches larger losses where many units are inactive, as after certified
-        training.
-        The last iterate has no gradient: `steps` gradients per run.
+        training. The last iterate has no gradient: `steps` gradients per run.
         With `start`, the first run begins there or, where that is better, as far in this direction as the ball allows.
     """
 
@@ -125,46 +124,37 @@ class APGD(_LossMaximiser):
         best.offer(problem.x, ascent_value(evaluate, problem.x))
         first = 2.0 if problem.norm == "L2" else 1.0
         if problem.start is not None and restart == 0:
-            return _ascend(problem, evaluate, best, _extended_start(problem, evaluate, best), steps, first)
-        x = random_start(problem, generator)
+            start = _visited(evaluate, best, _extended_start(problem, evaluate, best))
+            return _ascend(problem, evaluate, best, start, steps, first)
+        start = _visited(evaluate, best, random_start(problem, generator))
         n_draws = min(START_DRAWS, steps // 4)
         if not n_draws or problem.norm != "Linf" or not self._objective.is_loss:
-            return _ascend(problem, evaluate, best, x, steps, first)
+            return _ascend(problem, evaluate, best, start, steps, first)
 
-        total = unit_step(_offered_direction(evaluate, best, x), "L2")
-        corner = _corner(problem, total)
-        value, grad = ascent_direction(evaluate, corner)
-        is_open = value <= CONFIDENT if n_draws > 1 else torch.zeros_like(value, dtype=torch.bool)
-        with best.of(~is_open) as part:
-            known = _Best(corner[~is_open], value[~is_open], grad[~is_open])
-            _ascend(*self._part(problem, ~is_open), part, known, steps - 1, first=1.0)
+        total = unit_step(start.grad, "L2")
+        corner = _visited(evaluate, best, _corner(problem, total))
+        is_open = (corner.value <= CONFIDENT) & (n_draws > 1)
+        with best.of(~is_open) as part, corner.of(~is_open) as start:
+            rest = problem.part(~is_open)
+            _ascend(rest, self._objective.on(rest), part, start, steps - 1, first=1.0)
         with best.of(is_open) as part:
-            rest, evaluate = self._part(problem, is_open)
-            part.offer(corner[is_open], value[is_open])
-            total = (total + unit_step(grad, "L2"))[is_open]
+            rest = problem.part(is_open)
+            evaluate = self._objective.on(rest)
+            total = (total + unit_step(corner.grad, "L2"))[is_open]
             for _ in range(n_draws - 2):
                 x = random_start(problem, generator)[is_open]  # drawn for all, so that none depends on others
-                if len(x):
-                    total += unit_step(_offered_direction(evaluate, part, x), "L2")
-            _ascend(rest, evaluate, part, _corner(rest, total), steps - n_draws, first=2.0)
-
-    def _part(self, problem: Problem, mask: torch.Tensor) -> tuple[Problem, Evaluate]:
-        part = problem.part(mask)
-        return part, self._objective.on(part)
+                total += unit_step(_visited(evaluate, part, x).grad, "L2")
+            start = _visited(evaluate, part, _corner(rest, total))
+            _ascend(rest, evaluate, part, start, steps - n_draws, first=2.0)
 
 
 def _ascend(
-    problem: Problem, evaluate: Evaluate, best: _Best, start: torch.Tensor | _Best, steps: int, first: float
+    problem: Problem, evaluate: Evaluate, best: _Best, start: _Best, steps: int, first: float
 ) -> None:
-    """Auto-PGD from a start whose gradient may be known; `steps` gradients in all, the first step is `first` δ."""
-    if not problem.x.shape[0]:
+    """Auto-PGD from a visited start, whose gradient is one of `steps` in all; the first step is `first` δ."""
+    if not len(problem.x):
         return
-    if isinstance(start, _Best):
-        x, value, grad = start.x, start.value, start.grad
-    else:
-        x = start
-        value, grad = ascent_direction(evaluate, x)
-    best.offer(x, value)
+    x, value, grad = start.x, start.value, start.grad
     run_best = _Best(x, value, grad)
     delta = float(problem.delta or 0)
     size = torch.full_like(value, first * delta)
@@ -220,7 +210,7 @@ class _Best:
     @contextmanager
     def of(self, mask: torch.Tensor) -> Iterator[_Best]:
         """The best points of some samples; what is offered there is kept here."""
-        part = _Best(self.x[mask], self.value[mask])
+        part = _Best(self.x[mask], self.value[mask], self.grad[mask])
         yield part
         self.x[mask], self.value[mask] = part.x, part.value
 
@@ -264,10 +254,13 @@ def random_start(problem: Problem, generator: torch.Generator) -> torch.Tensor:
     return to_ball(problem, x + noise)
 
 
-def _offered_direction(evaluate: Evaluate, best: _Best, x: torch.Tensor) -> torch.Tensor:
+def _visited(evaluate: Evaluate, best: _Best, x: torch.Tensor) -> _Best:
+    """Points with their values and gradients, offered to `best`; the model is not asked about no points."""
+    if not len(x):
+        return _Best(x)
     value, grad = ascent_direction(evaluate, x)
     best.offer(x, value)
-    return grad
+    return _Best(x, value, grad)
 
 
 def _corner(problem: Problem, direction: torch.Tensor) -> torch.Tensor:
