@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from six_samples import ATTACK, X, Y, evaluated
 
 import art_flat as af
 from art_flat import detection, metrics, scorers
@@ -11,20 +12,10 @@ from art_flat.errors import InputError
 from art_flat.evaluation import FlatnessEvaluation
 from art_flat.testing import example_results
 
-X = np.random.default_rng(0).random((6, 4), dtype=np.float32)
-Y = np.arange(6) % 3
-ATTACK = "art_flat:PGD(steps=1)"
-
 
 @pytest.fixture
 def net(linear):
     return linear(np.random.default_rng(1).normal(size=(3, 4)))
-
-
-def evaluated(net, **options):
-    return af.evaluate(
-        net, X, Y, **{"attacks": ATTACK, "deltas": {"Linf": [0.1]}, "certify": None, **options}
-    )
 
 
 ONE_DELTA = {

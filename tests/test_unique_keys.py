@@ -2,26 +2,17 @@
 
 import numpy as np
 import pytest
+from six_samples import ATTACK, X, Y, evaluated
 
 import art_flat as af
 from art_flat.attacks import as_attack
 from art_flat.diagnostics import diagnose
 from art_flat.errors import InputError
 
-X = np.random.default_rng(0).random((6, 4), dtype=np.float32)
-Y = np.arange(6) % 3
-ATTACK = "art_flat:PGD(steps=1)"
-
 
 @pytest.fixture
 def net(linear):
     return linear(np.random.default_rng(1).normal(size=(3, 4)))
-
-
-def evaluated(models, **options):
-    return af.evaluate(
-        models, X, Y, **{"attacks": ATTACK, "deltas": {"Linf": [0.1]}, "certify": None, **options}
-    )
 
 
 @pytest.mark.parametrize("keys", [("Linf", "inf"), (np.inf, "linf"), ("L2", 2), (2, "l2")])

@@ -44,7 +44,7 @@ def check_deltas(deltas: Any, attacks: Sequence[Attack]) -> Deltas:
         Norm → radii in clip units.
 
     Raises:
-        InputError: If there is no radius, one is not positive, a norm is there twice, or a plain list fits several.
+        InputError: If there is no radius, one is not positive, a norm is given twice, or a plain list fits several.
     """
     if not isinstance(deltas, Mapping):
         norms = {a.info.norms for a in attacks}

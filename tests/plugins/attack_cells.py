@@ -85,3 +85,15 @@ def radius(norm, delta, cell):
         * {"Linf": 1.0, "L2": times**0.5, "L1": times, "L0": times}[norm]
         * (1.0 if norm == "L0" else cell.high)
     )
+
+
+class Rescaled(nn.Module):
+    """A network on [0, 1] as one on another range."""
+
+    def __init__(self, net, low, high):
+        super().__init__()
+        self.features, self.head = net.features, net.head
+        self.low, self.span = low, high - low
+
+    def forward(self, x):
+        return self.head(self.features((x - self.low) / self.span))

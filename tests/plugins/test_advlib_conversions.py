@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 from advlib_cases import DELTA, few, run, spec
+from attack_cells import Rescaled
 from tolerances import close
-from torch import nn
 
 import art_flat as af
 from art_flat.attacks import load_attack
@@ -34,16 +34,6 @@ def test_radius_norm_and_labels_are_translated(monkeypatch):
 
 
 SURE = [("DDN", "L2"), ("TR", "Linf"), ("SuperDeepFool", "L2"), ("PDPGD", "L1"), ("APGD", "Linf")]
-
-
-class Rescaled(nn.Module):
-    def __init__(self, net, low, high):
-        super().__init__()
-        self.features, self.head = net.features, net.head
-        self.low, self.span = low, high - low
-
-    def forward(self, x):
-        return self.head(self.features((x - self.low) / self.span))
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import functools
 import numpy as np
 import pytest
 from attack_cases import TORCHATTACKS as CASES
-from torch import nn
+from attack_cells import Rescaled
 
 torchattacks = pytest.importorskip("torchattacks", reason="torchattacks is not installed")
 
@@ -61,16 +61,6 @@ OFTEN = {"FGSM", "PGDL2", "APGD", "FAB", "JSMA"}
 def fitted(net, x, y, shape, nb_classes, clip_values=(0.0, 1.0)):
     train(net, x, y, epochs=6, seed=0)
     return af.adapt(as_classifier(net, input_shape=shape, nb_classes=nb_classes, clip_values=clip_values))
-
-
-class Rescaled(nn.Module):
-    def __init__(self, net, low, high):
-        super().__init__()
-        self.features, self.head = net.features, net.head
-        self.low, self.span = low, high - low
-
-    def forward(self, x):
-        return self.head(self.features((x - self.low) / self.span))
 
 
 @functools.cache
